@@ -1,0 +1,91 @@
+"""Host records of problems and completions. No jax here: reward workers import this file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+  """One problem.
+
+  Attributes:
+    text: the prompt as text, before any chat template.
+    prompt_id: index in its data set, stable between runs.
+    answer: what the reward compares with; any picklable value.
+    tokens: ids as the policy sees them, template included; () until it is tokenized.
+    messages: chat messages ({'role', 'content'}) instead of plain text, or None.
+    metadata: what a reward, a demonstration or a report may want besides.
+  """
+
+  text: str
+  prompt_id: int
+  answer: Any = None
+  tokens: tuple[int, ...] = ()
+  messages: tuple[dict[str, str], ...] | None = None
+  metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+  """One sampled completion.
+
+  Attributes:
+    prompt: the prompt that it completes.
+    tokens: ids after the prompt, the stop token included.
+    text: the decoded tokens without special tokens.
+    truncated: True if it ended by its limit of tokens and not by a stop token.
+    draw_id: the draw of the prompt, i.e. its group.
+    sample_index: its place within the draw.
+  """
+
+  prompt: Prompt
+  tokens: tuple[int, ...]
+  text: str
+  truncated: bool
+  draw_id: int = 0
+  sample_index: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """Prompts, their reward and their evaluation.
+
+  Attributes:
+    name: as it stands in metric names, `eval/<name>/…`.
+    train: training prompts.
+    test: held-out prompts; share no problem with `train`.
+    reward: dotted name or function. Its parameters are taken by name from `completion` (str),
+      `prompt` (str), `answer`, `metadata`, `tokens` (ids), `truncated` (bool); it returns a float,
+      or a dict with the key 'reward' and one float per component.
+    demonstrate: a right completion (text) of a prompt for SFT, or None.
+    well_formed: `well_formed(completion) -> bool`, the format without the answer, or None.
+    license: of the data.
+    twin: the same prompts and reward as pure functions on token arrays (`TokenTwin`), or None.
+  """
+
+  name: str
+  train: Sequence[Prompt]
+  test: Sequence[Prompt]
+  reward: str | Callable[..., Any]
+  demonstrate: Callable[[Prompt], str] | None = None
+  well_formed: Callable[[str], bool] | None = None
+  license: str = ''
+  twin: TokenTwin | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenTwin:
+  """A procedural task as pure jax functions, for runs that never leave the device.
+
+  Attributes:
+    prompts: `prompts(key, num_prompts) -> (tokens int32 [Q, P], length int32 [Q], answer)` with
+      `answer` a pytree of arrays [Q, …].
+    reward: `reward(tokens int32 [N, C], length int32 [N], answer) -> float32 [N]` on completions
+      without the stop token, `answer` gathered to samples.
+  """
+
+  prompts: Callable[..., Any]
+  reward: Callable[..., Any]

@@ -1,0 +1,249 @@
+"""The records that the parts of rljax hand to each other.
+
+Axes: N samples · R rows · T slots of a row · S sample places in a row · P prompt slots ·
+K minibatches · M micro-batches · V vocabulary · D width of the model.
+
+Alignment, obeyed by every token array: entry t describes `tokens[..., t]`;
+`logprobs[..., t] = log π(tokens[..., t] | tokens[..., <t])` in nats, and entry 0 of a sample is 0.
+No field is shifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import struct
+
+Array = jax.Array
+PyTree = Any
+
+
+class Policy(NamedTuple):
+  """A language model as pure functions over a parameter pytree; the only model type above models/.
+
+  A critic, a reward model or a reference is a `Policy` too. The cache is the policy's own pytree
+  and only these functions touch it. Positions count the tokens of one sample from 0.
+
+  Attributes:
+    init: `init(key) -> params`, float32 leaves.
+    hidden: `hidden(params, tokens, *, segment_ids, positions, prefix_ids=None, routing=None)
+      -> (hidden, aux)`. tokens, segment_ids (−1 = padding), positions: int32 [R, T]; hidden:
+      [R, T, D] in the compute dtype; aux: dict of arrays (router losses, routing choices), {} for
+      a dense model. A token sees the tokens of its own segment at positions up to its own.
+    head: `head(params) -> head`: the part of the parameters that `unembed` reads.
+    unembed: `unembed(head, hidden) -> logits`: [..., D] -> float32 [..., V].
+    value: `value(params, hidden) -> values`: [..., D] -> float32 [...]; None without a value head.
+    init_cache: `init_cache(num_rows, length) -> cache`.
+    prefill: `prefill(params, cache, tokens, starts) -> (hidden, cache)`: appends tokens [B, L],
+      right padded, to cache row b from position starts[b] on; hidden [B, L, D]. Slots behind a
+      row's true length may be written; they are overwritten before anything sees them.
+    decode: `decode(params, cache, tokens, positions) -> (hidden, cache)`: one token for each row,
+      tokens and positions int32 [B]; hidden [B, D].
+    take: `take(cache, rows) -> cache` with the rows `rows` (int32 [B'], may repeat).
+    put: `put(cache, rows, other) -> cache` with `other` written over the rows `rows`; a row id
+      out of range is dropped.
+    axes: pytree like params whose leaves are tuples of logical axis names, one per dimension.
+  """
+
+  init: Callable[..., PyTree]
+  hidden: Callable[..., tuple[Array, dict[str, Array]]]
+  head: Callable[[PyTree], PyTree]
+  unembed: Callable[[PyTree, Array], Array]
+  init_cache: Callable[..., PyTree]
+  prefill: Callable[..., tuple[Array, PyTree]]
+  decode: Callable[..., tuple[Array, PyTree]]
+  take: Callable[[PyTree, Array], PyTree]
+  put: Callable[[PyTree, Array, PyTree], PyTree]
+  axes: PyTree
+  value: Callable[[PyTree, Array], Array] | None = None
+
+
+@struct.dataclass
+class Requests:
+  """What the sampler is asked for; all arrays, one program for one set of shapes.
+
+  Attributes:
+    prompts: int32 [Q, P], right padded; each is prefilled once.
+    prompt_length: int32 [Q], tokens.
+    prompt_row: int32 [N], the row of `prompts` that a sample continues.
+    group_ids: int32 [N]; −1 = an unused row, nothing is sampled for it.
+    draw_ids: uint32 [N], the run-wide number of the draw of this prompt (part of the noise key).
+    prompt_ids: int32 [N].
+    sample_index: int32 [N], counts within a draw (part of the noise key).
+    temperature: float32 [N]; 0 = greedy.
+    max_new_tokens: int32 [N], tokens sampled after prompt and prefix.
+    stop_ids: int32 [N, E], a sample ends with the first of these (kept); −1 = unused entry.
+    top_k: int32 [N], 0 = off.  top_p: float32 [N], 1 = off.  min_p: float32 [N], 0 = off.
+    prefix: int32 [N, F] or None: the first tokens of the completion, given and not sampled
+      (no action mask, log-probs 0), right padded.
+    prefix_length: int32 [N] or None.
+    policy_step: int32 scalar, the optimizer step of the parameters.
+  """
+
+  prompts: Array
+  prompt_length: Array
+  prompt_row: Array
+  group_ids: Array
+  draw_ids: Array
+  prompt_ids: Array
+  sample_index: Array
+  temperature: Array
+  max_new_tokens: Array
+  stop_ids: Array
+  top_k: Array
+  top_p: Array
+  min_p: Array
+  prefix: Array | None = None
+  prefix_length: Array | None = None
+  policy_step: Array | int = 0
+
+
+@struct.dataclass
+class SamplerSettings:
+  """How the sampler works; nothing here changes which tokens are drawn.
+
+  Attributes:
+    length: T, slots of the token arrays of the rollout (prompt + completion); static.
+    filters: the filters that are in use, of ('top_k', 'top_p', 'min_p'); static. The others cost
+      nothing.
+    capture: optional records, of ('entropy',); static.
+    slots: rows that are decoded at once, 0 = all; static.
+    window: decode steps between two looks at which rows have ended; traced.
+  """
+
+  length: int = struct.field(pytree_node=False)
+  filters: tuple[str, ...] = struct.field(pytree_node=False, default=())
+  capture: tuple[str, ...] = struct.field(pytree_node=False, default=())
+  slots: int = struct.field(pytree_node=False, default=0)
+  window: Array | int = 1
+
+
+@struct.dataclass
+class Rollout:
+  """What was sampled: facts, never edited. Rows are prompt, then completion, from slot 0.
+
+  Attributes:
+    tokens: int32 [N, T].
+    mask: bool [N, T], slots in use.
+    action_mask: bool [N, T], tokens that the policy sampled (EOS included): the only ones with
+      policy loss.
+    behavior_logprobs: float32 [N, T], nats, of the draw: after temperature and filters.
+    policy_logprobs: float32 [N, T], nats, at the sampling temperature before filters: what the
+      trainer computes. Greedy rows: 0 in behavior_logprobs, temperature 1 here.
+    policy_step: int32 [N, T], optimizer step of the parameters that drew the token.
+    group_ids, prompt_ids, sample_index: int32 [N] (group −1 = unused row).
+    draw_ids: uint32 [N].
+    prompt_length, num_tokens: int32 [N], tokens; num_tokens counts prompt and completion.
+    temperature: float32 [N].
+    truncated: bool [N], ended by a limit and not by a stop token.
+    entropy: float32 [N, T] or None, nats, of the unfiltered distribution at the temperature.
+    turn_ids: int32 [N, T] or None.
+    top_ids, top_logprobs: [N, T, k] or None, alternatives at each position.
+  """
+
+  tokens: Array
+  mask: Array
+  action_mask: Array
+  behavior_logprobs: Array
+  policy_logprobs: Array
+  policy_step: Array
+  group_ids: Array
+  draw_ids: Array
+  prompt_ids: Array
+  sample_index: Array
+  prompt_length: Array
+  num_tokens: Array
+  temperature: Array
+  truncated: Array
+  entropy: Array | None = None
+  turn_ids: Array | None = None
+  top_ids: Array | None = None
+  top_logprobs: Array | None = None
+
+
+@struct.dataclass
+class Batch:
+  """The packed samples of one iteration. Shapes follow from the config; how much is used is data.
+
+  Token arrays are [K, M, r, T]: minibatch (optimizer step), micro-batch, row, slot. Sample arrays
+  are [N] with a capacity; group_ids −1 marks an unused place.
+
+  Attributes:
+    tokens, positions: int32 [K, M, r, T]; positions count from 0 in each sample.
+    segment_ids: int32 [K, M, r, T]: the sample within its row, 0 … S−1; −1 = padding.
+    action_mask: bool [K, M, r, T].
+    policy_logprobs, behavior_logprobs: float32 [K, M, r, T], nats.
+    policy_step: int32 [K, M, r, T].
+    token_rewards: float32 [K, M, r, T]: step, turn and process rewards, besides `rewards`.
+    sample_ids: int32 [K, M, r, S]: place of each segment in the sample arrays; −1 = none.
+    num_micro: int32 [K]: micro-batches in use.
+    sample_slots: int32 [N]: inverse of sample_ids: flat index into [K·M·r·S]; −1 = unused.
+    group_ids: int32 [N].
+    rewards: float32 [N]; NaN = unscorable: no weight, no part in group statistics.
+    reward_components: dict of float32 [N].
+    temperature: float32 [N].
+    prompt_length, num_tokens: int32 [N].
+    truncated, is_external: bool [N].
+    role_ids: int32 [N], which trained role acted.
+    prefix_ids: int32 [K, M, r, T] or None: row-local segment that a token also sees.
+    entropy: float32 [K, M, r, T] or None: the sampler's.
+    old_logprobs, ref_logprobs, values, returns, advantages: float32 [K, M, r, T]; filled by
+      `prepare` where a bound function asks for them, else None.
+    weights: dict of float32 [K, M, r, T], one for each term of the objective; filled by `prepare`.
+    extras: arrays of a method's own, by name.
+  """
+
+  tokens: Array
+  positions: Array
+  segment_ids: Array
+  action_mask: Array
+  policy_logprobs: Array
+  behavior_logprobs: Array
+  policy_step: Array
+  token_rewards: Array
+  sample_ids: Array
+  num_micro: Array
+  sample_slots: Array
+  group_ids: Array
+  rewards: Array
+  reward_components: dict[str, Array]
+  temperature: Array
+  prompt_length: Array
+  num_tokens: Array
+  truncated: Array
+  is_external: Array
+  role_ids: Array
+  prefix_ids: Array | None = None
+  entropy: Array | None = None
+  old_logprobs: Array | None = None
+  ref_logprobs: Array | None = None
+  values: Array | None = None
+  returns: Array | None = None
+  advantages: Array | None = None
+  weights: dict[str, Array] = struct.field(default_factory=dict)
+  extras: dict[str, Array] = struct.field(default_factory=dict)
+
+
+@struct.dataclass
+class TrainState:
+  """Everything that an update changes.
+
+  Attributes:
+    step: int32 scalar, optimizer steps of the stage.
+    params: dict, trained role ('policy', 'value', …) -> parameter pytree, float32.
+    opt_state: dict, trained role -> optimizer state.
+    key: PRNG key, typed; every use splits it.
+    method_state: dict, name -> pytree: adaptive coefficients, running statistics, averaged
+      parameters, role baselines.
+  """
+
+  step: Array
+  params: dict[str, PyTree]
+  opt_state: dict[str, PyTree]
+  key: Array
+  method_state: dict[str, PyTree] = struct.field(default_factory=dict)
+
+
+Metrics = dict[str, Any]
