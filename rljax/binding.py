@@ -119,7 +119,7 @@ class Bound:
   """A stage function with its static hyper-parameters; the others are traced and given at call.
 
   Attributes:
-    name: its dotted name in the config.
+    name: of the function.
     function: the function.
     arrays: names of the arrays that it takes.
     optional: names of the arrays that it takes where they exist.
@@ -148,6 +148,11 @@ class Bound:
     traced = self.scheduled if hyper is None else hyper
     wanted = {n: reserved[n] for n in self.reserved}
     return self.function(*positional, **optional, **self.static, **traced, **wanted)
+
+
+def _is_traced(value: Any, default: Any) -> bool:
+  whole = isinstance(value, int) and not isinstance(value, bool)
+  return isinstance(value, float | Mapping) or (isinstance(default, float) and whole)
 
 
 def bind(node: Mapping[str, Any], available: Iterable[str] | None = None) -> Bound:
@@ -182,10 +187,10 @@ def bind(node: Mapping[str, Any], available: Iterable[str] | None = None) -> Bou
           f'there are {", ".join(sorted(names))}'
         )
   values = {**found.hyper, **node}
-  traced = {k: v for k, v in values.items() if isinstance(v, float | Mapping)}
+  traced = {k: v for k, v in values.items() if _is_traced(v, found.hyper.get(k))}
   static = {k: v for k, v in values.items() if k not in traced}
   return Bound(
-    name=label,
+    name=function.__name__,
     function=function,
     arrays=found.arrays,
     optional=found.optional,
