@@ -1,0 +1,12 @@
+"""Every test sees eight virtual CPU devices and no implicit rank promotion."""
+
+import os
+
+os.environ['JAX_PLATFORMS'] = os.environ.get('RLJAX_TEST_PLATFORM', 'cpu')
+os.environ['XLA_FLAGS'] = (
+  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+)
+
+import jax
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
