@@ -2,7 +2,7 @@
 
 import sys as _sys
 
-if _sys.version_info < (3, 11):
+if _sys.version_info < (3, 11):  # noqa: UP036
   raise ImportError(f'rljax needs Python 3.11 or newer; this is {_sys.version.split()[0]}')
 if _sys.platform == 'win32':
   raise ImportError('rljax does not run on native Windows; use WSL2 (Linux)')

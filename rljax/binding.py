@@ -173,7 +173,8 @@ def bind(node: Mapping[str, Any], available: Iterable[str] | None = None) -> Bou
   for name in node:
     if name not in known:
       raise BindingError(
-        f'{label}: unknown hyper-parameter {name!r}; it accepts {", ".join(sorted(known)) or "none"}'
+        f'{label}: unknown hyper-parameter {name!r}; '
+        f'it accepts {", ".join(sorted(known)) or "none"}'
       )
   missing = [name for name in found.required if name not in node]
   if missing:

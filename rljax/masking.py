@@ -27,7 +27,7 @@ def zero_where_not(x: Array, mask: Array) -> Array:
   return jnp.where(mask, widen(x), 0)
 
 
-# -- masked reductions -----------------------------------------------------------------------------
+# -- masked reductions
 
 
 def masked_sum(x: Array, mask: Array, axis: int | tuple[int, ...] | None = None) -> Array:
@@ -59,7 +59,7 @@ def masked_min(x: Array, mask: Array, axis: int | tuple[int, ...] | None = None)
   return -masked_max(-widen(x), mask, axis)
 
 
-# -- groups: [N] -> [N], each sample gets the statistic of its group --------------------------------
+# -- groups: [N] -> [N], each sample gets the statistic of its group
 
 
 def _pairs(group_ids: Array, where: Array | None) -> Array:
@@ -126,7 +126,7 @@ def group_rank(x: Array, group_ids: Array, where: Array | None = None) -> Array:
   return jnp.sum(_pairs(group_ids, where) & before, axis=1).astype(jnp.int32)
 
 
-# -- maps between tokens [..., T], sample places of a row [..., S] and samples [N] ------------------
+# -- maps between tokens [..., T], sample places of a row [..., S] and samples [N]
 
 
 def one_hot_segments(segment_ids: Array, num_segments: int) -> Array:
