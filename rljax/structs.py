@@ -45,6 +45,8 @@ class Policy(NamedTuple):
     put: `put(cache, rows, other) -> cache` with `other` written over the rows `rows`; a row id
       out of range is dropped.
     axes: pytree like params whose leaves are tuples of logical axis names, one per dimension.
+    cast: `cast(params) -> params` with the weights in the compute dtype, to be made once before a
+      loop; every function takes either form. None: there is nothing to cast.
   """
 
   init: Callable[..., PyTree]
@@ -58,6 +60,7 @@ class Policy(NamedTuple):
   put: Callable[[PyTree, Array, PyTree], PyTree]
   axes: PyTree
   value: Callable[[PyTree, Array], Array] | None = None
+  cast: Callable[[PyTree], PyTree] | None = None
 
 
 @struct.dataclass

@@ -1,0 +1,145 @@
+"""The one attention function: training rows with segments, and queries against a cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+# Full float32 products where the compute dtype is float32; bfloat16 products are not affected.
+PRECISION = jax.lax.Precision.HIGHEST
+MASKED = -1e30
+
+
+def attention(
+  q: Array,
+  k: Array,
+  v: Array,
+  *,
+  segment_ids: Array | None = None,
+  prefix_ids: Array | None = None,
+  positions: Array | None = None,
+  kv_lengths: Array | None = None,
+  window: int | None = None,
+  softcap: float | None = None,
+  scale: float | None = None,
+  query_block: int = 512,
+  return_lse: bool = False,
+) -> Any:
+  """Grouped-query attention: out_t = Σ_s softmax_s(scale · q_t·k_s) v_s over what t may see.
+
+  Two forms. *Training* (`kv_lengths` is None; T = S): t sees s when s stands in t's segment, or in
+  the segment that `prefix_ids` names, at a position up to t's own. *Cache* (`kv_lengths` given):
+  slot s of the keys is position s, and t sees it when s < kv_lengths and s ≤ positions[t].
+
+  Special cases: H = KV is multi-head, KV = 1 multi-query attention; without segments a row is one
+  sample.
+
+  Args:
+    q: float [R, T, H, d], differentiated.
+    k: float [R, S, KV, d], differentiated; query head h reads head h // (H / KV).
+    v: float [R, S, KV, d], differentiated.
+    segment_ids: int32 [R, T], the sample within the row, −1 = padding; None = one sample a row.
+    prefix_ids: int32 [R, T] or None, a further segment that the token sees; −1 = none.
+    positions: int32 [R, T]. Training: of queries and keys, None = slots. Cache: of the queries,
+      None = the last T before kv_lengths.
+    kv_lengths: int32 [R], keys in use.
+    window: t sees s only if position t − position s < window; None = all.
+    softcap: scores become softcap · tanh(scores / softcap); None = off.
+    scale: None = d^-1/2.
+    query_block: queries handled at once: scores take R · H · query_block · S · 4 bytes.
+    return_lse: also return log Σ_s exp(score).
+
+  Returns:
+    out [R, T, H, d] in q's dtype; with return_lse also lse [R, T, H], at least float32. A query
+    that sees nothing gets an average of v that means nothing, and an lse below −1e29.
+
+  Raises:
+    ValueError: H is no multiple of KV.
+
+  Source: Vaswani et al., arXiv 1706.03762, eq. 1; grouped queries: Ainslie et al., 2305.13245.
+
+  Differs from the source: the masks above; softmax in at least float32.
+  """
+  rows, length, heads, depth = q.shape
+  if heads % k.shape[2]:
+    raise ValueError(f'attention: {heads} query heads are no multiple of {k.shape[2]} key heads')
+  scale = depth**-0.5 if scale is None else scale
+  slots = jnp.arange(k.shape[1], dtype=jnp.int32)[None, :]
+  if positions is None:
+    last = jnp.full((rows,), length, jnp.int32) if kv_lengths is None else kv_lengths
+    positions = last[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
+  keys = {'positions': positions, 'segment_ids': segment_ids}
+  if kv_lengths is not None:
+    # Unused keys get a position that no query reaches.
+    unreached = jnp.iinfo(jnp.int32).max
+    keys['positions'] = jnp.where(slots < kv_lengths[:, None], slots, unreached)
+  queries = {'q': q, 'positions': positions, 'segment_ids': segment_ids, 'prefix_ids': prefix_ids}
+
+  def block(queries):
+    mask = _visible(queries, keys, window)
+    return _attend(queries['q'], k, v, mask, scale, softcap)
+
+  if length <= query_block:
+    out, lse = block(queries)
+  else:
+    out, lse = _in_blocks(block, queries, query_block)
+  return (out, lse) if return_lse else out
+
+
+def _visible(queries: dict[str, Any], keys: dict[str, Any], window: int | None) -> Array:
+  """bool [R, T, S]: the key may be seen by the query."""
+  at, key_at = queries['positions'][:, :, None], keys['positions'][:, None, :]
+  mask = key_at <= at
+  if window is not None:
+    mask &= at - key_at < window
+  if queries['segment_ids'] is not None:
+    key_segment = keys['segment_ids'][:, None, :]
+    same = queries['segment_ids'][:, :, None] == key_segment
+    if queries['prefix_ids'] is not None:
+      prefix = queries['prefix_ids'][:, :, None]
+      same |= (prefix >= 0) & (prefix == key_segment)
+    mask &= same
+  return mask
+
+
+def _attend(q, k, v, mask, scale, softcap) -> tuple[Array, Array]:
+  """Softmax attention of [R, T, H, d] over [R, S, KV, d] under a mask [R, T, S]."""
+  rows, length, heads, depth = q.shape
+  kv_heads = k.shape[2]
+  wide = jnp.promote_types(q.dtype, jnp.float32)
+  grouped = q.reshape(rows, length, kv_heads, heads // kv_heads, depth)
+  scores = scale * jnp.einsum(
+    'rtkgd,rskd->rkgts', grouped, k, precision=PRECISION, preferred_element_type=wide
+  )
+  if softcap is not None:
+    scores = softcap * jnp.tanh(scores / softcap)
+  scores = jnp.where(mask[:, None, None, :, :], scores, MASKED)
+  top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+  weights = jnp.exp(scores - top)
+  total = jnp.sum(weights, axis=-1, keepdims=True)
+  out = jnp.einsum(
+    'rkgts,rskd->rtkgd', (weights / total).astype(v.dtype), v, precision=PRECISION
+  )
+  lse = jnp.moveaxis((top + jnp.log(total))[..., 0], 3, 1)
+  return out.reshape(rows, length, heads, depth), lse.reshape(rows, length, heads)
+
+
+def _in_blocks(block, queries: dict[str, Any], size: int) -> tuple[Array, Array]:
+  """`block` over the queries in turn; the backward pass recomputes each block's scores."""
+  rows, length = queries['positions'].shape
+  count = -(-length // size)
+
+  def split(x):
+    pad = [(0, 0), (0, count * size - length)] + [(0, 0)] * (x.ndim - 2)
+    x = jnp.pad(x, pad, mode='edge').reshape(rows, count, size, *x.shape[2:])
+    return jnp.moveaxis(x, 1, 0)
+
+  def join(x):
+    x = jnp.moveaxis(x, 0, 1)
+    return x.reshape(rows, count * size, *x.shape[3:])[:, :length]
+
+  out, lse = jax.lax.map(jax.checkpoint(block), jax.tree.map(split, queries))
+  return join(out), join(lse)

@@ -1,0 +1,150 @@
+"""The pieces of a decoder layer, as functions of one layer's weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.models.attention import PRECISION
+from rljax.models.config import DecoderConfig
+
+Array = jax.Array
+Weights = dict[str, Array]
+
+
+def wide(dtype: Any) -> Any:
+  """The dtype of norms, softmax and logits: at least float32."""
+  return jnp.promote_types(dtype, jnp.float32)
+
+
+def rms_norm(x: Array, scale: Array, eps: float) -> Array:
+  """scale · x / √(mean(x²) + eps) over the last axis, in at least float32; x's dtype comes back."""
+  high = x.astype(wide(x.dtype))
+  high = high * jax.lax.rsqrt(jnp.mean(high * high, axis=-1, keepdims=True) + eps)
+  return (high * _along_last(scale.astype(high.dtype), x.ndim)).astype(x.dtype)
+
+
+def _along_last(scale: Array, ndim: int) -> Array:
+  return scale.reshape((1,) * (ndim - 1) + scale.shape)
+
+
+def rope_frequencies(config: DecoderConfig) -> np.ndarray:
+  """float64 [head_dim / 2]: radians per position of each rotated pair.
+
+  theta^(−2i/d); with Llama 3's scaling, wavelengths above original / low are stretched by `factor`,
+  those below original / high stay, and between the two is a linear blend.
+
+  Source: Su et al., arXiv 2104.09864, section 3.2; scaling: the Llama 3.1 release.
+  Differs from the source: pairs are (i, i + d/2) and not neighbours, as in Hugging Face files.
+  """
+  half = config.head_dim // 2
+  frequencies = 1.0 / config.rope_theta ** (np.arange(half) / half)
+  if config.rope_scaling is None:
+    return frequencies
+  factor, low, high, original = config.rope_scaling
+  turns = original * frequencies / (2 * math.pi)  # over the original context
+  kept = np.clip((turns - low) / (high - low), 0.0, 1.0)
+  return frequencies * (kept + (1 - kept) / factor)
+
+
+def rope_table(config: DecoderConfig, positions: Array) -> tuple[Array, Array]:
+  """(cos, sin), each [..., 1, head_dim / 2], for positions [...]: the 1 is the axis of heads."""
+  dtype = wide(config.compute_dtype)
+  frequencies = jnp.asarray(rope_frequencies(config), dtype)
+  angles = positions.astype(dtype)[..., None, None] * frequencies.reshape(
+    (1,) * (positions.ndim + 1) + (-1,)
+  )
+  return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Array, table: tuple[Array, Array]) -> Array:
+  """RoPE of [..., heads, head_dim]."""
+  cos, sin = table
+  left, right = jnp.split(x.astype(cos.dtype), 2, axis=-1)
+  turned = jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
+  return turned.astype(x.dtype)
+
+
+def product(equation: str, x: Array, weight: Array) -> Array:
+  """Einsum in x's dtype; a weight that the caller has not cast is cast here."""
+  return jnp.einsum(equation, x, weight.astype(x.dtype), precision=PRECISION)
+
+
+def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array]) -> list[Array]:
+  """Queries [..., H, d], keys and values [..., KV, d] of the residual stream x [..., D]."""
+  x = rms_norm(x, w['attention_norm'], config.norm_eps)
+  out = []
+  for name in 'qkv':
+    y = product('...d,dhk->...hk', x, w[f'w{name}'])
+    if config.qkv_bias:
+      bias = w[f'b{name}'].astype(y.dtype)
+      y = y + bias.reshape((1,) * (y.ndim - 2) + bias.shape)
+    if config.qk_norm and name != 'v':
+      y = rms_norm(y, w[f'{name}_norm'], config.norm_eps)
+    out.append(y if name == 'v' else rotate(y, table))
+  return out
+
+
+def mlp(config: DecoderConfig, w: Weights, x: Array) -> Array:
+  """The gated MLP's addition to the residual stream [..., D]."""
+  x = rms_norm(x, w['mlp_norm'], config.norm_eps)
+  gate = product('...d,df->...f', x, w['w_gate'])
+  up = product('...d,df->...f', x, w['w_up'])
+  return product('...f,fd->...d', jax.nn.silu(gate) * up, w['w_down'])
+
+
+def layer(
+  config: DecoderConfig,
+  w: Weights,
+  x: Array,
+  table: tuple[Array, Array],
+  attend: Callable[[Array, Array, Array], Array],
+) -> tuple[Array, Array, Array]:
+  """One layer: (x', keys, values); `attend(q, k, v)` decides what is seen."""
+  q, k, v = qkv(config, w, x, table)
+  x = x + product('...hk,hkd->...d', attend(q, k, v), w['wo'])
+  return x + mlp(config, w, x), k, v
+
+
+def embed(table: Array, tokens: Array, dtype: Any, gradient: str) -> Array:
+  """Rows of the embedding [V, D] for tokens [...]; `gradient` as in `DecoderConfig`."""
+  take = _take_matmul if gradient == 'matmul' else _take
+  return take(table, tokens).astype(dtype)
+
+
+def _take(table: Array, tokens: Array) -> Array:
+  return table.at[tokens].get(mode='clip')
+
+
+_take_matmul = jax.custom_vjp(_take)
+
+
+def _take_forward(table, tokens):
+  return _take(table, tokens), (tokens, table)
+
+
+def _take_backward(saved, grad, *, block: int = 1024):
+  tokens, table = saved
+  vocab, width = table.shape
+  dtype = wide(grad.dtype)
+  tokens, grad = tokens.reshape(-1), grad.reshape(-1, width).astype(dtype)
+  count = -(-tokens.size // block)
+  pad = count * block - tokens.size
+  tokens = jnp.pad(tokens, (0, pad), constant_values=-1).reshape(count, block)
+  grad = jnp.pad(grad, ((0, pad), (0, 0))).reshape(count, block, width)
+
+  def add(total, part):
+    ids, rows = part
+    hot = (ids[:, None] == jnp.arange(vocab)[None, :]).astype(dtype)
+    return total + jnp.einsum('tv,td->vd', hot, rows, precision=PRECISION), None
+
+  total, _ = jax.lax.scan(add, jnp.zeros((vocab, width), dtype), (tokens, grad))
+  return total.astype(table.dtype), None
+
+
+_take_matmul.defvjp(_take_forward, _take_backward)
