@@ -1,0 +1,69 @@
+"""Atomic writes, JSON lines that survive a kill."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rljax import files
+
+
+def test_write_is_atomic_and_leaves_nothing_behind(tmp_path):
+  path = tmp_path / 'a' / 'b.json'
+  files.write_json(path, {'x': [1, 'é']})
+  assert files.read_json(path) == {'x': [1, 'é']}
+  with pytest.raises(RuntimeError), files.atomic(path) as temporary:
+    temporary.write_text('half')
+    raise RuntimeError
+  assert files.read_json(path) == {'x': [1, 'é']}
+  with pytest.raises(ValueError):
+    files.write_json(path, {'x': float('nan')})
+  assert os.listdir(path.parent) == ['b.json']
+
+
+def test_a_killed_writer_leaves_the_old_file_and_its_rest_is_removed(tmp_path):
+  path = tmp_path / 'state.txt'
+  files.write_text(path, 'old')
+  code = (
+    'import os, sys; from rljax import files\n'
+    'with files.atomic(sys.argv[1]) as t: t.write_text("new"); os.kill(os.getpid(), 9)'
+  )
+  assert subprocess.run([sys.executable, '-c', code, str(path)]).returncode == -9
+  assert files.read_text(path) == 'old'
+  assert len(os.listdir(tmp_path)) == 2
+  files.write_text(path, 'newer')
+  assert os.listdir(tmp_path) == ['state.txt']
+  assert files.read_text(path) == 'newer'
+
+
+def test_jsonl_appends_and_is_cut(tmp_path):
+  path = tmp_path / 'rows.jsonl'
+  assert files.truncate_jsonl(path, lambda row: True) == 0
+  files.append_jsonl(path, [{'i': i, 'text': 'a\u2028\x85b'} for i in range(5)])
+  files.append_text(path, '{"i": 5, "te')
+  assert [row['i'] for row in files.read_jsonl(path)] == [0, 1, 2, 3, 4]
+  assert files.truncate_jsonl(path, lambda row: row['i'] <= 2) == 3
+  files.append_jsonl(path, [{'i': 3}])
+  assert [row['i'] for row in files.read_jsonl(path)] == [0, 1, 2, 3]
+  assert files.read_jsonl(path)[0]['text'] == 'a\u2028\x85b'
+
+
+def test_a_last_line_without_its_newline_is_cut_even_if_it_is_json(tmp_path):
+  path = tmp_path / 'rows.jsonl'
+  path.write_text('{"i": 0}\n12')
+  assert files.truncate_jsonl(path, lambda row: True) == 1
+  assert path.read_text() == '{"i": 0}\n'
+
+
+def test_a_broken_line_is_named(tmp_path):
+  path = tmp_path / 'rows.jsonl'
+  path.write_text('{"i": 0}\nnonsense\n{"i": 1}\n')
+  with pytest.raises(ValueError, match=r'rows\.jsonl, line 2'):
+    files.read_jsonl(path)
+
+
+def test_remote_paths_are_recognised():
+  assert files.is_remote('gs://bucket/run')
+  assert not files.is_remote('runs/quickstart')
+  assert str(files.as_path('gs://bucket') / 'run') == 'gs://bucket/run'
