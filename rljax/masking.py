@@ -59,6 +59,32 @@ def masked_min(x: Array, mask: Array, axis: int | tuple[int, ...] | None = None)
   return -masked_max(-widen(x), mask, axis)
 
 
+def is_constant(x: Array, mask: Array) -> Array:
+  """bool scalar: max − min ≤ 1e-6 · max(1, max|x|) over `mask` (one entry, or none, is constant)."""
+  top, bottom = masked_max(x, mask), masked_min(x, mask)
+  return top - bottom <= 1e-6 * jnp.maximum(1, jnp.maximum(jnp.abs(top), jnp.abs(bottom)))
+
+
+def weighted_sum(x: Array, weights: Array) -> Array:
+  """Σ weights · x; an x under weight 0 has no influence, whatever it is."""
+  return jnp.sum(zero_where_not(x, weights != 0) * weights)
+
+
+def shield(arrays: dict[str, Array], mask: Array) -> dict[str, Array]:
+  """Float arrays of the shape of `mask` with 0 where not `mask`; the others as they are.
+
+  A token loss is finite, and so are its derivatives, where all its arrays are 0. So a loss of
+  shielded arrays, summed by `weighted_sum`, has no NaN in value or gradient, whatever stood under
+  the mask.
+  """
+  return {
+    name: jnp.where(mask, x, jnp.zeros((), x.dtype))
+    if jnp.issubdtype(x.dtype, jnp.floating) and x.shape == mask.shape
+    else x
+    for name, x in arrays.items()
+  }
+
+
 # -- groups: [N] -> [N], each sample gets the statistic of its group
 
 
@@ -131,7 +157,8 @@ def group_rank(x: Array, group_ids: Array, where: Array | None = None) -> Array:
 
 def one_hot_segments(segment_ids: Array, num_segments: int) -> Array:
   """bool [..., T, S] from [..., T]; padding (−1) belongs to none."""
-  return segment_ids[..., None] == jnp.arange(num_segments)
+  shape = (*segment_ids.shape, num_segments)
+  return segment_ids[..., None] == jax.lax.broadcasted_iota(jnp.int32, shape, segment_ids.ndim)
 
 
 def segment_sum(x: Array, segment_ids: Array, num_segments: int) -> Array:
@@ -179,6 +206,15 @@ def starts(segment_ids: Array) -> Array:
     [jnp.full_like(segment_ids[..., :1], -2), segment_ids[..., :-1]], axis=-1
   )
   return segment_ids != before
+
+
+def shift(x: Array, segment_ids: Array) -> Array:
+  """[..., T] -> [..., T]: entry t is x[t − 1] of the same segment; 0 at the first slot and padding.
+
+  Turns what a model says at a token into what it said of the next one.
+  """
+  moved = jnp.concatenate([jnp.zeros_like(x[..., :1]), x[..., :-1]], axis=-1)
+  return jnp.where(starts(segment_ids) | (segment_ids < 0), jnp.zeros((), x.dtype), moved)
 
 
 def reverse_segment_scan(decay: Array, x: Array, segment_ids: Array) -> Array:

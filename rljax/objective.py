@@ -1,0 +1,299 @@
+"""A stage's objective: which functions it is made of, which forward passes they ask for, and its sum.
+
+loss = Σ w·L + Σ w·(kl_coef·KL + entropy_coef·L_H) + Σ w·value_coef·L_V, each term a token loss [r, T]
+times weights that `prepare` normalised over the optimizer step. A pure sum: micro-batches, devices
+and packing add up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rljax import masking
+from rljax.binding import Bound, bind, value_at
+from rljax.logprobs import token_statistics
+from rljax.structs import Array, Batch, Policy, PyTree
+
+TOKEN_ARRAYS = (
+  'tokens',
+  'positions',
+  'segment_ids',
+  'action_mask',
+  'policy_logprobs',
+  'behavior_logprobs',
+  'policy_step',
+  'token_rewards',
+  'sample_ids',
+)
+OPTIONAL_TOKEN_ARRAYS = (
+  'prefix_ids',
+  'entropy',
+  'old_logprobs',
+  'ref_logprobs',
+  'values',
+  'returns',
+  'advantages',
+)
+SAMPLE_ARRAYS = (
+  'group_ids',
+  'rewards',
+  'temperature',
+  'prompt_length',
+  'num_tokens',
+  'truncated',
+  'is_external',
+  'role_ids',
+)
+PREPARED = ('old_logprobs', 'ref_logprobs', 'values')
+
+
+class ObjectiveError(ValueError):
+  """A combination of stage functions that would be wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """The bound functions of a stage.
+
+  Attributes:
+    loss: token loss; asks for 'logprobs', 'old_logprobs', 'advantages', …
+    weights: the aggregation, arrays of one minibatch -> [M, r, T].
+    advantage: rewards -> [N], or [..., T], or (advantages, returns); None for supervised stages.
+    kl: divergence to the reference: a token loss, or a token reward where `kl_in_reward`.
+    kl_in_reward: where the divergence enters.
+    entropy: a token loss (−entropy, or its sampled form), scaled by entropy_coef.
+    value: a token loss on `new_values`.
+    coefficients: numbers or schedules of 'kl', 'entropy', 'value'.
+    on_policy: one optimizer step an iteration: the old log-probs are the new ones, constant.
+  """
+
+  loss: Bound
+  weights: Bound
+  advantage: Bound | None
+  kl: Bound | None
+  kl_in_reward: bool
+  entropy: Bound | None
+  value: Bound | None
+  coefficients: dict[str, Any]
+  on_policy: bool
+
+  @property
+  def terms(self) -> dict[str, Bound]:
+    """The token losses by the name of their weights."""
+    kl = None if self.kl_in_reward else self.kl
+    terms = {'policy': self.loss, 'kl': kl, 'entropy': self.entropy, 'value': self.value}
+    return {name: bound for name, bound in terms.items() if bound is not None}
+
+  @property
+  def needs(self) -> frozenset[str]:
+    """The forward passes before the update: of 'old_logprobs', 'ref_logprobs', 'values'."""
+    asked = {name for bound in self.terms.values() for name in bound.arrays}
+    early = set(self.advantage.arrays) if self.advantage else set()
+    early |= set(self.kl.arrays) if self.kl and self.kl_in_reward else set()
+    asked |= early
+    if self.on_policy:
+      asked.discard('old_logprobs')
+    return frozenset(asked & set(PREPARED))
+
+  def hyper(self, iteration: int) -> dict[str, Any]:
+    """The traced hyper-parameters of an iteration: nested dict of Python floats."""
+    bounds = {**self.terms, 'weights': self.weights, 'advantage': self.advantage, 'kl': self.kl}
+    values = {name: bound.hyper(iteration) for name, bound in bounds.items() if bound}
+    values['coefficients'] = {
+      name: float(value_at(value, iteration)) for name, value in self.coefficients.items()
+    }
+    return values
+
+
+def build(stage: Mapping[str, Any]) -> Objective:
+  """The objective of a stage's config node, checked.
+
+  A term whose coefficient is the constant 0 is left out of the program: no forward pass, no
+  parameters of a reference.
+
+  Raises:
+    BindingError: a function, array or hyper-parameter that does not exist.
+    ObjectiveError: a combination that is known to be wrong.
+  """
+  on_policy = stage.get('epochs', 1) * stage.get('minibatches', 1) == 1
+  early = (*TOKEN_ARRAYS, *SAMPLE_ARRAYS, *PREPARED, 'entropy', *stage.get('extras', ()))
+  late = ('logprobs', 'new_values', *OPTIONAL_TOKEN_ARRAYS, *early)
+
+  def term(name: str, available) -> Bound | None:
+    node = stage.get(name)
+    coefficient = stage.get(f'{name}_coef', 1.0)
+    off = not node or (not isinstance(coefficient, Mapping) and coefficient == 0)
+    return None if off else bind(node, available)
+
+  placement = stage.get('kl_placement', 'loss')
+  if placement not in ('loss', 'reward'):
+    raise ObjectiveError(f"kl_placement is {placement!r}; it is one of 'loss', 'reward'")
+  objective = Objective(
+    loss=bind(stage['loss'], late),
+    weights=bind(stage['weights'], early),
+    advantage=term('advantage', early),
+    kl=term('kl', early if placement == 'reward' else late),
+    kl_in_reward=placement == 'reward',
+    entropy=term('entropy', late),
+    value=term('value', late),
+    coefficients={n: stage.get(f'{n}_coef', 0.0) for n in ('kl', 'entropy', 'value')},
+    on_policy=on_policy,
+  )
+  _refuse_known_mistakes(objective, stage)
+  return objective
+
+
+def _refuse_known_mistakes(objective: Objective, stage: Mapping[str, Any]) -> None:
+  advantage = objective.advantage
+  if 'advantages' in objective.loss.arrays and advantage is None:
+    raise ObjectiveError(f'{objective.loss.name} takes advantages, but the stage has no advantage')
+  if objective.kl is not None and objective.kl_in_reward and advantage is not None:
+    if advantage.static.get('scale') == 'group':
+      raise ObjectiveError(
+        f"kl_placement 'reward' with {advantage.name}(scale='group'): the group's std rescales the "
+        f"KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement 'loss', or scale 'batch' or "
+        f"'none'"
+      )
+  if objective.kl is not None and objective.kl_in_reward != (objective.kl.name == 'kl_reward'):
+    wanted = 'regularizers.kl_reward' if objective.kl_in_reward else 'regularizers.reverse_kl'
+    placement = stage.get('kl_placement', 'loss')
+    raise ObjectiveError(
+      f'kl_placement {placement!r} with {objective.kl.name}: its gradient would not be that of '
+      f'the KL; use {wanted}'
+    )
+  if objective.value is not None and advantage is not None and 'values' not in advantage.arrays:
+    raise ObjectiveError(f'a value loss is set, but {advantage.name} makes no use of values')
+
+
+def sample_arrays(batch: Batch) -> dict[str, Array]:
+  """The [N] arrays by name, a method's own included."""
+  return {**{name: getattr(batch, name) for name in SAMPLE_ARRAYS}, **batch.extras}
+
+
+def token_arrays(batch: Batch) -> dict[str, Any]:
+  """The arrays with leading axes [K, M, r], those that exist; weights under 'weights'."""
+  arrays = {name: getattr(batch, name) for name in TOKEN_ARRAYS}
+  arrays |= {
+    name: getattr(batch, name)
+    for name in OPTIONAL_TOKEN_ARRAYS
+    if getattr(batch, name) is not None
+  }
+  return {**arrays, 'weights': batch.weights}
+
+
+def token_temperature(temperature: Array, sample_ids: Array, segment_ids: Array) -> Array:
+  """[N] -> [..., T]: what logits are divided by; greedy samples and padding count as 1."""
+  scale = masking.sample_to_token(temperature, sample_ids, segment_ids)
+  return jnp.where(scale > 0, scale, 1.0)
+
+
+def forward(
+  policy: Policy,
+  params: PyTree,
+  rows: Mapping[str, Array],
+  temperature: Array,
+  *,
+  statistics: tuple[str, ...] = (),
+  value: bool = False,
+  chunk_size: int = 512,
+) -> dict[str, Array]:
+  """One pass over rows [r, T]: the token statistics asked for, and 'values' of the states.
+
+  `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t].
+  """
+  hidden, _ = policy.hidden(
+    params,
+    rows['tokens'],
+    segment_ids=rows['segment_ids'],
+    positions=rows['positions'],
+    prefix_ids=rows.get('prefix_ids'),
+  )
+  out = {}
+  if statistics:
+    out = token_statistics(
+      policy.unembed,
+      policy.head(params),
+      hidden,
+      rows['tokens'],
+      rows['segment_ids'],
+      temperature=temperature,
+      statistics=statistics,
+      chunk_size=chunk_size,
+    )
+  if value:
+    out['values'] = masking.shift(policy.value(params, hidden), rows['segment_ids'])
+  return out
+
+
+def weighted_sum(weights: Array, values: Array) -> Array:
+  """Σ weights·values in which a value without weight may be anything."""
+  return jnp.sum(weights * jnp.where(weights != 0, values, 0))
+
+
+def micro_loss(
+  params: PyTree,
+  rows: Mapping[str, Any],
+  samples: Mapping[str, Array],
+  hyper: Mapping[str, Any],
+  *,
+  objective: Objective,
+  policies: Mapping[str, Policy],
+  chunk_size: int,
+) -> tuple[Array, dict[str, dict[str, Array]]]:
+  """The summed objective of one micro-batch.
+
+  Args:
+    params: dict of trained roles.
+    rows: token arrays [r, T] of `Batch`, weights included.
+    samples: sample arrays [N] of the iteration.
+    hyper: traced hyper-parameters, `Objective.hyper`.
+    objective: the stage's.
+    policies: role -> Policy.
+    chunk_size: slots that pass the vocabulary at once.
+
+  Returns:
+    (loss, {'total': sums, 'mean': Σ over sampled tokens, 'max': maxima}); the caller adds up
+    micro-batches and divides 'mean' by its 'count'.
+  """
+  temperature = token_temperature(samples['temperature'], rows['sample_ids'], rows['segment_ids'])
+  shared_value = objective.value is not None and 'value' not in policies
+  now = forward(
+    policies['policy'],
+    params['policy'],
+    rows,
+    temperature,
+    statistics=('logprobs', 'entropy'),
+    value=shared_value,
+    chunk_size=chunk_size,
+  )
+  if objective.value is not None and not shared_value:
+    now |= forward(policies['value'], params['value'], rows, temperature, value=True)
+  arrays = {**rows, **samples, 'logprobs': now['logprobs'], 'entropy': now['entropy']}
+  if objective.on_policy:
+    arrays['old_logprobs'] = jax.lax.stop_gradient(now['logprobs'])
+  if objective.value is not None:
+    arrays['new_values'] = now['values']
+
+  loss = jnp.zeros(())
+  sampled = rows['action_mask'] & (rows['weights']['policy'] != 0)
+  gap = jax.lax.stop_gradient(jnp.abs(arrays['logprobs'] - rows['policy_logprobs']))
+  seen = {'policy/entropy': now['entropy'], 'rollout/mismatch_mean': gap}
+  seen['rollout/mismatch_max'] = gap
+  total = {}
+  for name, bound in objective.terms.items():
+    token_loss, diagnostics = bound(arrays, hyper[name])
+    part = weighted_sum(rows['weights'][name], token_loss)
+    loss += part if name == 'policy' else hyper['coefficients'][name] * part
+    prefix = 'value' if name == 'value' else 'policy'
+    if name in ('policy', 'value'):
+      total[f'{prefix}/loss'] = part
+    seen |= {f'{prefix}/{key}': value for key, value in diagnostics.items()}
+  maxima = {k: masking.masked_max(v, sampled) for k, v in seen.items() if k.endswith('_max')}
+  means = {k: masking.masked_sum(v, sampled) for k, v in seen.items() if not k.endswith('_max')}
+  means['count'] = jnp.sum(sampled).astype(jnp.float32)
+  return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})

@@ -1,0 +1,162 @@
+"""What an update needs before its first gradient: old and reference log-probs, values, advantages,
+weights. Runs inside the compiled update; each forward pass is there only if a function asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rljax import corrections, masking
+from rljax.objective import (
+  SAMPLE_ARRAYS,
+  Objective,
+  forward,
+  sample_arrays,
+  token_arrays,
+  token_temperature,
+)
+from rljax.structs import Array, Batch, Policy, PyTree
+
+
+def map_micro(
+  function: Callable[[dict[str, Any]], PyTree], arrays: dict[str, Any], num_micro: Array
+) -> PyTree:
+  """`function` on each used micro-batch of arrays [K, M, r, …]; results stacked, unused ones 0."""
+  first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), arrays)
+  shapes = jax.eval_shape(function, first)
+  capacity = arrays['tokens'].shape[1]
+
+  def minibatch(inputs):
+    micros, used = inputs
+
+    def body(m, out):
+      result = function(jax.tree.map(lambda x: x[m], micros))
+      return jax.tree.map(lambda o, y: o.at[m].set(y), out, result)
+
+    empty = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
+    return jax.lax.fori_loop(0, used, body, empty)
+
+  return jax.lax.map(minibatch, (arrays, num_micro))
+
+
+def prepare(
+  batch: Batch,
+  params: Mapping[str, PyTree],
+  frozen: Mapping[str, PyTree],
+  hyper: Mapping[str, Any],
+  *,
+  objective: Objective,
+  policies: Mapping[str, Policy],
+  chunk_size: int,
+) -> tuple[Batch, dict[str, Array]]:
+  """Fills the slots of a batch that the objective asks for.
+
+  Args:
+    batch: as packed.
+    params: trained roles, before the update.
+    frozen: 'reference' where the objective needs it.
+    hyper: `Objective.hyper` of the iteration.
+    objective, policies, chunk_size: as in `objective.micro_loss`.
+
+  Returns:
+    (batch with old_logprobs, ref_logprobs, values, returns, advantages [K, M, r, T] and weights,
+    metrics of the whole iteration).
+  """
+  batch, metrics = _forward_passes(
+    batch, params, frozen, objective=objective, policies=policies, chunk_size=chunk_size
+  )
+  scored = jnp.isfinite(batch.rewards) & (batch.group_ids >= 0)
+  sampled = batch.action_mask & masking.sample_to_token(
+    scored, batch.sample_ids, batch.segment_ids
+  )
+  rewards, token_rewards = batch.rewards, batch.token_rewards
+  early = {**token_arrays(batch), **sample_arrays(batch), 'action_mask': sampled}
+  if objective.on_policy:
+    early['old_logprobs'] = batch.policy_logprobs
+  if objective.kl is not None and objective.kl_in_reward:
+    penalty, _ = objective.kl(early, hyper['kl'])
+    token_rewards -= hyper['coefficients']['kl'] * jnp.where(sampled, penalty, 0)
+    metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled)
+  if objective.advantage is not None:
+    if 'token_rewards' not in objective.advantage.arrays:
+      rewards = rewards + masking.token_to_sample_sum(
+        token_rewards, sampled, batch.segment_ids, batch.sample_slots, batch.sample_ids.shape[-1]
+      )
+    early |= {'rewards': rewards, 'token_rewards': token_rewards}
+    batch = _with_advantages(batch, objective.advantage(early, hyper['advantage']), sampled)
+    if objective.value is not None:
+      metrics['value/explained_variance'] = _explained(batch, sampled)
+  weights = _weights(objective, early, hyper)
+  return batch.replace(weights=dict.fromkeys(objective.terms, weights)), metrics
+
+
+def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
+  """The batch with the arrays of `objective.needs`, and the mismatch metrics if it has old ones."""
+  needs, metrics = objective.needs, {}
+  if not needs:
+    return batch, metrics
+  shared_value = 'value' not in policies
+
+  def passes(rows):
+    temperature = token_temperature(batch.temperature, rows['sample_ids'], rows['segment_ids'])
+    out = {}
+    if 'old_logprobs' in needs or ('values' in needs and shared_value):
+      own = forward(
+        policies['policy'],
+        params['policy'],
+        rows,
+        temperature,
+        statistics=('logprobs',) if 'old_logprobs' in needs else (),
+        value='values' in needs and shared_value,
+        chunk_size=chunk_size,
+      )
+      out |= {'old_logprobs' if k == 'logprobs' else k: v for k, v in own.items()}
+    if 'values' in needs and not shared_value:
+      out |= forward(policies['value'], params['value'], rows, temperature, value=True)
+    if 'ref_logprobs' in needs:
+      out['ref_logprobs'] = forward(
+        policies['reference'],
+        frozen['reference'],
+        rows,
+        temperature,
+        statistics=('logprobs',),
+        chunk_size=chunk_size,
+      )['logprobs']
+    return out
+
+  filled = jax.lax.stop_gradient(map_micro(passes, token_arrays(batch), batch.num_micro))
+  batch = batch.replace(**filled)
+  if 'old_logprobs' in needs:
+    metrics |= corrections.mismatch_metrics(
+      batch.policy_logprobs, batch.old_logprobs, batch.action_mask
+    )
+  return batch, metrics
+
+
+def _with_advantages(batch: Batch, result: Any, sampled: Array) -> Batch:
+  """Advantages (and returns) as token arrays, 0 where nothing was sampled."""
+  advantages, returns = result if isinstance(result, tuple) else (result, None)
+  if advantages.shape == batch.group_ids.shape:
+    advantages = masking.sample_to_token(advantages, batch.sample_ids, batch.segment_ids)
+  advantages = jax.lax.stop_gradient(jnp.where(sampled, advantages, 0))
+  return batch.replace(advantages=advantages, returns=returns)
+
+
+def _weights(objective: Objective, arrays: Mapping[str, Any], hyper: Mapping[str, Any]) -> Array:
+  """Aggregation weights [K, M, r, T], normalised within each minibatch."""
+  bound = objective.weights
+  names = [n for n in (*bound.arrays, *bound.optional) if n in arrays]
+  per_minibatch = {n: arrays[n] for n in names if n not in SAMPLE_ARRAYS}
+  whole = {n: arrays[n] for n in names if n in SAMPLE_ARRAYS}
+  return jax.vmap(lambda tokens: bound({**tokens, **whole}, hyper['weights']))(per_minibatch)
+
+
+def _explained(batch: Batch, sampled: Array) -> Array:
+  """1 − Var(returns − values) / Var(returns) over sampled tokens; 0 for constant returns."""
+  variance = masking.masked_var(batch.returns, sampled)
+  left = masking.masked_var(batch.returns - batch.values, sampled)
+  return jnp.where(variance > 0, 1 - left / jnp.where(variance > 0, variance, 1), 0)

@@ -1,0 +1,162 @@
+"""The update: one compiled, donated program from a packed batch to the next train state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rljax.binding import Bound
+from rljax.objective import Objective, micro_loss, sample_arrays, token_arrays
+from rljax.prepare import prepare
+from rljax.structs import Array, Batch, Metrics, Policy, PyTree, TrainState
+
+UpdateStep = Callable[[TrainState, dict, Batch, dict], tuple[TrainState, Metrics]]
+
+
+def init_train_state(
+  params: dict[str, PyTree], optimizers: Mapping[str, Bound], key: Array
+) -> TrainState:
+  """A train state at step 0 with fresh optimizers; moments take the sharding of their params."""
+  opt_state = {role: optimizers[role]({}).init(params[role]) for role in params}
+  return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state, key=key)
+
+
+def make_update_step(
+  objective: Objective,
+  policies: Mapping[str, Policy],
+  optimizers: Mapping[str, Bound],
+  *,
+  epochs: int = 1,
+  compute_dtype: Any = jnp.float32,
+  chunk_size: int = 512,
+) -> UpdateStep:
+  """Builds `update_step(state, frozen, batch, hyper) -> (state, metrics)`; jit it with donation.
+
+  prepare → epochs × minibatches by scan → micro-batches by fori_loop(0, num_micro[k]) with the
+  gradient inside the body, summed in float32 → gradient clip and optimizer.
+
+  Args:
+    objective: the stage's.
+    policies: role -> Policy, 'policy' at least.
+    optimizers: trained role -> bound optimizer.
+    epochs: passes over the batch; minibatches change their order, not their members.
+    compute_dtype: parameters are cast to it once for all micro-batches of a step.
+    chunk_size: slots that pass the vocabulary at once.
+
+  Returns:
+    update_step; its `hyper` is `{**objective.hyper(i), 'optimizer': {role: …}}`.
+  """
+  loss = partial(micro_loss, objective=objective, policies=policies, chunk_size=chunk_size)
+
+  def update_step(state, frozen, batch, hyper):
+    key, order_key = jax.random.split(state.key)
+    batch, metrics = prepare(
+      batch,
+      state.params,
+      frozen,
+      hyper,
+      objective=objective,
+      policies=policies,
+      chunk_size=chunk_size,
+    )
+    minibatches = batch.num_micro.shape[0]
+    keys = jax.random.split(order_key, epochs)
+    order = jax.vmap(lambda k: jax.random.permutation(k, minibatches))(keys).reshape(-1)
+    tokens, samples = token_arrays(batch), sample_arrays(batch)
+
+    def step(carry, k):
+      rows = jax.tree.map(lambda x: x[k], tokens)
+      grads, seen = accumulate(
+        loss, _cast(carry[0], compute_dtype), rows, samples, hyper, batch.num_micro[k]
+      )
+      carry, logs = _apply(carry, grads, optimizers, hyper['optimizer'], batch.num_micro[k])
+      return carry, {**seen, **logs}
+
+    (params, opt_state, count), logs = jax.lax.scan(
+      step, (state.params, state.opt_state, state.step), order
+    )
+    state = state.replace(step=count, params=params, opt_state=opt_state, key=key)
+    return state, {**metrics, **_over_steps(logs)}
+
+  return update_step
+
+
+def accumulate(
+  loss: Callable[..., Any],
+  params: PyTree,
+  rows: Mapping[str, Any],
+  samples: Mapping[str, Array],
+  hyper: Mapping[str, Any],
+  num_micro: Array,
+) -> tuple[PyTree, dict[str, Array]]:
+  """Σ over the used micro-batches of one minibatch.
+
+  Args:
+    loss: `micro_loss` with its static arguments.
+    params: trained roles in the compute dtype.
+    rows: token arrays [M, r, …].
+    samples: sample arrays [N].
+    hyper: traced hyper-parameters.
+    num_micro: int32 scalar ≤ M.
+
+  Returns:
+    (gradients in at least float32, metrics of the minibatch).
+  """
+  gradient = jax.grad(loss, has_aux=True)
+
+  def micro(m):
+    return gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)
+
+  def body(m, carry):
+    grads, seen = carry
+    more_grads, more = micro(m)
+    add = partial(jax.tree.map, lambda a, b: a + b.astype(a.dtype))
+    return add(grads, more_grads), {
+      'total': add(seen['total'], more['total']),
+      'mean': add(seen['mean'], more['mean']),
+      'max': jax.tree.map(jnp.maximum, seen['max'], more['max']),
+    }
+
+  def zero(s):
+    return jnp.zeros(s.shape, jnp.promote_types(s.dtype, jnp.float32))
+
+  start = jax.tree.map(zero, jax.eval_shape(micro, jnp.zeros((), jnp.int32)))
+  grads, seen = jax.lax.fori_loop(0, num_micro, body, start)
+  count = jnp.maximum(seen['mean'].pop('count'), 1)
+  means = {name: value / count for name, value in seen['mean'].items()}
+  return grads, {**seen['total'], **means, **seen['max']}
+
+
+def _cast(params: PyTree, dtype: Any) -> PyTree:
+  return jax.tree.map(lambda x: x.astype(dtype), params)
+
+
+def _apply(carry, grads, optimizers, hyper, num_micro):
+  """One optimizer step for each trained role; skipped if a gradient is not finite."""
+  params, opt_state, count = carry
+  norm = optax.global_norm(grads)
+  good = jnp.isfinite(norm) & (num_micro > 0)
+  new_params, new_opt_state = {}, {}
+  for role, role_params in params.items():
+    transform = optimizers[role]({}, hyper[role])
+    updates, new_opt_state[role] = transform.update(grads[role], opt_state[role], role_params)
+    new_params[role] = optax.apply_updates(role_params, updates)
+  keep = partial(jax.tree.map, lambda new, old: jnp.where(good, new, old))
+  carry = (keep(new_params, params), keep(new_opt_state, opt_state), count + 1)
+  return carry, {'update/grad_norm': norm, 'update/skipped': 1.0 - good}
+
+
+def _over_steps(logs: Mapping[str, Array]) -> dict[str, Array]:
+  """Metrics [steps] → one number an iteration: sum of skipped steps, maxima, else means."""
+
+  def reduce(name, values):
+    if name == 'update/skipped':
+      return jnp.sum(values)
+    return jnp.max(values) if name.endswith('_max') else jnp.mean(values)
+
+  return {name: reduce(name, values) for name, values in logs.items()}
