@@ -37,8 +37,10 @@ def resolve(name: str) -> Callable[..., Any]:
   if not isinstance(name, str) or '.' not in name:
     raise BindingError(f"{name!r} is no dotted name such as 'losses.clipped_surrogate'")
   module_name, attribute = name.rsplit('.', 1)
-  tried = []
+  tried, missing = [], []
   for full in (f'rljax.{module_name}', module_name):
+    if full == 'rljax.__main__':
+      continue  # a function of the user's script or notebook is meant
     try:
       module = importlib.import_module(full)
     except ModuleNotFoundError as error:
@@ -49,7 +51,9 @@ def resolve(name: str) -> Callable[..., Any]:
     if hasattr(module, attribute):
       return getattr(module, attribute)
     public = [n for n in dir(module) if not n.startswith('_')]
-    raise BindingError(f'{full} has no {attribute!r}{near(attribute, public)}')
+    missing.append(f'{full} has no {attribute!r}{near(attribute, public)}')
+  if missing:
+    raise BindingError('; '.join(missing))
   raise BindingError(f'{name}: there is no module {" and no module ".join(tried)}')
 
 

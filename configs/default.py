@@ -1,0 +1,103 @@
+"""The knobs of a run, each with its unit and its reason; other configs change what differs.
+
+A node with a `name` stands for a function; its hyper-parameters have their defaults in the
+function's signature and stand here only where they differ. `rljax train` prints and saves the
+resolved config, which shows all of them.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  return ConfigDict(
+    dict(
+      seed=0,  # drives initialisation, data order, draws and reward workers
+      stages=('sft', 'rl'),  # in this order; each names a key below, which says its `kind`
+      task=dict(name='tasks.countdown'),  # prompts, their reward, their evaluation
+      tokenizer=dict(name='tokenization.characters'),
+      # `path`: files to start from: an HF directory, a work directory of rljax or hf://owner/name
+      # (downloads); the other fields then override what the files say. '' = random parameters.
+      model=dict(name='models.decoder', path=''),
+      mesh=dict(data=1, fsdp=-1, tensor=1),  # devices along each axis; -1 = all that are left
+      rewards=dict(
+        reward='',  # dotted name of a function; '' = the task's own
+        workers=2,  # processes; 0 = score in this one, without limits
+        cpu_seconds=5.0,  # of CPU time for one completion; 5 times as much of wall-clock time
+        memory_mib=1024,  # MiB of one worker
+      ),
+      evaluation=dict(
+        num_prompts=512,  # held-out prompts; 512 carry about 1.6 points of prompt noise
+        samples=64,  # completions of one prompt for avg@n and pass@k; at least max(ks)
+        ks=(1, 2, 4, 8, 16, 32, 64),
+        temperature=1.0,  # of the samples; greedy accuracy is measured besides
+        every=0,  # iterations between evaluations; 0 = only before the RL stage and at the end
+        batch=1024,  # completions sampled at once; more is faster until memory ends
+      ),
+      writers=('console', 'jsonl', 'tensorboard'),  # and 'wandb' with its extra installed
+      checkpoint_every=20,  # iterations; writing is asynchronous and costs little
+      keep_checkpoints=2,  # the latest ones; two survive a kill while one is written
+      health_check=True,  # stop early if nothing can be learnt (equal rewards, no end of text)
+      health_iterations=3,  # looked at: enough to tell bad luck from a broken set-up
+      sft=_sft(),
+      rl=_rl(),
+    ),
+    type_safe=False,
+  )
+
+
+def _sft() -> dict:
+  """Supervised warm-up on the task's demonstrations."""
+  return dict(
+    kind='sft',
+    iterations=1000,  # one optimizer step each
+    prompts=64,  # demonstrations of one iteration
+    max_length=256,  # tokens of a prompt and its demonstration; a longer one is an error
+    stop_accuracy=0.0,  # fraction: stop as soon as pass@1 (temperature 1) reaches it; 0 = never
+    stop_every=50,  # iterations between looks at it
+    loss=dict(name='losses.nll'),
+    weights=dict(name='weighting.token_mean'),
+    optimizer=dict(name='optimizers.adamw', learning_rate=1e-3),
+    **_rows(),
+  )
+
+
+def _rl() -> dict:
+  """Group-relative policy gradients, strictly on-policy: one step for each rollout."""
+  return dict(
+    kind='rl',
+    iterations=100,
+    prompts=32,  # of one iteration
+    samples=8,  # completions of one prompt = size of a group
+    max_prompt=128,  # tokens; a longer prompt is an error, never cut
+    max_new_tokens=128,  # tokens of a completion, the end of text included
+    temperature=1.0,  # of the samples; the log-probs of the update are taken at it too
+    top_k=0,  # 0 = off. Filters sample from another distribution than the one that is trained
+    top_p=1.0,  # fraction; 1 = off
+    min_p=0.0,  # fraction; 0 = off
+    epochs=1,  # passes over one rollout
+    minibatches=1,  # optimizer steps of one pass
+    curriculum=dict(name='curriculum.uniform'),  # which prompts come next
+    rollout=dict(name='rollouts.single_turn'),  # how prompts become samples
+    advantage=dict(name='advantages.group_normalize'),
+    weights=dict(name='weighting.token_mean'),
+    loss=dict(name='losses.clipped_surrogate'),
+    kl=dict(name='regularizers.reverse_kl'),
+    kl_coef=0.0,  # reward per nat; 0 = neither reference parameters nor their forward pass
+    kl_placement='loss',  # or 'reward', with regularizers.kl_reward
+    entropy=dict(name='regularizers.entropy_bonus'),
+    entropy_coef=0.0,  # reward per nat; 0 = off
+    value=None,  # or dict(name='losses.clipped_value') for an advantage that needs values
+    value_coef=0.1,  # weight of the value loss on a trunk that it shares with the policy
+    optimizer=dict(name='optimizers.adamw'),
+    **_rows(),
+  )
+
+
+def _rows() -> dict:
+  """The shape of the batches of the update."""
+  return dict(
+    rows=8,  # of one micro-batch, a multiple of the devices on the axes data and fsdp
+    row_length=0,  # tokens; 0 = the smallest multiple of 128 that holds one maximal sample
+    packed=True,  # several samples in one row: less padding, same loss and gradient
+    chunk_size=512,  # tokens whose logits exist at once: memory against speed
+  )

@@ -1,0 +1,126 @@
+"""`--config.a.b=value`: one change of a config from the command line."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_dict, config_flags
+
+from rljax.binding import near
+from rljax.config import ConfigError, Node, check, plain
+
+Kinds = Mapping[str, tuple[type, bool]]
+
+
+def override(config: Mapping[str, Any], argv: Sequence[str]) -> tuple[ConfigDict, list[str]]:
+  """Applies arguments of the form `--config.a.b=value` (`--config.a`, `--noconfig.a`: booleans).
+
+  `--config.rl.loss.name=losses.cispo` comes first wherever it stands: the node starts anew from
+  that function's signature, and what belonged to the former function is dropped. A whole node may
+  be given as a dict literal or as None.
+
+  Returns:
+    (the config, one line for each node that changed its function).
+
+  Raises:
+    ConfigError: an unknown key or function, a value of a wrong type, or another argument.
+  """
+  result, notes = plain(config), []
+  _, kinds = check(result)
+  found = [(*_split(argument), argument) for argument in argv]
+  fields = []
+  for path, text, argument in found:
+    node = path.removesuffix('.name')
+    if kinds.get(node, (None,))[0] is not Node:
+      fields.append((path, text, argument))
+      continue
+    value = {'name': text} if path.endswith('.name') else _literal(path, text)
+    notes += _replace(result, node, value)
+  if notes:
+    _, kinds = check(result)
+  for path, value in _parse(fields, kinds).items():
+    _set(result, path, value)
+  return ConfigDict(result, type_safe=False), notes
+
+
+def _split(argument: str) -> tuple[str, str | None]:
+  """(path, text or None) of one argument."""
+  found = re.match(r'--?(?:no)?config\.([\w.]+)(?:=(.*))?$', argument, re.DOTALL)
+  if not found:
+    raise ConfigError(f'unknown argument {argument!r}; overrides look like --config.a.b=value')
+  return found[1], found[2]
+
+
+def _literal(path: str, text: str | None) -> Any:
+  try:
+    return ast.literal_eval(text or '')
+  except (SyntaxError, ValueError):
+    raise ConfigError(
+      f'--config.{path}={text}: neither None nor a dict; did you mean --config.{path}.name={text}?'
+    ) from None
+
+
+def _replace(config: dict[str, Any], path: str, value: Any) -> list[str]:
+  """Puts a node in the place of another one; a line for the user if the function changes."""
+  former = _at(config, path) or {}
+  if value is None and not former:
+    return []
+  name = value.get('name') if isinstance(value, Mapping) else None
+  if isinstance(value, Mapping) and name in (None, former.get('name')):
+    _set(config, path, {**former, **value})
+    return []
+  # A model's `path` says where it is, not how its function works.
+  kept = {k: v for k, v in former.items() if k == 'path' and path.endswith('model')}
+  dropped = ', '.join(f'{k}={v!r}' for k, v in former.items() if k not in ('name', *kept))
+  _set(config, path, value and {**kept, **value})
+  return [f'config.{path}: {former.get("name")} -> {name}; dropped: {dropped or "nothing"}']
+
+
+def _parse(fields: Sequence[tuple[str, str | None, str]], kinds: Kinds) -> dict[str, Any]:
+  """path -> value, read by the flags of ml_collections as the types in `kinds`."""
+  blank = ConfigDict()
+  for path, text, _ in fields:
+    if any(known.startswith(f'{path}.') for known in kinds):
+      raise ConfigError(f'--config.{path}: this is a group of keys; set them one by one')
+    if path not in kinds:
+      raise ConfigError(f'--config.{path}: config has no such key{near(path, kinds)}')
+    kind, optional = kinds[path]
+    literal = (optional and text == 'None') or (kind is float and (text or '').startswith('{'))
+    *parents, last = path.split('.')
+    node = blank
+    for part in parents:
+      if part not in node:
+        node[part] = ConfigDict()
+      node = node[part]
+    node[last] = config_dict.placeholder(object if literal else kind)
+  argv = [argument for *_, argument in fields]
+  values = flags.FlagValues()
+  try:
+    config_flags.DEFINE_config_dict('config', blank, flag_values=values, sys_argv=argv)
+    left = values(['rljax', *argv])[1:]
+  except flags.Error as error:
+    raise ConfigError(str(error).replace('\n', ' ')) from error
+  if left:
+    raise ConfigError(f'unknown argument {left[0]!r}')
+  found = dict(values['config'].override_values)
+  for path, value in found.items():
+    if kinds[path][0] is tuple and len(value) == 1 and isinstance(value[0], str):
+      found[path] = tuple(value[0].split(','))  # --config.stages=sft,rl
+  return found
+
+
+def _at(tree: Mapping[str, Any], path: str) -> Any:
+  for part in path.split('.'):
+    tree = tree[part]
+  return tree
+
+
+def _set(tree: dict[str, Any], path: str, value: Any) -> None:
+  *parents, last = path.split('.')
+  for part in parents:
+    tree = tree[part]
+  tree[last] = value
