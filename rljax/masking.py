@@ -60,7 +60,7 @@ def masked_min(x: Array, mask: Array, axis: int | tuple[int, ...] | None = None)
 
 
 def is_constant(x: Array, mask: Array) -> Array:
-  """bool scalar: max − min ≤ 1e-6 · max(1, max|x|) over `mask` (one entry, or none, is constant)."""
+  """bool scalar: max − min ≤ 1e-6 · max(1, max|x|) over `mask` (one entry is constant)."""
   top, bottom = masked_max(x, mask), masked_min(x, mask)
   return top - bottom <= 1e-6 * jnp.maximum(1, jnp.maximum(jnp.abs(top), jnp.abs(bottom)))
 

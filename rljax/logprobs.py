@@ -1,0 +1,241 @@
+"""Everything that needs the whole vocabulary, in one chunked pass over (hidden, unembed).
+
+No float32 array of [R, T, V] exists, forward or backward: logits are made for one chunk of slots at
+a time, the forward pass keeps one number per token and statistic, and the backward pass makes the
+logits of each chunk again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rljax.masking import widen
+
+Array = jax.Array
+PyTree = Any
+Unembed = Callable[[PyTree, Array], Array]
+
+STATISTICS = ('logprobs', 'entropy', 'full_kl')
+
+
+def token_statistics(
+  unembed: Unembed,
+  head: PyTree,
+  hidden: Array,
+  tokens: Array,
+  segment_ids: Array,
+  *,
+  temperature: Array | float,
+  statistics: tuple[str, ...] = ('logprobs',),
+  chunk_size: int = 512,
+  reference: tuple[Unembed, PyTree, Array] | None = None,
+) -> dict[str, Array]:
+  """Statistics of the distribution from which each token was drawn.
+
+  With z = logits(hidden[t−1]) / temperature[t], p = softmax(z) and q the same of the reference:
+    logprobs[t] = log p(tokens[t]),  entropy[t] = −Σ_v p log p,  full_kl[t] = Σ_v p (log p − log q).
+  All three stand at slot t, are 0 at the first slot of a segment and on padding, and nothing that
+  stands in `hidden` at an unused slot reaches a value or a gradient.
+
+  The forward pass saves the log-normaliser and the statistics themselves. The backward pass goes
+  through the chunks again with
+    ∂logprobs/∂z = 1[token] − p,  ∂entropy/∂z = −p (log p + H),  ∂full_kl/∂z = p (log p/q − KL),
+  and pulls them back through `unembed`; the head's gradient is summed in at least float32.
+  Logits of −inf (entries that do not exist) are fine unless such a token is scored.
+
+  Args:
+    unembed: `unembed(head, h) -> logits`, [..., D] -> [..., V]; closes over nothing differentiated.
+    head: pytree of float arrays; differentiated.
+    hidden: [..., T, D], any float dtype; differentiated.
+    tokens: int32 [..., T].
+    segment_ids: int32 [..., T], −1 = padding.
+    temperature: of the sampler, > 0; a scalar or [..., T], per token that of its sample. Constant.
+    statistics: names, of 'logprobs', 'entropy', 'full_kl'.
+    chunk_size: slots whose logits exist at once. Chunks are cut along T only, so an array that is
+      sharded over rows stays where it is; the memory is rows · chunk_size · V.
+    reference: (unembed, head, hidden) of the policy that 'full_kl' is measured against. Constant.
+
+  Returns:
+    dict, statistic -> at least float32 [..., T], nats.
+
+  Raises:
+    ValueError: an unknown statistic, or 'full_kl' without a reference.
+  """
+  unknown = [name for name in statistics if name not in STATISTICS]
+  if unknown:
+    raise ValueError(f'unknown statistic {unknown[0]!r}; there are {", ".join(STATISTICS)}')
+  if 'full_kl' in statistics and reference is None:
+    raise ValueError("statistic 'full_kl' needs reference=(unembed, head, hidden)")
+  # From here on slot t holds what concerns the token that hidden[t] predicts, tokens[t + 1].
+  valid = (segment_ids >= 0) & (_shift_left(segment_ids, -1) == segment_ids)
+  if jnp.ndim(temperature) == 0:
+    temperature = jnp.full(tokens.shape, temperature, _wide(hidden))
+  slots = {
+    'target': _shift_left(tokens, 0),
+    'valid': valid,
+    'temperature': jnp.where(valid, _shift_left(widen(temperature), 1), 1),
+  }
+  ref_unembed, ref_head, ref_hidden = None, None, None
+  if 'full_kl' in statistics:
+    ref_unembed, ref_head, ref_hidden = reference
+    slots['ref_hidden'] = ref_hidden
+  way = _Pass(unembed, ref_unembed, tuple(statistics), chunk_size)
+  found = _chunked(way, head, hidden, *jax.lax.stop_gradient((ref_head, slots)))
+  return {name: _shift_right(value) for name, value in found.items()}
+
+
+def _wide(x: Array) -> jnp.dtype:
+  return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def _shift_left(x: Array, fill: int) -> Array:
+  return jnp.concatenate([x[..., 1:], jnp.full_like(x[..., :1], fill)], axis=-1)
+
+
+def _shift_right(x: Array) -> Array:
+  return jnp.concatenate([jnp.zeros_like(x[..., :1]), x[..., :-1]], axis=-1)
+
+
+def _loop(slots: PyTree, carry: PyTree, chunk_size: int, axis: int, body: Callable) -> PyTree:
+  """Runs body(chunk of slots, chunk of carry[0], carry[1], fresh) -> the new carry, chunk by chunk.
+
+  `axis` is the position of T in every array. The last chunk may overlap the one before it; `fresh`
+  [size] marks the slots that no earlier chunk had.
+  """
+  length = jax.tree.leaves(slots)[0].shape[axis]
+  number = max(1, -(-length // chunk_size))
+  size = -(-length // number)
+  if number == 1:
+    return body(slots, *carry, jnp.ones((size,), bool))
+
+  def step(index, carry):
+    start = jnp.minimum(index * size, length - size)
+
+    def take(x):
+      return jax.lax.dynamic_slice_in_dim(x, start, size, axis)
+
+    def put(whole, part):
+      return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis)
+
+    fresh = start + jnp.arange(size) >= index * size
+    piece, rest = body(jax.tree.map(take, slots), jax.tree.map(take, carry[0]), carry[1], fresh)
+    return jax.tree.map(put, carry[0], piece), rest
+
+  return jax.lax.fori_loop(0, number, step, carry)
+
+
+def _log_softmax(
+  logits: Array, temperature: Array, lse: Array | None = None
+) -> tuple[Array, Array]:
+  """(log p [..., V], log-normaliser [...]) of logits / temperature."""
+  scaled = widen(logits) / temperature[..., None]
+  lse = jax.nn.logsumexp(scaled, axis=-1) if lse is None else lse
+  return scaled - lse[..., None], lse
+
+
+def _times(p: Array, x: Array) -> Array:
+  """p · x with 0 · inf = 0."""
+  return jnp.where(p > 0, p * x, 0)
+
+
+def _is_target(target: Array, vocab_size: int) -> Array:
+  # A comparison and not a gather: it fuses, and it needs no exchange where V is sharded.
+  return target[..., None] == jax.lax.broadcasted_iota(
+    jnp.int32, (*target.shape, vocab_size), target.ndim
+  )
+
+
+def _clean(hidden: Array, valid: Array) -> Array:
+  return jnp.where(valid[..., None], hidden, jnp.zeros((), hidden.dtype))
+
+
+class _Pass(NamedTuple):
+  """What is static of one pass; s are source-aligned arrays [..., T] and [..., T, D] of a chunk."""
+
+  unembed: Unembed
+  ref_unembed: Unembed | None
+  names: tuple[str, ...]
+  chunk_size: int
+
+  def reference_logp(self, ref_head: PyTree, s: dict[str, Array]) -> Array:
+    logits = self.ref_unembed(ref_head, _clean(s['ref_hidden'], s['valid']))
+    return _log_softmax(logits, s['temperature'])[0]
+
+  def forward_chunk(self, head: PyTree, ref_head: PyTree, s: dict[str, Array]) -> dict[str, Array]:
+    logits = self.unembed(head, _clean(s['hidden'], s['valid']))
+    logp, lse = _log_softmax(logits, s['temperature'])
+    found = {'lse': lse}
+    if 'logprobs' in self.names:
+      chosen = _is_target(s['target'], logp.shape[-1])
+      found['logprobs'] = jnp.sum(jnp.where(chosen, logp, 0), axis=-1)
+    if 'entropy' in self.names:
+      found['entropy'] = -jnp.sum(_times(jnp.exp(logp), logp), axis=-1)
+    if 'full_kl' in self.names:
+      d = logp - self.reference_logp(ref_head, s)
+      found['full_kl'] = jnp.sum(_times(jnp.exp(logp), d), axis=-1)
+    return {name: jnp.where(s['valid'], value, 0) for name, value in found.items()}
+
+  def backward_chunk(
+    self, head: PyTree, ref_head: PyTree, s: dict[str, Array], g: dict[str, Array]
+  ) -> tuple[PyTree, Array]:
+    """Gradients of head and hidden for the cotangents g of the statistics of one chunk."""
+    logits, pull = jax.vjp(self.unembed, head, _clean(s['hidden'], s['valid']))
+    logp, _ = _log_softmax(logits, s['temperature'], s['lse'])
+    p = jnp.exp(logp)
+    total = jnp.zeros_like(p)
+    if 'logprobs' in self.names:
+      chosen = _is_target(s['target'], p.shape[-1])
+      total += g['logprobs'][..., None] * (chosen.astype(p.dtype) - p)
+    if 'entropy' in self.names:
+      total -= g['entropy'][..., None] * _times(p, logp + s['entropy'][..., None])
+    if 'full_kl' in self.names:
+      d = logp - self.reference_logp(ref_head, s)
+      total += g['full_kl'][..., None] * _times(p, d - s['full_kl'][..., None])
+    return pull((total / s['temperature'][..., None]).astype(logits.dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _chunked(way: _Pass, head: PyTree, hidden: Array, ref_head: PyTree, slots: dict[str, Array]):
+  """dict, statistic -> [..., T], source-aligned."""
+  return _forward(way, head, hidden, ref_head, slots)[0]
+
+
+def _forward(way, head, hidden, ref_head, slots):
+  dtype = jnp.promote_types(slots['temperature'].dtype, _wide(hidden))
+  empty = {n: jnp.zeros(hidden.shape[:-1], dtype) for n in (*way.names, 'lse')}
+
+  def body(s, _, rest, fresh):
+    found = way.forward_chunk(head, ref_head, s)
+    return {n: value.astype(dtype) for n, value in found.items()}, rest
+
+  found, _ = _loop({**slots, 'hidden': hidden}, (empty, ()), way.chunk_size, hidden.ndim - 2, body)
+  statistics = {name: found[name] for name in way.names}
+  return statistics, (head, hidden, ref_head, slots, found)
+
+
+def _backward(way, saved, cotangents):
+  head, hidden, ref_head, slots, found = saved
+  g = {n: jnp.where(slots['valid'], cotangents[n], 0) for n in way.names}
+  axis = hidden.ndim - 2
+
+  def body(inputs, d_hidden, d_head, fresh):
+    s, g = inputs
+    fresh = fresh.reshape((1,) * axis + fresh.shape)
+    g = {n: jnp.where(fresh, value, 0) for n, value in g.items()}
+    new_head, new_hidden = way.backward_chunk(head, ref_head, s, g)
+    d_head = jax.tree.map(lambda total, x: total + x.astype(total.dtype), d_head, new_head)
+    return d_hidden + new_hidden, d_head
+
+  d_head = jax.tree.map(lambda x: jnp.zeros(x.shape, _wide(x)), head)
+  carry = (jnp.zeros_like(hidden), d_head)
+  slots = {**slots, 'hidden': hidden, **found}
+  d_hidden, d_head = _loop((slots, g), carry, way.chunk_size, axis, body)
+  return jax.tree.map(lambda g, x: g.astype(x.dtype), d_head, head), d_hidden, None, None
+
+
+_chunked.defvjp(_forward, _backward)

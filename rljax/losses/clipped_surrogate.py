@@ -1,0 +1,65 @@
+"""PPO's clipped surrogate with separate bounds and an optional dual clip."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rljax.masking import widen
+from rljax.traits import declare
+
+Array = jax.Array
+
+LOG_RATIO_LIMIT = 20.0  # nats; exp stays far from overflow, and no useful ratio is beyond
+
+
+@declare(traits=('on_policy_is_reinforce',))
+def clipped_surrogate(
+  logprobs: Array,
+  old_logprobs: Array,
+  advantages: Array,
+  *,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  dual_clip: float | None = None,
+) -> tuple[Array, dict[str, Array]]:
+  """max(−A·r, −A·clip(r, 1−clip_low, 1+clip_high)), r = exp(ℓ − ℓ°).
+
+  With `dual_clip` = c > 1 the loss of a token with A < 0 is at most −c·A. Special cases: DAPO's
+  clip-higher (clip_high 0.28), INTELLECT-2's two-sided clip with δ (dual_clip = δ), and on-policy
+  (r = 1) REINFORCE.
+
+  Args:
+    logprobs: float [..., T], nats, ℓ; differentiated.
+    old_logprobs: float [..., T], nats, ℓ°, of the policy that drew the tokens. Constant.
+    advantages: float [..., T]. Constant.
+    clip_low: width of the band below 1, fraction.
+    clip_high: width of the band above 1, fraction.
+    dual_clip: the largest ratio that a token with A < 0 is charged for; None = off.
+
+  Returns:
+    (loss [..., T], diagnostics of [..., T]: `ratio` float; `clipped_low`, `clipped_high` bool:
+    the lower or upper bound took the gradient away; the dual clip counts as upper).
+
+  Source: Schulman et al. 2017, arXiv 1707.06347, equation 7; dual clip: Ye et al. 2019,
+    arXiv 1912.09729, equation 5; separate bounds: Yu et al. 2025, arXiv 2503.14476, equation 10.
+  Differs from the source: log-ratios are clamped to ±20; a ratio exactly on a bound counts as
+    inside and has the full gradient.
+  """
+  advantages = jax.lax.stop_gradient(widen(advantages))
+  log_ratio = widen(logprobs) - jax.lax.stop_gradient(widen(old_logprobs))
+  ratio = jnp.exp(jnp.clip(log_ratio, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+  # Selected by cases and not by max and clip, whose derivatives are split on ties and edges.
+  clipped_low = (advantages < 0) & (ratio < 1 - clip_low)
+  clipped_high = (advantages > 0) & (ratio > 1 + clip_high)
+  charged = jnp.where(clipped_low, 1 - clip_low, jnp.where(clipped_high, 1 + clip_high, ratio))
+  if dual_clip is not None:
+    beyond = (advantages < 0) & (ratio > dual_clip)
+    charged = jnp.where(beyond, dual_clip, charged)
+    clipped_high = clipped_high | beyond
+  diagnostics = {
+    'ratio': jax.lax.stop_gradient(ratio),
+    'clipped_low': clipped_low,
+    'clipped_high': clipped_high,
+  }
+  return -advantages * charged, diagnostics

@@ -1,0 +1,26 @@
+"""Negative log-likelihood: supervised fine-tuning."""
+
+from __future__ import annotations
+
+import jax
+
+from rljax.masking import widen
+from rljax.traits import declare
+
+Array = jax.Array
+
+
+@declare()
+def nll(logprobs: Array) -> tuple[Array, dict[str, Array]]:
+  """−ℓ.
+
+  Args:
+    logprobs: float [..., T], nats; differentiated.
+
+  Returns:
+    (loss [..., T], no diagnostics).
+
+  Source: maximum likelihood.
+  Differs from the source: nothing.
+  """
+  return -widen(logprobs), {}

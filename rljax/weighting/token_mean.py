@@ -1,0 +1,42 @@
+"""Every token counts the same."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def token_mean(action_mask: Array) -> Array:
+  """1/N on each of the N loss tokens of the minibatch.
+
+  Long completions weigh more than short ones. Sums to 1, or to 0 without loss tokens.
+
+  Args:
+    action_mask: bool [..., T].
+
+  Returns:
+    float32 [..., T].
+
+  Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), as public implementations read it.
+  Differs from the source: the paper's formula divides inside each group (`prompt_mean`).
+  """
+  mask = action_mask.astype(jnp.float32)
+  # Counted in integers: a float32 sum of ones is exact only up to 2^24.
+  return mask / jnp.maximum(jnp.sum(action_mask.astype(jnp.int32)), 1)
+
+
+def token_sum(action_mask: Array) -> Array:
+  """1 on each loss token: a plain sum, so the step grows with the batch.
+
+  Args:
+    action_mask: bool [..., T].
+
+  Returns:
+    float32 [..., T].
+
+  Source: the sum reduction of Tinker's losses.
+  Differs from the source: nothing.
+  """
+  return action_mask.astype(jnp.float32)
