@@ -1,0 +1,175 @@
+"""Numbered pytrees in a folder: flat dicts of arrays with a table of shapes and dtypes.
+
+The path of each leaf is its name. So the records of rljax and of optax may be any pytree, and a
+checkpoint of another shape is refused with the leaf's path before anything is read.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.checkpoint.records import CheckpointError
+
+PyTree = Any
+
+
+def _part(entry: Any) -> str:
+  for attribute in ('key', 'name', 'idx'):
+    if hasattr(entry, attribute):
+      return str(getattr(entry, attribute)).replace('%', '%25').replace('/', '%2F')
+  raise CheckpointError(f'a pytree with the unnamed entry {entry!r} cannot be stored')
+
+
+def flatten(tree: PyTree) -> dict[str, Any]:
+  """Path of the leaf, parts joined by '/', -> leaf."""
+  flat = {}
+  for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    name = '/'.join(_part(entry) for entry in path)
+    if name in flat:
+      raise CheckpointError(f'two leaves of the state are called {name}')
+    flat[name] = leaf
+  return flat
+
+
+def nest(flat: Mapping[str, Any]) -> PyTree:
+  nested: dict[str, Any] = {}
+  for name, leaf in flat.items():
+    *folders, last = [part.replace('%2F', '/').replace('%25', '%') for part in name.split('/')]
+    place = nested
+    for folder in folders:
+      place = place.setdefault(folder, {})
+    place[last] = leaf
+  return nested
+
+
+def _is_key(leaf: Any) -> bool:
+  return hasattr(leaf, 'dtype') and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def table_of(flat: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+  """Shape and dtype of each leaf; the implementation of keys that exist."""
+  table = {}
+  for name, leaf in flat.items():
+    dtype = leaf.dtype if hasattr(leaf, 'dtype') else np.asarray(leaf).dtype
+    table[name] = {'shape': list(np.shape(leaf)), 'dtype': str(dtype)}
+    if _is_key(leaf) and isinstance(leaf, jax.Array):
+      table[name]['impl'] = str(jax.random.key_impl(leaf))
+  return table
+
+
+def compare(
+  saved: Mapping[str, Any], expected: Mapping[str, Any], where: str, *, any_dtype: bool = False
+) -> None:
+  """Refuses a checkpoint of another shape; one line, the first leaf that differs is named."""
+  wrong = []
+  for name, leaf in expected.items():
+    if name not in saved:
+      wrong.append(f'has no {name}, which is expected with shape {tuple(leaf["shape"])}')
+    elif saved[name]['shape'] != leaf['shape']:
+      shapes = tuple(saved[name]['shape']), tuple(leaf['shape'])
+      wrong.append(f'{name} has shape {shapes[0]} on disk, expected is {shapes[1]}')
+    elif saved[name]['dtype'] != leaf['dtype'] and not any_dtype:
+      wrong.append(f'{name} is {saved[name]["dtype"]} on disk, expected is {leaf["dtype"]}')
+  wrong += [f'holds {name}, which is not expected' for name in saved if name not in expected]
+  if wrong:
+    rest = f' (and {len(wrong) - 1} more leaves differ)' if len(wrong) > 1 else ''
+    raise CheckpointError(f'checkpoint {where}: {wrong[0]}{rest}')
+
+
+def _is_placed(example: Any) -> bool:
+  """True if the leaf belongs to certain devices; else jit may move it, and that is to stay so."""
+  if isinstance(example, jax.Array):
+    return example.committed
+  return getattr(example, 'sharding', None) is not None
+
+
+def _finish(value: Any, example: Any, impl: str | None) -> Any:
+  """A restored array as the kind of leaf that the example is."""
+  if isinstance(example, bool | int | float):
+    return type(example)(value.item())
+  if isinstance(example, np.ndarray | np.generic):
+    return np.asarray(value)
+  if not isinstance(value, jax.Array):
+    value = jnp.asarray(value, dtype=None if impl else example.dtype)
+  return jax.random.wrap_key_data(value, impl=impl) if impl else value
+
+
+class Store:
+  """Numbered flat dicts with their tables in one folder."""
+
+  def __init__(self, directory: Any, *, keep: int | None = None, read_only: bool = False):
+    import orbax.checkpoint as ocp  # not at the top: it takes most of a second
+
+    self._ocp = ocp
+    self.directory = directory
+    self.manager = ocp.CheckpointManager(
+      directory,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=keep,
+        create=not read_only,
+        save_root_metadata=not read_only,
+        cleanup_tmp_directories=not read_only,  # what a kill during a save left behind
+      ),
+    )
+
+  def save(self, step: int, tree: PyTree, record: Mapping[str, Any]) -> bool:
+    """Starts to write; returns when the arrays are copied. False if the step is there already."""
+    if step in self.manager.all_steps():
+      return False
+    flat = flatten(tree)
+    arrays = {
+      name: jax.random.key_data(leaf) if _is_key(leaf) else leaf
+      for name, leaf in flat.items()
+      if np.size(leaf)  # orbax refuses empty arrays
+    }
+    args = self._ocp.args
+    return self.manager.save(
+      step,
+      args=args.Composite(
+        state=args.PyTreeSave(arrays), host=args.JsonSave({**record, 'leaves': table_of(flat)})
+      ),
+      force=True,  # a role's version may be older than the newest
+    )
+
+  def record(self, step: int) -> dict[str, Any]:
+    """The JSON that stands beside the arrays, and under 'leaves' the table of shapes."""
+    args = self._ocp.args
+    return self.manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
+
+  def arrays(
+    self, step: int, examples: Mapping[str, Any], table: Mapping[str, Any]
+  ) -> dict[str, Any]:
+    """The leaves named by `examples`; None as example: a numpy array."""
+    ocp, targets, how = self._ocp, {}, {}
+    for name, example in examples.items():
+      if math.prod(table[name]['shape']) == 0:
+        continue
+      targets[name] = 0
+      if _is_placed(example):
+        dtype = None if _is_key(example) else example.dtype
+        how[name] = ocp.ArrayRestoreArgs(sharding=example.sharding, dtype=dtype)
+      else:
+        how[name] = ocp.RestoreArgs(restore_type=np.ndarray)
+    args = ocp.args
+    restore = args.PyTreeRestore(targets, restore_args=how, partial_restore=True)
+    values = self.manager.restore(step, args=args.Composite(state=restore)).state
+    for name in examples.keys() - values.keys():
+      values[name] = np.zeros(table[name]['shape'], jnp.dtype(table[name]['dtype']))
+    for name, example in examples.items():
+      if example is not None:
+        values[name] = _finish(values[name], example, table[name].get('impl'))
+    return values
+
+  def restore(self, step: int, example: PyTree, table: Mapping[str, Any]) -> PyTree:
+    """The pytree of `step`, structured and placed like `example`."""
+    flat = flatten(example)
+    compare(table, table_of(flat), os.fspath(self.directory / str(step)))
+    values = self.arrays(step, flat, table)
+    return jax.tree.unflatten(jax.tree.structure(example), [values[name] for name in flat])
