@@ -238,3 +238,20 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_node(value: Any) -> bool:
   return isinstance(value, Mapping) and 'name' in value
+
+
+def describe(config: Mapping[str, Any]) -> list[str]:
+  """A config as lines to read: one for each group of values, one for each function."""
+  lines = []
+
+  def walk(tree: Mapping[str, Any], path: str) -> None:
+    values = {k: v for k, v in tree.items() if not isinstance(v, Mapping) or 'schedule' in v}
+    name = values.pop('name', '') if _is_node(tree) else ''
+    said = ', '.join(f'{k}={v!r}' for k, v in values.items())
+    lines.append(f'{path or "run"}: {f"{name}({said})" if name else said}')
+    for key, value in tree.items():
+      if isinstance(value, Mapping) and 'schedule' not in value:
+        walk(value, f'{path}.{key}' if path else key)
+
+  walk(plain(config), '')
+  return lines

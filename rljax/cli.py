@@ -1,0 +1,201 @@
+"""The verbs of the command line: `rljax train`, `rljax configs`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+import rljax
+from rljax import binding, config, devices, overrides
+
+USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
+
+verbs:"""
+
+
+class UsageError(ValueError):
+  """The command line cannot be understood."""
+
+
+class Interrupted(Exception):
+  """The user stopped a run; the message says how to go on."""
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs one verb.
+
+  Args:
+    argv: the arguments after the program's name.
+
+  Returns:
+    The exit status: 0, 1 (the run stopped itself), 2 (something in the command, the config or the
+    files is wrong; one line says what) or 130 (Ctrl-C).
+  """
+  if argv and argv[0] == '--version':
+    print(f'rljax {rljax.__version__}')
+    return 0
+  if not argv or argv[0] in ('help', '--help', '-h'):
+    print(USAGE)
+    for name, verb in VERBS.items():
+      print(f'  {name:8} {verb.__doc__.splitlines()[0]}')
+    return 0
+  _import_first(Path.cwd())
+  try:
+    if argv[0] not in VERBS:
+      raise UsageError(f'unknown verb {argv[0]!r}{_near_verbs(argv[0])}')
+    return VERBS[argv[0]](argv[1:])
+  except Interrupted as interrupted:
+    print(f'\nrljax: stopped; {interrupted}', file=sys.stderr)
+    return 130
+  except KeyboardInterrupt:
+    print('\nrljax: stopped', file=sys.stderr)
+    return 130
+  except (ValueError, OSError, devices.DeviceError) as error:
+    if '--traceback' in argv:
+      raise
+    print(f'rljax: {" ".join(str(error).split())}', file=sys.stderr)
+    return 2
+
+
+def train(argv: Sequence[str]) -> int:
+  """Trains a policy as a config says, or continues its run.
+
+  rljax train --config=quickstart --config.rl.iterations=200 --seed=1
+  """
+  args, changes = _parse('train', argv)
+  if not args.config:
+    raise UsageError('train needs --config=<name or path>; rljax configs lists the names')
+  path = config.find(args.config)
+  print(f'config {path}', flush=True)
+  _import_first(path.resolve().parent, behind=Path.cwd())
+  resolved = _configure(args, changes)
+  print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
+  _keep_compiled_programs()
+
+  from rljax import train as training
+
+  workdir = args.workdir or training.default_workdir(path.stem, resolved.seed)
+  try:
+    training.train(
+      resolved,
+      workdir=workdir,
+      seed=resolved.seed,
+      restart=args.restart,
+      accept_config_change=tuple(args.accept_config_change),
+    )
+  except KeyboardInterrupt:
+    again = [a for a in argv if not a.lstrip('-').startswith(('workdir', 'restart'))]
+    command = ' '.join(['rljax train', *again, f'--workdir={workdir}'])
+    raise Interrupted(f'this continues from the last checkpoint: {command}') from None
+  return 0
+
+
+def configs(argv: Sequence[str]) -> int:
+  """Lists the configs; --copy=NAME puts one beside you to be edited, --show=NAME prints one whole.
+
+  rljax configs --copy=quickstart --to=configs/mine.py
+  """
+  args, changes = _parse('configs', argv)
+  if changes and not args.show:
+    raise UsageError(f'unknown argument {changes[0]!r}')
+  if args.show:
+    args.config = args.show
+    print('\n'.join(config.describe(_configure(args, changes))))
+    return 0
+  if not args.copy:
+    found = config.listing()
+    width = max(len(name) for name in found)
+    for name, (path, line) in found.items():
+      print(f'{name:{width}}  {line}  ({path})')
+    return 0
+  source, target = config.find(args.copy), Path(args.to or f'configs/{args.copy}.py')
+  if target.exists():
+    raise UsageError(f'{target} exists; --to=PATH.py puts the copy elsewhere')
+  target.parent.mkdir(parents=True, exist_ok=True)
+  shutil.copyfile(source, target)
+  print(f'{source} -> {target}; run it: rljax train --config={target}')
+  return 0
+
+
+# Verb -> (kind, name, default, meaning) of its flags; '' has those of all verbs.
+FLAGS = {
+  'train': [
+    ('string', 'config', None, 'name of a config, or path of a .py file'),
+    ('string', 'workdir', None, 'where the run lives; default: a new directory under runs/'),
+    ('integer', 'seed', None, "instead of the config's"),
+    ('boolean', 'restart', False, 'move the work directory aside and start anew'),
+    ('list', 'accept_config_change', [], 'keys that may differ from the run that is continued'),
+    ('boolean', 'allow_cpu', False, 'go on if jax does not see the accelerator'),
+  ],
+  'configs': [
+    ('string', 'copy', None, 'name of a config to copy'),
+    ('string', 'to', None, 'file of the copy; default: configs/<name>.py'),
+    ('string', 'show', None, 'config to print with all its defaults; takes --config.a.b=value too'),
+  ],
+  '': [
+    ('boolean', 'traceback', False, 'show where an error comes from'),
+    ('boolean', 'help', False, 'print this'),
+  ],
+}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {'train': train, 'configs': configs}
+
+
+def _parse(verb: str, argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
+  """(values of the verb's flags, the arguments that change the config)."""
+  values = flags.FlagValues()
+  for kind, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
+    getattr(flags, f'DEFINE_{kind}')(name, default, meaning, flag_values=values)
+  own, changes = [], []
+  for argument in argv:
+    is_change = argument.lstrip('-').startswith(('config.', 'noconfig.'))
+    (changes if is_change else own).append(argument)
+  try:
+    left = values(['rljax', *own])[1:]
+  except flags.Error as error:
+    raise UsageError(str(error).replace('\n', ' ')) from error
+  if left:
+    raise UsageError(f'unknown argument {left[0]!r}; values follow their flag as --flag=value')
+  if values.help:
+    print(f'{VERBS[verb].__doc__.strip()}\n')
+    for _, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
+      print(f'  --{name:22} {meaning}' + (f' (default {default})' if default else ''))
+    raise SystemExit(0)
+  return values, changes
+
+
+def _configure(args: flags.FlagValues, changes: Sequence[str]):
+  """The resolved config of `--config`, with the changes; prints what they dropped."""
+  changed, notes = overrides.override(config.load(args.config), changes)
+  if 'seed' in args and args.seed is not None:
+    changed.seed = args.seed
+  for note in notes:
+    print(note)
+  return config.resolve(changed)
+
+
+def _near_verbs(name: str) -> str:
+  return binding.near(name, VERBS) or f'; there are {", ".join(VERBS)}'
+
+
+def _import_first(folder: Path, behind: Path | None = None) -> None:
+  """Puts a folder at the front of the import path, behind another one that is there."""
+  where = str(folder.resolve())
+  if behind is not None and where == str(behind.resolve()):
+    return
+  sys.path[:] = [p for p in sys.path if p not in ('', where)]
+  sys.path.insert(0 if behind is None else 1, where)
+
+
+def _keep_compiled_programs() -> None:
+  """Compiled programs are kept on disk between runs, unless the user's jax settings say where."""
+  import jax
+
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = Path(os.environ.get('RLJAX_DATA', '~/.cache/rljax')).expanduser() / 'compiled'
+    jax.config.update('jax_compilation_cache_dir', str(cache))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)

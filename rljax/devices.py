@@ -1,0 +1,106 @@
+"""Does jax see the accelerator that is in the machine? Asked before anything is compiled."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pathlib
+import shutil
+import subprocess
+from importlib import metadata
+
+# PCI vendor of Google, and the devices of that vendor that are TPUs (v2/v3, v4, v5p, v5e, v6e, v7).
+_GOOGLE = '0x1ae0'
+_TPUS = ('0x0027', '0x0056', '0x005e', '0x0062', '0x0063', '0x006f', '0x0076')
+
+
+class DeviceError(RuntimeError):
+  """An accelerator is there, but jax does not see it; the message says what to do."""
+
+
+def hardware() -> str:
+  """The accelerators in this machine, whatever is installed: 'gpu', 'tpu' or ''."""
+  if glob.glob('/dev/nvidia[0-9]*') or _nvidia_smi_lists():
+    return 'gpu'
+  if glob.glob('/dev/accel[0-9]*') or _google_chips():
+    return 'tpu'
+  return ''
+
+
+def _nvidia_smi_lists() -> bool:
+  """True if the driver's tool names a GPU: within WSL2 there are no /dev/nvidia files."""
+  tool = shutil.which('nvidia-smi') or shutil.which('/usr/lib/wsl/lib/nvidia-smi')
+  if not tool:
+    return False
+  try:
+    answer = subprocess.run([tool, '-L'], capture_output=True, text=True, timeout=20)
+  except (OSError, subprocess.TimeoutExpired):
+    return False
+  return answer.returncode == 0 and 'GPU ' in answer.stdout
+
+
+def _google_chips() -> bool:
+  """True if a TPU is on the PCI bus and handed to this machine or container (/dev/vfio/<n>)."""
+  if not glob.glob('/dev/vfio/[0-9]*'):
+    return False
+  for device in pathlib.Path('/sys/bus/pci/devices').glob('*'):
+    try:
+      vendor, chip = ((device / name).read_text().strip() for name in ('vendor', 'device'))
+    except OSError:
+      continue
+    if vendor == _GOOGLE and chip in _TPUS:
+      return True
+  return False
+
+
+def check_accelerator(*, allow_cpu: bool = False) -> str:
+  """Makes sure that a GPU or TPU of this machine is used.
+
+  Args:
+    allow_cpu: True = the CPU will do, whatever is there. A CPU in JAX_PLATFORMS counts as that too.
+
+  Returns:
+    One line: the devices that jax sees.
+
+  Raises:
+    DeviceError: there is an accelerator, but jax sees CPUs only; says how to install.
+  """
+  import jax
+
+  chosen = os.environ.get('JAX_PLATFORMS', '')
+  there = hardware()
+  try:
+    devices = jax.devices()
+  except RuntimeError as error:  # JAX_PLATFORMS names something that does not start
+    raise DeviceError(f'jax finds no device: {str(error).splitlines()[0]}') from error
+  platform = devices[0].platform
+  line = f'{len(devices)} × {devices[0].device_kind} ({platform}), jax {jax.__version__}'
+  if platform != 'cpu':
+    return line
+  if not there:
+    return f'{line}; no accelerator in this machine'
+  if allow_cpu or chosen == 'cpu':
+    why = '--allow_cpu' if allow_cpu else 'JAX_PLATFORMS=cpu'
+    return f'{line}; the {there.upper()} of this machine stays idle ({why})'
+  raise DeviceError(f'this machine has a {there.upper()}, but jax sees only CPUs. {_remedy(there)}')
+
+
+def _remedy(there: str) -> str:
+  version = metadata.version('jax')
+  if there == 'tpu':
+    extras = ['tpu']
+  else:
+    extras = ['cuda13', 'cuda12']
+  installed = [
+    d.metadata['Name']
+    for d in metadata.distributions()
+    if (d.metadata['Name'] or '').startswith(('jax-cuda', 'libtpu'))
+  ]
+  commands = ' or '.join(f'pip install "jax[{extra}]=={version}"' for extra in extras)
+  if there == 'gpu':
+    commands += ' (drivers before 580: cuda12)'
+  state = f'{", ".join(sorted(installed))} is installed and does not start' if installed else ''
+  return (
+    f'{state or "jax is installed without support for it"}: run {commands}, restart Python and '
+    f'look at python -c "import jax; jax.devices()"; or go on with --allow_cpu.'
+  )
