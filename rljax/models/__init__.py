@@ -1,6 +1,6 @@
 """Models as `Policy`: the decoder, Hugging Face files, Linen modules."""
 
 from rljax.models.config import DecoderConfig
-from rljax.models.decoder import decoder, from_config
+from rljax.models.transformer import decoder, from_config
 
 __all__ = ['DecoderConfig', 'decoder', 'from_config']
