@@ -1,0 +1,5 @@
+"""Tasks: prompts with their reward. Importing this loads neither jax nor a data set."""
+
+from rljax.tasks.arithmetic import arithmetic as arithmetic
+from rljax.tasks.countdown import countdown as countdown
+from rljax.tasks.reverse_text import reverse_text as reverse_text

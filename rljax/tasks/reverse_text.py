@@ -1,0 +1,107 @@
+"""Reverse text: the characters of a random word in reverse order.
+
+    prompt      hello>
+    completion  olleh
+"""
+
+from __future__ import annotations
+
+import functools
+
+from rljax.prompts import Prompt, Task
+from rljax.tasks import procedural
+
+LETTERS = 'abcdefghijklmnopqrstuvwxyz'
+
+
+def reward(completion: str, answer: str) -> dict[str, float]:
+  """1 if the completion is the answer, else 0.
+
+  Returns:
+    'reward', and the component 'similarity': the fraction of places that agree.
+  """
+  agree = sum(a == b for a, b in zip(completion, answer))
+  similarity = agree / max(len(completion), len(answer), 1)
+  return {'reward': float(completion == answer), 'similarity': similarity}
+
+
+def reverse_text(
+  *,
+  min_length: int = 4,
+  max_length: int = 10,
+  letters: str = LETTERS,
+  instruction: str = '',
+  num_train: int = 100_000,
+  num_test: int = 1024,
+  test_fraction: float = 0.1,
+  seed: int = 0,
+) -> Task:
+  """Random words to reverse; the tokenizer is `tokenization.characters(alphabet=letters + '>')`.
+
+  A word and its reverse are on the same side of the split.
+
+  Args:
+    min_length, max_length: of a word, characters.
+    letters: that words are made of.
+    instruction: text in front of the word, for models that follow instructions.
+    num_train: training prompts; a word may come up more than once.
+    num_test: held-out words, all different.
+    test_fraction: share of all words that is held out, as a fraction.
+    seed: of the words, not of the split.
+
+  Raises:
+    ValueError: an impossible range, or fewer than `num_test` held-out words.
+  """
+  if not 1 <= min_length <= max_length or not letters:
+    raise ValueError(
+      f'reverse_text: min_length={min_length}, max_length={max_length}, letters={letters!r}; '
+      'needs 1 ≤ min_length ≤ max_length and some letters'
+    )
+  held_out_below = procedural.threshold(test_fraction)
+
+  def make(split: str, index: int, prompt_id: int) -> Prompt:
+    def propose(draw: procedural.Draw) -> str | None:
+      size = draw.between(min_length, max_length)
+      word = ''.join(draw.one_of(letters) for _ in range(size))
+      held_out = procedural.mix(map(ord, canonical(word))) < held_out_below
+      return word if held_out == (split == 'test') else None
+
+    word = procedural.first_accepted(
+      procedural.Draw('reverse_text', seed, split, index),
+      propose,
+      f'reverse_text: no word found for the {split} split; raise max_length',
+    )
+    return Prompt(text=f'{instruction}{word}>', prompt_id=prompt_id, answer=word[::-1])
+
+  return Task(
+    name='reverse_text',
+    train=procedural.Generated(num_train, functools.partial(_twice, make, 'train')),
+    test=procedural.Distinct(
+      num_test,
+      functools.partial(make, 'test'),
+      lambda prompt: prompt.answer,
+      f'reverse_text: too few words for num_test={num_test}; raise max_length or test_fraction',
+    ),
+    reward='tasks.reverse_text.reward',
+    demonstrate=demonstrate,
+    well_formed=functools.partial(_is_word, letters=frozenset(letters)),
+    license='Apache-2.0 (generated)',
+  )
+
+
+def canonical(word: str) -> str:
+  """The lesser of a word and its reverse: equal for two prompts that are the same problem."""
+  return min(word, word[::-1])
+
+
+def demonstrate(prompt: Prompt) -> str:
+  """The reversed word."""
+  return prompt.answer
+
+
+def _twice(make, split: str, index: int) -> Prompt:
+  return make(split, index, index)
+
+
+def _is_word(completion: str, letters: frozenset[str]) -> bool:
+  return bool(completion) and set(completion) <= letters

@@ -1,0 +1,60 @@
+"""Worked steps `a∘b=c,a∘b=c,…`: the format that arithmetic and countdown share."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+ALPHABET = '0123456789+-*=,>'
+"""All characters of prompts and completions, for `tokenization.characters`."""
+
+MAX_NUMBER = 9999
+"""Numbers have at most four digits, so that products fit int32 on a device."""
+
+_NUMBER = '(0|[1-9][0-9]{0,3})'
+_STEP = re.compile(rf'{_NUMBER}([-+*]){_NUMBER}={_NUMBER}')
+
+
+class Step(NamedTuple):
+  """`left operator right = result`, as written, right or wrong."""
+
+  left: int
+  operator: str
+  right: int
+  result: int
+
+  def __str__(self) -> str:
+    return f'{self.left}{self.operator}{self.right}={self.result}'
+
+  @property
+  def holds(self) -> bool:
+    return apply(self.left, self.operator, self.right) == self.result
+
+
+def apply(left: int, operator: str, right: int) -> int:
+  """left ∘ right."""
+  if operator == '+':
+    return left + right
+  return left - right if operator == '-' else left * right
+
+
+def parse(completion: str) -> list[Step] | None:
+  """The steps of a completion, None if it is not made of steps alone."""
+  steps = []
+  for piece in completion.split(','):
+    match = _STEP.fullmatch(piece)
+    if match is None:
+      return None
+    left, operator, right, result = match.groups()
+    steps.append(Step(int(left), operator, int(right), int(result)))
+  return steps
+
+
+def write(steps) -> str:
+  """The text of steps; `parse` is its inverse."""
+  return ','.join(map(str, steps))
+
+
+def well_formed(completion: str) -> bool:
+  """Whether the completion is made of steps alone, right or wrong."""
+  return parse(completion) is not None
