@@ -192,6 +192,17 @@ def segment_to_sample(x: Array, sample_slots: Array) -> Array:
   return jnp.where(sample_slots >= 0, flat[jnp.maximum(sample_slots, 0)], jnp.zeros((), x.dtype))
 
 
+def segments_to_samples(x: Array, sample_ids: Array, num_samples: int) -> Array:
+  """[..., S] -> [N]: Σ x over the places that name the sample, of any part of the batch.
+
+  Unlike `segment_to_sample` it needs no index into the whole batch, so it serves one minibatch; a
+  sample without a place there gets 0.
+  """
+  shape = (*sample_ids.shape, num_samples)
+  named = sample_ids[..., None] == jax.lax.broadcasted_iota(jnp.int32, shape, sample_ids.ndim)
+  return jnp.sum(jnp.where(named, widen(x)[..., None], 0), axis=tuple(range(x.ndim)))
+
+
 def token_to_sample_sum(
   x: Array, mask: Array, segment_ids: Array, sample_slots: Array, num_segments: int
 ) -> Array:

@@ -38,8 +38,9 @@ def clipped_surrogate(
     dual_clip: the largest ratio that a token with A < 0 is charged for; None = off.
 
   Returns:
-    (loss [..., T], diagnostics of [..., T]: `ratio` float; `clipped_low`, `clipped_high` bool:
-    the lower or upper bound took the gradient away; the dual clip counts as upper).
+    (loss [..., T], diagnostics of [..., T]: `ratio_max` the ratio r, `clip_low` and `clip_high` 1
+    where the lower or upper bound took the gradient away (the dual clip counts as upper), `kl_old`
+    the k3 estimate of KL(π° ‖ π), nats).
 
   Source: Schulman et al. 2017, arXiv 1707.06347, equation 7; dual clip: Ye et al. 2019,
     arXiv 1912.09729, equation 5; separate bounds: Yu et al. 2025, arXiv 2503.14476, equation 10.
@@ -48,7 +49,8 @@ def clipped_surrogate(
   """
   advantages = jax.lax.stop_gradient(widen(advantages))
   log_ratio = widen(logprobs) - jax.lax.stop_gradient(widen(old_logprobs))
-  ratio = jnp.exp(jnp.clip(log_ratio, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+  log_ratio = jnp.clip(log_ratio, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  ratio = jnp.exp(log_ratio)
   # Selected by cases and not by max and clip, whose derivatives are split on ties and edges.
   clipped_low = (advantages < 0) & (ratio < 1 - clip_low)
   clipped_high = (advantages > 0) & (ratio > 1 + clip_high)
@@ -58,8 +60,9 @@ def clipped_surrogate(
     charged = jnp.where(beyond, dual_clip, charged)
     clipped_high = clipped_high | beyond
   diagnostics = {
-    'ratio': jax.lax.stop_gradient(ratio),
-    'clipped_low': clipped_low,
-    'clipped_high': clipped_high,
+    'ratio_max': ratio,
+    'clip_low': clipped_low.astype(ratio.dtype),
+    'clip_high': clipped_high.astype(ratio.dtype),
+    'kl_old': ratio - 1 - log_ratio,
   }
-  return -advantages * charged, diagnostics
+  return -advantages * charged, jax.lax.stop_gradient(diagnostics)

@@ -24,7 +24,7 @@ def clipped_value(
     clip: half width of the band around V°, in units of the reward; None = plain squared error.
 
   Returns:
-    (loss [..., T], diagnostics of [..., T]: `clipped` bool, the clip took the gradient away).
+    (loss [..., T], no diagnostics).
 
   Source: Schulman et al. 2017, the authors' implementation (the paper has no value clip).
   Differs from the source: nothing; a value exactly on the bound counts as inside.
@@ -33,8 +33,8 @@ def clipped_value(
   values, returns = jax.lax.stop_gradient((widen(values), widen(returns)))
   error = jnp.square(new_values - returns)
   if clip is None:
-    return 0.5 * error, {'clipped': jnp.zeros(error.shape, bool)}
+    return 0.5 * error, {}
   moved = jax.lax.stop_gradient(new_values) - values
   bounded = jnp.square(values + jnp.clip(moved, -clip, clip) - returns)
   clipped = (jnp.abs(moved) > clip) & (bounded > error)
-  return 0.5 * jnp.where(clipped, bounded, error), {'clipped': clipped}
+  return 0.5 * jnp.where(clipped, bounded, error), {}

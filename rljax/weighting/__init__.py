@@ -1,10 +1,24 @@
 """Aggregation as arrays of weights: loss = Σ weights · token loss, over one optimizer step.
 
-Every function takes the arrays of one minibatch (token arrays with any leading dimensions, and
-`sample_ids` with the same ones and S) and counts a token where `action_mask`. Weights are computed
-for the whole minibatch before it is cut, so micro-batches, devices and packing simply add up.
+Every function takes the arrays of one minibatch (token arrays with any leading dimensions,
+`sample_ids` with the same ones and S, sample arrays [N] of the whole iteration) and counts a token
+where `action_mask`. Weights are computed for the minibatch before it is cut, so micro-batches,
+devices and packing simply add up.
 """
 
-from rljax.weighting.token_mean import token_mean, token_sum
+from rljax.weighting.prompts import prompt_mean
+from rljax.weighting.sequences import (
+  fixed_length,
+  seq_mean_token_mean,
+  seq_mean_token_sum,
+)
+from rljax.weighting.tokens import token_mean, token_sum
 
-__all__ = ['token_mean', 'token_sum']
+__all__ = [
+  'fixed_length',
+  'prompt_mean',
+  'seq_mean_token_mean',
+  'seq_mean_token_sum',
+  'token_mean',
+  'token_sum',
+]
