@@ -3,17 +3,21 @@
 Masked values never reach a result: they are replaced before the arithmetic, so NaN and inf under a
 mask are harmless in values and gradients. All sums are in at least float32.
 
-Group reductions compare `group_ids` with themselves and reduce the N × N comparison, which XLA
-fuses into the reduction (nothing of size N² is stored). They take ragged groups in any order, need
-no group size, use no scatter, and every member of a group gets bit-equal statistics.
+Group reductions compare `group_ids` with themselves, a block of samples against all at a time
+(nothing of size N² is stored). They take ragged groups in any order, need no group size, use no
+scatter, forward or backward, and every member of a group gets bit-equal statistics.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+
+PAIRS_AT_ONCE = 2**18  # of the comparison of N samples with N
 
 
 def widen(x: Array) -> Array:
@@ -88,20 +92,37 @@ def shield(arrays: dict[str, Array], mask: Array) -> dict[str, Array]:
 # -- groups: [N] -> [N], each sample gets the statistic of its group
 
 
-def _pairs(group_ids: Array, where: Array | None) -> Array:
-  """bool [N, N]: j is a counted member of i's group."""
+def _over_group(
+  reduce: Callable[..., Array], group_ids: Array, where: Array | None, *rows: Array
+) -> Array:
+  """[N]: reduce(member bool [N], *values of the sample) for each sample; j a counted member."""
   counted = group_ids >= 0 if where is None else where & (group_ids >= 0)
-  return (group_ids[:, None] == group_ids[None, :]) & counted[None, :]
+
+  def one(group_id, *values):
+    return reduce((group_ids == group_id) & counted, *values)
+
+  num, rows = group_ids.shape[0], (group_ids, *rows)
+  block = max(1, PAIRS_AT_ONCE // max(num, 1))
+  if num <= block:
+    return jax.vmap(one)(*rows)
+  # Every block has one shape and so one order of summation: the last one is filled up.
+  number = -(-num // block)
+  blocks = [jnp.pad(x, (0, number * block - num)).reshape(number, block) for x in rows]
+  # The comparisons are made again for the gradient, not kept.
+  found = jax.lax.map(jax.checkpoint(lambda b: jax.vmap(one)(*b)), tuple(blocks))
+  return found.reshape(-1)[:num]
 
 
 def group_count(group_ids: Array, where: Array | None = None) -> Array:
   """float32 [N]: counted samples in the sample's group."""
-  return jnp.sum(_pairs(group_ids, where), axis=1).astype(jnp.float32)
+  return _over_group(
+    lambda member: jnp.sum(member, dtype=jnp.int32), group_ids, where
+  ).astype(jnp.float32)
 
 
 def group_sum(x: Array, group_ids: Array, where: Array | None = None) -> Array:
   """[N]: Σ x over the counted samples of the sample's group."""
-  return jnp.sum(jnp.where(_pairs(group_ids, where), widen(x)[None, :], 0), axis=1)
+  return _over_group(lambda member: jnp.sum(zero_where_not(x, member)), group_ids, where)
 
 
 def group_mean(x: Array, group_ids: Array, where: Array | None = None) -> Array:
@@ -122,7 +143,10 @@ def group_var(
 
 def group_max(x: Array, group_ids: Array, where: Array | None = None) -> Array:
   """[N]: maximum of x over the group; −inf where nothing is counted."""
-  return jnp.max(jnp.where(_pairs(group_ids, where), widen(x)[None, :], -jnp.inf), axis=1)
+  x = widen(x)
+  return _over_group(
+    lambda member: jnp.max(jnp.where(member, x, -jnp.inf)), group_ids, where
+  )
 
 
 def group_min(x: Array, group_ids: Array, where: Array | None = None) -> Array:
@@ -146,10 +170,12 @@ def group_rank(x: Array, group_ids: Array, where: Array | None = None) -> Array:
   """
   x = widen(x)
   index = jnp.arange(x.shape[0])
-  before = (x[None, :] > x[:, None]) | (
-    (x[None, :] == x[:, None]) & (index[None, :] < index[:, None])
-  )
-  return jnp.sum(_pairs(group_ids, where) & before, axis=1).astype(jnp.int32)
+
+  def count(member, value, place):
+    before = (x > value) | ((x == value) & (index < place))
+    return jnp.sum(member & before, dtype=jnp.int32)
+
+  return _over_group(count, group_ids, where, x, index)
 
 
 # -- maps between tokens [..., T], sample places of a row [..., S] and samples [N]
@@ -192,15 +218,15 @@ def segment_to_sample(x: Array, sample_slots: Array) -> Array:
   return jnp.where(sample_slots >= 0, flat[jnp.maximum(sample_slots, 0)], jnp.zeros((), x.dtype))
 
 
-def segments_to_samples(x: Array, sample_ids: Array, num_samples: int) -> Array:
-  """[..., S] -> [N]: Σ x over the places that name the sample, of any part of the batch.
+def segment_to_sample_here(x: Array, sample_ids: Array, sample_slots: Array) -> Array:
+  """[..., S] -> [N] where x and sample_ids are one minibatch of the batch that slots point into.
 
-  Unlike `segment_to_sample` it needs no index into the whole batch, so it serves one minibatch; a
-  sample without a place there gets 0.
+  Samples that lie in another minibatch get 0, like unused ones.
   """
-  shape = (*sample_ids.shape, num_samples)
-  named = sample_ids[..., None] == jax.lax.broadcasted_iota(jnp.int32, shape, sample_ids.ndim)
-  return jnp.sum(jnp.where(named, widen(x)[..., None], 0), axis=tuple(range(x.ndim)))
+  flat, places = x.reshape(-1), sample_ids.reshape(-1)
+  slot = jnp.maximum(sample_slots, 0) % flat.shape[0]
+  here = (sample_slots >= 0) & (places[slot] == jnp.arange(sample_slots.shape[0]))
+  return jnp.where(here, flat[slot], jnp.zeros((), x.dtype))
 
 
 def token_to_sample_sum(
@@ -242,14 +268,15 @@ def reverse_segment_scan(decay: Array, x: Array, segment_ids: Array) -> Array:
   last = jnp.concatenate(
     [starts(segment_ids)[..., 1:], jnp.ones_like(segment_ids[..., :1], bool)], axis=-1
   )
-  decay = jnp.where(last, 0, widen(decay))
+  dtype = jnp.promote_types(widen(decay).dtype, widen(x).dtype)
+  decay, x = jnp.where(last, 0, decay.astype(dtype)), x.astype(dtype)
 
   def combine(right, left):
     decay_r, x_r = right
     decay_l, x_l = left
     return decay_l * decay_r, x_l + decay_l * x_r
 
-  return jax.lax.associative_scan(combine, (decay, widen(x)), reverse=True, axis=x.ndim - 1)[1]
+  return jax.lax.associative_scan(combine, (decay, x), reverse=True, axis=x.ndim - 1)[1]
 
 
 def last_true_in_segment(mask: Array, segment_ids: Array) -> Array:

@@ -11,7 +11,11 @@ Array = jax.Array
 
 
 def prompt_mean(
-  action_mask: Array, segment_ids: Array, sample_ids: Array, group_ids: Array
+  action_mask: Array,
+  segment_ids: Array,
+  sample_ids: Array,
+  sample_slots: Array,
+  group_ids: Array,
 ) -> Array:
   """1/(Q·N_g): mean over the Q groups of the mean over the N_g loss tokens of each.
 
@@ -21,6 +25,7 @@ def prompt_mean(
     action_mask: bool [..., T].
     segment_ids: int32 [..., T].
     sample_ids: int32 [..., S].
+    sample_slots: int32 [N], flat index of a sample's place in the whole iteration.
     group_ids: int32 [N], of the whole iteration; only samples that `sample_ids` names count.
 
   Returns:
@@ -31,7 +36,7 @@ def prompt_mean(
   """
   mask = action_mask & (segment_ids >= 0)
   lengths = masking.segment_sum(mask, segment_ids, sample_ids.shape[-1])
-  lengths = masking.segments_to_samples(lengths, sample_ids, group_ids.shape[0])
+  lengths = masking.segment_to_sample_here(lengths, sample_ids, sample_slots)
   present = (lengths > 0) & (group_ids >= 0)
   tokens = masking.group_sum(lengths, group_ids, present)
   first = present & (masking.group_rank(jnp.zeros_like(lengths), group_ids, present) == 0)
