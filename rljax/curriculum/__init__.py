@@ -1,0 +1,3 @@
+"""Curricula: which prompts come next."""
+
+from rljax.curriculum.uniform import uniform as uniform

@@ -1,0 +1,171 @@
+"""A pool of worker processes that give every sample an outcome, whatever the reward does."""
+
+from __future__ import annotations
+
+import collections
+import math
+import os
+import selectors
+import time
+import weakref
+from typing import Any
+
+from rljax.rewards.calls import Outcome, failure
+from rljax.rewards.process import Process, explain, frame
+
+Sample = tuple[int, tuple[Any, ...]]  # seed of the call, values of the fields
+
+_MAX_CHUNK = 64  # samples a message: less than a millisecond of overhead, little to do again
+_GRACE_SECONDS = 1.0  # the worker's own timers come first
+_TICK_SECONDS = 0.1  # between two looks at which workers live and are in time
+
+
+class Pool:
+  """Processes that are replaced when they end; see `Scorer`.
+
+  Args:
+    num_workers: processes.
+    how: the reward, as `delivery.resolve` gives it.
+    path: `sys.path` of the workers.
+    cpu_seconds, wall_seconds: of one sample.
+    memory_mib: of one worker, MiB.
+    start_seconds: wall-clock time to import the reward.
+  """
+
+  def __init__(
+    self,
+    num_workers: int,
+    *,
+    how: tuple[str, Any, dict[str, Any]],
+    path: list[str],
+    cpu_seconds: float,
+    wall_seconds: float,
+    memory_mib: int,
+    start_seconds: float,
+  ) -> None:
+    self._num_workers = num_workers
+    self._wall_seconds = wall_seconds
+    self._start_seconds = start_seconds
+    self._setup = frame(
+      {
+        'reward': how,
+        'path': path,
+        'cpu_seconds': cpu_seconds,
+        'wall_seconds': wall_seconds,
+        'memory_mib': memory_mib,
+      }
+    )
+    self._processes: list[Process] = []
+    self._selector = selectors.DefaultSelector()
+    self._close = weakref.finalize(self, _kill_all, self._processes, os.getpid())
+    self._fill()
+
+  def close(self) -> None:
+    """Ends all workers and their children."""
+    self._close()
+    self._selector.close()
+
+  def run(self, samples: list[Sample]) -> list[Outcome]:
+    """The outcomes of `samples`, in their order.
+
+    Raises:
+      RuntimeError: a worker cannot import the reward.
+    """
+    try:
+      return self._run(samples)
+    except BaseException:
+      for process in list(self._processes):  # nobody waits for what they still do
+        self._remove(process)
+      raise
+
+  def _run(self, samples: list[Sample]) -> list[Outcome]:
+    outcomes: list[Outcome | None] = [None] * len(samples)
+    size = max(1, min(_MAX_CHUNK, math.ceil(len(samples) / (4 * self._num_workers))))
+    places = range(len(samples))
+    queue = collections.deque(list(places[i : i + size]) for i in range(0, len(samples), size))
+    next_look = 0.0
+    while queue or any(p.chunk for p in self._processes):
+      self._fill()
+      for process in self._processes:
+        if queue and process.ready and not process.chunk:
+          chunk = queue.popleft()
+          process.send(chunk, [samples[i] for i in chunk])
+      ended, late = self._listen(outcomes), set()
+      if time.monotonic() >= next_look:
+        ended |= {p for p in self._processes if p.has_ended()}
+        late = self._late() - ended
+        next_look = time.monotonic() + _TICK_SECONDS
+      for process in ended | late:
+        rest = self._bury(process, outcomes, process in late)
+        if rest:
+          queue.appendleft(rest)
+    return outcomes
+
+  def _fill(self) -> None:
+    while len(self._processes) < self._num_workers:
+      process = Process(self._setup)
+      self._processes.append(process)
+      self._selector.register(process, selectors.EVENT_READ)
+
+  def _remove(self, process: Process) -> tuple[list[Any], int]:
+    self._processes.remove(process)
+    self._selector.unregister(process)
+    return process.kill()
+
+  def _listen(self, outcomes: list[Outcome | None]) -> set[Process]:
+    """Takes what the workers say within a tick; returns those that will say no more."""
+    ended = set()
+    for key, _ in self._selector.select(_TICK_SECONDS):
+      messages, is_open = key.fileobj.read()
+      if not _take(key.fileobj, messages, outcomes) or not is_open:
+        ended.add(key.fileobj)
+    return ended
+
+  def _late(self) -> set[Process]:
+    """Workers that give no sign although their own timers should have ended them."""
+    now, late = time.monotonic(), set()
+    for process in self._processes:
+      if not process.ready and now - process.since > self._start_seconds:
+        raise RuntimeError(
+          f'a reward worker did not start within start_seconds={self._start_seconds}'
+        )
+      if process.chunk and now - process.since > self._wall_seconds + _GRACE_SECONDS:
+        late.add(process)
+    return late
+
+  def _bury(self, process: Process, outcomes: list[Outcome | None], is_late: bool) -> list[int]:
+    """Removes a worker. The sample that it was at gets its outcome, the others are returned."""
+    if not is_late:
+      process.wait(1.0)  # its exit code tells what happened
+    messages, code = self._remove(process)
+    blame = _take(process, messages, outcomes) and process.working
+    message, timed_out = explain(code)
+    if not process.ready:
+      raise RuntimeError(f'a reward worker ended while it imported the reward: {message}')
+    if blame and process.chunk:
+      if is_late:
+        message, timed_out = 'over the time limit', True
+      outcomes[process.chunk.pop(0)] = failure(message, timed_out=timed_out)
+    return process.chunk
+
+
+def _take(process: Process, messages: list[Any], outcomes: list[Outcome | None]) -> bool:
+  """Files what a worker says; False if it has said that it must not be used again."""
+  for message in messages:
+    if isinstance(message, dict):
+      if 'failed' in message:
+        raise RuntimeError(f'a reward worker cannot import the reward: {message["failed"]}')
+      process.ready = True
+      continue
+    outcome = Outcome(*message)
+    outcomes[process.chunk.pop(0)] = outcome
+    if outcome.spent:
+      process.working = False
+  return process.working
+
+
+def _kill_all(processes: list[Process], owner: int) -> None:
+  if os.getpid() != owner:  # a fork of this process has no workers
+    return
+  while processes:
+    processes.pop().kill()
