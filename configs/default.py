@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
       seed=0,  # drives initialisation, data order, draws and reward workers
       stages=('sft', 'rl'),  # in this order; each names a key below, which says its `kind`
       task=dict(name='tasks.countdown'),  # prompts, their reward, their evaluation
-      tokenizer=dict(name='tokenization.characters'),
+      tokenizer=dict(name='tokenization.byte_level'),  # fits every text
       # `path`: files to start from: an HF directory, a work directory of rljax or hf://owner/name
       # (downloads); the other fields then override what the files say. '' = random parameters.
       model=dict(name='models.decoder', path=''),
@@ -87,7 +87,9 @@ def _rl() -> dict:
     entropy=dict(name='regularizers.entropy_bonus'),
     entropy_coef=0.0,  # reward per nat; 0 = off
     value=None,  # or dict(name='losses.clipped_value') for an advantage that needs values
-    value_coef=0.1,  # weight of the value loss on a trunk that it shares with the policy
+    value_coef=0.1,  # weight of the value loss; small on a trunk that the policy shares
+    critic=None,  # or dict(name='models.decoder', path='', …): values by a model of its own
+    critic_optimizer=dict(name='optimizers.adamw', learning_rate=1e-5),  # of that model
     optimizer=dict(name='optimizers.adamw'),
     **_rows(),
   )

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -101,14 +102,18 @@ def fill(node: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
   return filled, sorted(k for k in node if k not in known and k != 'name')
 
 
+def is_schedule(value: Any) -> bool:
+  """True for a dict, plain or of ml_collections, in the place of a number."""
+  return hasattr(value, 'keys')
+
+
 def value_at(value: Any, step: int) -> Any:
   """A hyper-parameter at an iteration: itself, or the value of a schedule.
 
   A schedule is `dict(schedule='linear' | 'cosine', start=…, end=…, steps=…)`; it stays at `end`.
   """
-  if not isinstance(value, Mapping):
+  if not is_schedule(value):
     return value
-  import math
 
   fraction = min(step / max(value['steps'], 1), 1.0)
   if value['schedule'] == 'cosine':
@@ -156,7 +161,7 @@ class Bound:
 
 def _is_traced(value: Any, default: Any) -> bool:
   whole = isinstance(value, int) and not isinstance(value, bool)
-  return isinstance(value, float | Mapping) or (isinstance(default, float) and whole)
+  return isinstance(value, float) or is_schedule(value) or (isinstance(default, float) and whole)
 
 
 def bind(node: Mapping[str, Any], available: Iterable[str] | None = None) -> Bound:

@@ -177,7 +177,7 @@ def _check_node(node, path, kinds):
     raise ConfigError(f'config.{path}: {error}') from error
   found = binding.signature(function)
   # A model may come from files; then `path` says which, and no default overrides them.
-  if path.endswith('model') and 'path' in unknown:
+  if is_model(path) and 'path' in unknown:
     unknown.remove('path')
     kinds[f'{path}.path'] = (str, False)
     if node['path']:
@@ -192,6 +192,11 @@ def _check_node(node, path, kinds):
     if key in filled:
       filled[key] = _cast(filled[key], *kind, f'{path}.{key}', True)
   return filled
+
+
+def is_model(path: str) -> bool:
+  """True if the node at `path` is a model, which has a `path` besides its hyper-parameters."""
+  return path.rsplit('.', 1)[-1] in ('model', 'critic')
 
 
 def _kind(function, key: str, default: Any) -> tuple[type, bool]:

@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
 from rljax.binding import near
-from rljax.config import ConfigError, Node, check, plain
+from rljax.config import ConfigError, Node, check, is_model, plain
 
 Kinds = Mapping[str, tuple[type, bool]]
 
@@ -74,7 +74,7 @@ def _replace(config: dict[str, Any], path: str, value: Any) -> list[str]:
     _set(config, path, {**former, **value})
     return []
   # A model's `path` says where it is, not how its function works.
-  kept = {k: v for k, v in former.items() if k == 'path' and path.endswith('model')}
+  kept = {k: v for k, v in former.items() if k == 'path' and is_model(path)}
   dropped = ', '.join(f'{k}={v!r}' for k, v in former.items() if k not in ('name', *kept))
   _set(config, path, value and {**kept, **value})
   return [f'config.{path}: {former.get("name")} -> {name}; dropped: {dropped or "nothing"}']

@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from ml_collections import ConfigDict
 
 import rljax
 from rljax import binding, config, objective, overrides
@@ -11,7 +10,7 @@ from rljax import binding, config, objective, overrides
 SHIPPED = sorted(path.stem for path in config.shipped().glob('*.py'))
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def default():
   return config.load('default')
 
@@ -97,7 +96,7 @@ def test_resolve_shows_the_defaults_of_the_signatures(default):
     ({'rl.packed': 1}, 'config.rl.packed: 1 is of type int; bool is needed'),
     ({'rl.samples': True}, 'config.rl.samples: True is of type bool'),
     ({'rl.loss.clip_low': 'a'}, "config.rl.loss.clip_low: 'a' is of type str; float is needed"),
-    ({'rl.top_p': {'schedule': 'linear', 'start': 1.0, 'end': 0.5, 'steps': 9}}, 'rl.top_p.*no sch'),
+    ({'rl.top_p': {'schedule': 'linear', 'start': 1.0}}, 'rl.top_p.*no schedule'),
     ({'rl.kl_coef': {'schedule': 'linear', 'start': 1.0}}, 'rl.kl_coef: a schedule has the keys'),
     ({'stages': ('sft', 'more')}, "'more' needs config.more"),
     ({'evaluation': 3}, 'config.evaluation: 3 is no dict'),
@@ -118,12 +117,12 @@ def test_what_is_wrong_in_a_config_is_named(default, change, message):
 def test_a_missing_key_is_named(default):
   wrong = config.plain(default)
   del wrong['rl']['epochs']
-  with pytest.raises(config.ConfigError, match='lacks rl.epochs'):
+  with pytest.raises(config.ConfigError, match=r'lacks rl\.epochs'):
     config.resolve(wrong)
 
 
 def test_numbers_take_the_type_of_the_knob(default):
-  new = ConfigDict(default, type_safe=False)
+  new = default
   new.rl.loss.clip_high = 5
   new.evaluation.ks = [1, 2]
   new.rl.entropy_coef = dict(schedule='cosine', start=0.1, end=0.0, steps=5)
@@ -140,13 +139,13 @@ def test_a_stage_may_come_twice(default):
   new['harder'] = {**new['rl'], 'samples': 4}
   assert config.resolve(new).harder.samples == 4
   new['harder']['sampels'] = 4
-  with pytest.raises(config.ConfigError, match='harder.sampels'):
+  with pytest.raises(config.ConfigError, match=r'harder\.sampels'):
     config.resolve(new)
 
 
 def test_a_loaded_model_keeps_only_what_the_config_names(default):
   new, _ = changed(default, '--config.model.path=/x', '--config.model.compute_dtype=bfloat16')
-  assert new.model.to_dict() == {
+  assert new.model.to_dict() == {  # no num_layers: the files know it
     'name': 'models.decoder',
     'path': '/x',
     'compute_dtype': 'bfloat16',
@@ -216,7 +215,7 @@ def test_a_new_function_starts_from_its_own_signature(default, tmp_path, monkeyp
     '  return -logprobs * advantages, {}\n'
   )
   monkeypatch.syspath_prepend(tmp_path)
-  new = ConfigDict(default, type_safe=False)
+  new = default
   new.rl.loss.clip_high = 0.3
   new.rl.loss.clip_low = 0.1
   # The other overrides apply after the name, wherever it stands.
@@ -231,7 +230,7 @@ def test_a_new_function_starts_from_its_own_signature(default, tmp_path, monkeyp
   # The same name again changes nothing.
   same, notes = changed(new, '--config.rl.loss.name=losses.clipped_surrogate')
   assert same.rl.loss.clip_high == 0.3 and not notes
-  with pytest.raises(config.ConfigError, match='rl.loss.clip_low: config has no such key'):
+  with pytest.raises(config.ConfigError, match=r'rl\.loss\.clip_low: config has no such key'):
     changed(new, '--config.rl.loss.name=my_paper.loss', '--config.rl.loss.clip_low=0.2')
   sys.modules.pop('my_paper')
 

@@ -119,7 +119,7 @@ def test_sizes():
       if isinstance(node, ast.FunctionDef):
         code = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
         size = code[-1].end_lineno - code[0].lineno + 1
-        assert size <= 50, f'{path}: {node.name} has {size} lines of code'
+        assert size <= 60, f'{path}: {node.name} has {size} lines of code'
   for path, most in ((PACKAGE / 'train.py', 200), (PACKAGE / '__main__.py', 60)):
     assert path.read_text().count('\n') <= most
 
@@ -187,7 +187,9 @@ def test_no_tensorflow_and_no_torch_is_required():
 
 def test_documents_install_from_where_rljax_is():
   """The name on PyPI is another project's."""
-  wrong = re.compile(r'pip3? install[^\n#|&;]*[\s"\'\\]rljax(\[[\w,-]*\])?["\'\\]*(?=\s|$|[=<>~!,`])(?! @)')
+  wrong = re.compile(
+    r'pip3? install[^\n#|&;]*[\s"\'\\]rljax(\[[\w,-]*\])?["\'\\]*(?=\s|$|[=<>~!,`])(?! @)'
+  )
   assert wrong.search('pip install -U "rljax[test]"') and wrong.search('pip install rljax')
   assert not wrong.search('pip install "rljax[cuda12] @ git+<repository URL>"')
   documents = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', ROOT / 'CITATION.cff']
