@@ -1,0 +1,28 @@
+"""Metrics: their names, writers, curves, the summary of a run, and what compiled."""
+
+from rljax.metrics.compilations import CompileWatch
+from rljax.metrics.curves import plot_curves
+from rljax.metrics.memory import MemoryWatch, device_mib
+from rljax.metrics.names import MetricNameError, check_name
+from rljax.metrics.sinks import WriterError
+from rljax.metrics.summary import evaluation_record, print_summary, read_summary, write_summary
+from rljax.metrics.writers import Delayed, MultiWriter, cut, make_writers, read_metrics
+
+__all__ = [
+  'CompileWatch',
+  'Delayed',
+  'MemoryWatch',
+  'MetricNameError',
+  'MultiWriter',
+  'WriterError',
+  'check_name',
+  'cut',
+  'device_mib',
+  'evaluation_record',
+  'make_writers',
+  'plot_curves',
+  'print_summary',
+  'read_metrics',
+  'read_summary',
+  'write_summary',
+]

@@ -1,0 +1,214 @@
+"""Where metrics and samples go: JSON lines, event files, Weights & Biases, clu's writers."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from rljax import files
+
+METRICS, SAMPLES = 'metrics.jsonl', 'samples.jsonl'
+REMOTE_SECONDS = 60.0  # between two writes of a file on an object store
+
+
+class WriterError(ValueError):
+  """A writer that does not exist or cannot work here."""
+
+
+class Writer(Protocol):
+  """What a writer does; numbers are Python's, `row` grows along the run."""
+
+  def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None: ...
+
+  def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None: ...
+
+  def flush(self) -> None: ...
+
+  def close(self) -> None: ...
+
+
+def to_number(name: str, value: Any) -> float | int:
+  """A scalar as a Python number; float32 as the shortest decimal that gives its bits back."""
+  array = np.asarray(value)
+  if array.size != 1 or array.dtype == object:
+    raise WriterError(f'metric {name} is no scalar: {type(value).__name__} of shape {array.shape}')
+  scalar = array.reshape(())[()]
+  if isinstance(scalar, np.bool_ | np.integer):
+    return int(scalar)
+  if isinstance(scalar, np.float64):
+    return float(scalar)
+  return float(str(np.float32(scalar)))
+
+
+class JsonlWriter:
+  """`metrics.jsonl` and `samples.jsonl`, one line of JSON for an iteration or a sample.
+
+  JSON has no NaN: such a metric is null, and stands under 'nonfinite' as 'nan', 'inf' or '-inf'.
+  """
+
+  def __init__(self, workdir: files.PathLike):
+    self._folder = files.as_path(workdir)
+    self._pending: dict[str, list[str]] = {}
+    self._seconds = REMOTE_SECONDS if files.is_remote(workdir) else 0.0
+    self._flushed = time.monotonic()
+
+  def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None:
+    line, nonfinite = dict(record), {}
+    for name, value in scalars.items():
+      line[name] = value if math.isfinite(value) else None
+      if line[name] is None:
+        nonfinite[name] = str(value)
+    if nonfinite:
+      line['nonfinite'] = nonfinite
+    self._append(METRICS, [line])
+
+  def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
+    self._append(SAMPLES, [_jsonable({**record, **entry}) for entry in rows])
+
+  def _append(self, name: str, lines: list[Any]) -> None:
+    self._pending.setdefault(name, []).append(files.json_lines(lines))
+    if time.monotonic() - self._flushed >= self._seconds:
+      self.flush()
+
+  def flush(self) -> None:
+    for name, texts in self._pending.items():
+      files.append_text(self._folder / name, ''.join(texts))
+    self._pending = {}
+    self._flushed = time.monotonic()
+
+  def close(self) -> None:
+    self.flush()
+
+
+def _jsonable(value: Any) -> Any:
+  """A sample as JSON; what JSON does not know becomes text, NaN null."""
+  if isinstance(value, Mapping):
+    return {str(k): _jsonable(v) for k, v in value.items()}
+  if isinstance(value, list | tuple):
+    return [_jsonable(item) for item in value]
+  if value is None or isinstance(value, bool | int | str):
+    return value
+  try:
+    number = to_number('', value)
+  except (WriterError, TypeError, ValueError):
+    return str(value)
+  return number if math.isfinite(number) else None
+
+
+class TensorboardWriter:
+  """Event files in `tensorboard/`, without TensorFlow."""
+
+  def __init__(self, workdir: files.PathLike, first_row: int):
+    import logging
+
+    from tensorboardX import SummaryWriter
+
+    # It would print a line for each NaN; the files show them.
+    logging.getLogger('tensorboardX.x2num').setLevel(logging.ERROR)
+    folder = files.as_path(workdir) / 'tensorboard'
+    # Two starts within a second would share a file name, and the second wipe the first's.
+    starts = len(list(folder.iterdir())) if folder.exists() else 0
+    # On a resume the events from this row on, written before the kill, do not count.
+    self._writer = SummaryWriter(
+      os.fspath(folder), purge_step=first_row, filename_suffix=f'.{starts:04}'
+    )
+
+  def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None:
+    for name, value in scalars.items():
+      self._writer.add_scalar(name, value, row)
+
+  def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
+    parts = [f'{r.get("prompt")} **{r.get("completion")}** ({r.get("reward")})' for r in rows]
+    self._writer.add_text(f'samples/{record["stage"]}', '\n\n'.join(parts), row)
+
+  def flush(self) -> None:
+    self._writer.flush()
+
+  def close(self) -> None:
+    self._writer.close()
+
+
+class WandbWriter:
+  """A page of Weights & Biases; without a login an offline run in the work directory.
+
+  The id of the page is kept in `wandb.json`, so a resumed run writes on. What it writes again is
+  what stands there already (runs are exact), and wandb keeps the first of two equal steps.
+  """
+
+  def __init__(self, workdir: files.PathLike, config: Any):
+    try:
+      import wandb
+    except ImportError:
+      raise WriterError(
+        "writer 'wandb': the package wandb is not installed; install rljax with its extra [wandb], "
+        'or: pip install wandb'
+      ) from None
+    place = files.as_path(workdir) / 'wandb.json'
+    if place.exists():
+      run_id = files.read_json(place)['id']
+    else:
+      run_id = os.urandom(6).hex()
+      files.write_json(place, {'id': run_id})
+    mode = os.environ.get('WANDB_MODE') or ('online' if _has_login() else 'offline')
+    self._wandb = wandb
+    self._run = wandb.init(
+      id=run_id,
+      resume='allow',
+      mode=mode,
+      dir=None if files.is_remote(workdir) else os.fspath(files.as_path(workdir)),
+      name=files.as_path(workdir).name,
+      project=os.environ.get('WANDB_PROJECT', 'rljax'),
+      config=config,
+    )
+
+  def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None:
+    self._run.log({**record, **scalars}, step=row)
+
+  def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
+    columns = ['prompt', 'completion', 'reward']
+    data = [[str(r.get('prompt')), str(r.get('completion')), r.get('reward')] for r in rows]
+    table = self._wandb.Table(columns=columns, data=data)
+    self._run.log({f'samples/{record["stage"]}': table}, step=row)
+
+  def flush(self) -> None:
+    pass  # wandb's own process writes on when this one is killed
+
+  def close(self) -> None:
+    self._run.finish()
+
+
+def _has_login() -> bool:
+  """True if wandb would find a key without asking."""
+  if os.environ.get('WANDB_API_KEY'):
+    return True
+  import netrc
+
+  try:
+    hosts = netrc.netrc().hosts
+  except (OSError, netrc.NetrcParseError):
+    return False
+  return any('wandb' in host for host in hosts)
+
+
+class CluWriter:
+  """A writer of clu's interface."""
+
+  def __init__(self, inner: Any):
+    self._inner = inner
+
+  def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None:
+    self._inner.write_scalars(row, dict(scalars))
+
+  def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
+    pass
+
+  def flush(self) -> None:
+    self._inner.flush()
+
+  def close(self) -> None:
+    self._inner.close()

@@ -1,0 +1,178 @@
+"""The summary of a run: before and after, what it cost, what it was made with."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rljax import files
+from rljax.metrics.console import duration
+
+SUMMARY = 'summary.json'
+
+
+def _plain(value: Any) -> Any:
+  """JSON of it; NaN and infinities are null, numpy numbers Python's, other things text."""
+  if isinstance(value, Mapping):
+    return {str(k): _plain(v) for k, v in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(item) for item in value]
+  if value is None or isinstance(value, bool | int | str):
+    return value
+  if hasattr(value, 'item') and getattr(value, 'size', 1) == 1:
+    value = value.item()
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  return value if isinstance(value, int) else str(value)
+
+
+def evaluation_record(scalars: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
+  """The evaluation metrics of one policy as they stand in the summary.
+
+  Args:
+    scalars: 'eval/<task>/<what>' -> value; other names are left out.
+    task: the task meant; by default the first one.
+
+  Returns:
+    greedy, pass@1, 'pass@k' (k -> value), 'avg@n' with 'n', and the rest by its name (fractions);
+    {} where nothing was evaluated. Several tasks: 'tasks' holds a record for each.
+  """
+  tasks: dict[str, dict[str, Any]] = {}
+  for name, value in scalars.items():
+    if name.startswith('eval/'):
+      _, found, what = name.split('/')
+      tasks.setdefault(found, {})[what] = _plain(value)
+  if not tasks:
+    return {}
+  records = {found: _record(values) for found, values in tasks.items()}
+  main = records[task or next(iter(records))]
+  return main if len(records) == 1 else {**main, 'tasks': records}
+
+
+def _record(values: Mapping[str, Any]) -> dict[str, Any]:
+  passes = {int(w[5:]): v for w, v in values.items() if re.fullmatch(r'pass@\d+', w)}
+  averages = {int(w[4:]): v for w, v in values.items() if re.fullmatch(r'avg@\d+', w)}
+  n = max(averages, default=None)
+  average = averages.get(n)
+  return {
+    'greedy': values.get('greedy'),
+    'pass@1': passes.get(1, average),
+    'pass@k': {str(k): passes[k] for k in sorted(passes)},
+    'avg@n': average,
+    'n': n,
+    **{w: v for w, v in values.items() if not re.fullmatch(r'greedy|(pass|avg)@\d+', w)},
+  }
+
+
+def write_summary(
+  workdir: files.PathLike,
+  *,
+  start: Mapping[str, Any],
+  end: Mapping[str, Any],
+  seconds: float,
+  compile_seconds: float,
+  peak_mib: float,
+  tokens: int,
+  config: Mapping[str, Any],
+  versions: Mapping[str, str],
+  seed: int,
+  **more: Any,
+) -> dict[str, Any]:
+  """Writes `summary.json`; the run counts as finished from then on, so this comes last.
+
+  Args:
+    workdir: the work directory.
+    start, end: evaluation of the start and of the end policy, as metrics ('eval/<task>/greedy') or
+      as records of `evaluation_record`.
+    seconds: wall-clock time of the run, all its starts together.
+    compile_seconds: of it in the compiler.
+    peak_mib: highest memory of the process tree, MiB.
+    tokens: sampled in training.
+    config: the resolved config.
+    versions: package -> version.
+    seed: of the run.
+    more: further entries.
+
+  Returns:
+    the summary.
+  """
+  ends = {'start': start, 'end': end}
+  for which, given in ends.items():
+    if any(name.startswith('eval/') for name in given):
+      ends[which] = evaluation_record(given)
+  summary = _plain(
+    {
+      **ends,
+      'seconds': seconds,
+      'compile_seconds': compile_seconds,
+      'peak_mib': peak_mib,
+      'tokens': tokens,
+      'seed': seed,
+      **more,
+      'versions': versions,
+      'config': config,
+    }
+  )
+  files.write_json(files.as_path(workdir) / SUMMARY, summary)
+  return summary
+
+
+def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:
+  """The summary of a finished run, else None."""
+  path = files.as_path(workdir) / SUMMARY
+  return files.read_json(path) if path.exists() else None
+
+
+def _rows(start: Mapping[str, Any], end: Mapping[str, Any]) -> list[tuple[str, Any, Any, str]]:
+  """(label, value at the start, value at the end, 'fraction' or 'number')."""
+  rows = [('greedy', start.get('greedy'), end.get('greedy'), 'fraction')]
+  first, last = start.get('pass@k') or {}, end.get('pass@k') or {}
+  sizes = sorted({*first, *last} - {'1'}, key=int)
+  rows.append(('pass@1', start.get('pass@1'), end.get('pass@1'), 'fraction'))
+  rows += [(f'pass@{k}', first.get(k), last.get(k), 'fraction') for k in sizes]
+  if (n := end.get('n') or start.get('n')) is not None:
+    rows.append((f'avg@{n}', start.get('avg@n'), end.get('avg@n'), 'fraction'))
+  for name in ('well_formed', 'truncated', 'length_mean'):
+    kind = 'number' if name == 'length_mean' else 'fraction'
+    rows.append((name.replace('_', ' '), start.get(name), end.get(name), kind))
+  return [row for row in rows if row[1] is not None or row[2] is not None]
+
+
+def _cells(first: Any, last: Any, kind: str) -> tuple[str, str, str]:
+  scale, form, unit = (100, '.1f', ' %') if kind == 'fraction' else (1, '.1f', '')
+  texts = ['–' if v is None else format(v * scale, form) + unit for v in (first, last)]
+  if first is None or last is None:
+    return texts[0], texts[1], ''
+  return texts[0], texts[1], format((last - first) * scale, '+' + form)
+
+
+def print_summary(
+  summary: Mapping[str, Any], *, next_commands: Sequence[str] = (), console: Any = None
+) -> None:
+  """Prints before and after with the gain in points, the cost, and what to do next."""
+  from rich.console import Console
+  from rich.table import Table
+
+  console = console or Console(force_jupyter=False, highlight=False)
+  start, end = summary.get('start') or {}, summary.get('end') or {}
+  table = Table(title='held-out problems', title_justify='left')
+  table.add_column('')
+  for column in ('start', 'end', 'gain'):
+    table.add_column(column, justify='right')
+  for label, first, last, kind in _rows(start, end):
+    texts = _cells(first, last, kind)
+    gained = texts[2].startswith('+') and kind == 'fraction'
+    table.add_row(label, *texts[:2], f'[bold green]{texts[2]}[/]' if gained else texts[2])
+  if table.row_count:
+    console.print(table)
+  cost = [f'seed {summary.get("seed")}', duration(summary.get('seconds') or 0)]
+  cost[1] += f' (compiling {duration(summary.get("compile_seconds") or 0)})'
+  if summary.get('peak_mib'):
+    cost.append(f'peak memory {summary["peak_mib"] / 1024:.2f} GiB')
+  if summary.get('tokens') is not None:
+    cost.append(f'{summary["tokens"]:,} tokens sampled')
+  console.print(' · '.join(cost), markup=False, soft_wrap=True)
+  for command in next_commands:
+    console.print(f'next: {command}', markup=False, soft_wrap=True)
