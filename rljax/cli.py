@@ -72,8 +72,7 @@ def train(argv: Sequence[str]) -> int:
     raise UsageError('train needs --config=<name or path>; rljax configs lists the names')
   path = config.find(args.config)
   print(f'config {path}', flush=True)
-  _import_first(path.resolve().parent, behind=Path.cwd())
-  resolved = _configure(args, changes)
+  resolved = _configure(path, changes, args.seed)
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
   _keep_compiled_programs()
 
@@ -104,13 +103,12 @@ def configs(argv: Sequence[str]) -> int:
   if changes and not args.show:
     raise UsageError(f'unknown argument {changes[0]!r}')
   if args.show:
-    args.config = args.show
-    print('\n'.join(config.describe(_configure(args, changes))))
+    print('\n'.join(config.describe(_configure(config.find(args.show), changes))))
     return 0
   if not args.copy:
     found = config.listing()
     width = max(len(name) for name in found)
-    for name, (path, line) in found.items():
+    for name, (path, line) in sorted(found.items()):
       print(f'{name:{width}}  {line}  ({path})')
     return 0
   source, target = config.find(args.copy), Path(args.to or f'configs/{args.copy}.py')
@@ -168,13 +166,13 @@ def _parse(verb: str, argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]
   return values, changes
 
 
-def _configure(args: flags.FlagValues, changes: Sequence[str]):
-  """The resolved config of `--config`, with the changes; prints what they dropped."""
-  changed, notes = overrides.override(config.load(args.config), changes)
-  if 'seed' in args and args.seed is not None:
-    changed.seed = args.seed
-  for note in notes:
-    print(note)
+def _configure(path: Path, changes: Sequence[str], seed: int | None = None):
+  """The resolved config of a file, with the changes; prints what they dropped."""
+  _import_first(path.resolve().parent, behind=Path.cwd())
+  changed, notes = overrides.override(config.load(str(path)), changes)
+  if seed is not None:
+    changed.seed = seed
+  print(*notes, sep='\n', end='\n' if notes else '', flush=True)
   return config.resolve(changed)
 
 

@@ -1,0 +1,219 @@
+"""The command line: verbs, flags, messages, exit codes; and the accelerator that must be seen."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+from rljax import cli, devices
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+  """An empty working directory, an import path and jax settings that are put back."""
+  import jax
+
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, 'path', list(sys.path))
+  monkeypatch.setenv('RLJAX_DATA', str(tmp_path / 'data'))
+  kept = (
+    'jax_compilation_cache_dir',
+    'jax_persistent_cache_min_compile_time_secs',
+  )
+  before = {name: getattr(jax.config, name) for name in kept}
+  yield tmp_path
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+  """What `rljax train` hands to the trainer; an exception in 'raise' is raised by it."""
+  seen = {}
+
+  def train(config, **options):
+    seen.update(options, config=config)
+    if 'raise' in seen:
+      raise seen['raise']
+
+  fake = types.SimpleNamespace(
+    train=train, default_workdir=lambda name, seed: f'runs/{name}/{seed}'
+  )
+  monkeypatch.setitem(sys.modules, 'rljax.train', fake)
+  monkeypatch.setattr('rljax.train', fake, raising=False)
+  return seen
+
+
+def test_usage_names_the_verbs(capsys):
+  assert cli.main([]) == cli.main(['--help']) == 0
+  out = capsys.readouterr().out
+  assert 'train ' in out and 'configs ' in out
+  assert cli.main(['--version']) == 0 and capsys.readouterr().out.startswith('rljax 0.')
+
+
+@pytest.mark.parametrize(
+  ('command', 'message'),
+  [
+    ('trian', "unknown verb 'trian'; did you mean train?"),
+    ('zzz', 'there are train, configs'),
+    ('train', 'train needs --config=<name or path>'),
+    ('train --config=quikstart', 'did you mean quickstart'),
+    ('train --config=missing.py', 'no config file missing.py'),
+    ('train --config=quickstart --sed=1', "'sed'. Did you mean: seed"),
+    ('train --config=quickstart --seed=x', '--seed=x'),
+    ('train --config=quickstart extra', "unknown argument 'extra'"),
+    ('train --config=quickstart --config.rl.sampels=3', 'did you mean rl.samples'),
+    ('train --config=quickstart --config.rl.samples=x', 'rl.samples=x'),
+    ('train --config=quickstart --config.rl.loss.name=losses.nope', "no 'nope'"),
+    ('configs --copy=quikstart', 'did you mean quickstart'),
+    ('configs --config.rl.samples=3', 'unknown argument'),
+  ],
+)
+def test_a_mistake_is_one_line(here, trained, capsys, command, message):
+  assert cli.main(command.split()) == 2
+  error = capsys.readouterr().err
+  assert message in error and error.startswith('rljax: ') and error.count('\n') == 1
+  assert 'config' not in trained
+
+
+def test_train_hands_over_what_the_user_said(here, trained, capsys):
+  command = 'train --config=quickstart --seed=7 --restart --accept_config_change=rl.iterations,seed'
+  assert cli.main([*command.split(), '--config.rl.samples=3', '--noconfig.health_check']) == 0
+  assert trained['config'].rl.samples == 3 and not trained['config'].health_check
+  assert trained['seed'] == trained['config'].seed == 7
+  assert trained['restart'] and trained['accept_config_change'] == ('rl.iterations', 'seed')
+  assert trained['workdir'] == 'runs/quickstart/7'
+  first, second = capsys.readouterr().out.splitlines()[:2]
+  assert first.startswith('config ') and first.endswith('configs/quickstart.py')
+  assert 'cpu' in second
+  assert cli.main(['train', '--config', 'quickstart', '--workdir', 'mine']) == 0
+  assert trained['workdir'] == 'mine' and not trained['restart']
+
+
+def test_a_dropped_hyper_parameter_is_printed(here, trained, capsys):
+  cli.main(['train', '--config=ppo', '--config.rl.advantage.name=advantages.group_normalize'])
+  assert 'advantages.gae -> advantages.group_normalize; dropped: gae_lambda=' in (
+    capsys.readouterr().out
+  )
+
+
+def test_compiled_programs_are_kept(here, trained, monkeypatch):
+  import jax
+
+  jax.config.update('jax_compilation_cache_dir', None)
+  cli.main(['train', '--config=quickstart'])
+  assert jax.config.jax_compilation_cache_dir == str(here / 'data' / 'compiled')
+  jax.config.update('jax_compilation_cache_dir', '/elsewhere')
+  cli.main(['train', '--config=quickstart'])
+  assert jax.config.jax_compilation_cache_dir == '/elsewhere'
+
+
+def test_ctrl_c_says_how_to_go_on(here, trained, capsys):
+  trained['raise'] = KeyboardInterrupt()
+  assert cli.main(['train', '--config=quickstart', '--config.rl.samples=3', '--restart']) == 130
+  assert (
+    'rljax train --config=quickstart --config.rl.samples=3 --workdir=runs/quickstart/0\n'
+  ) in capsys.readouterr().err
+
+
+def test_errors_of_the_run(here, trained, capsys):
+  trained['raise'] = ValueError('the prompt 3 has 40 tokens;\n  max_prompt is 12')
+  assert cli.main(['train', '--config=quickstart']) == 2
+  assert capsys.readouterr().err == 'rljax: the prompt 3 has 40 tokens; max_prompt is 12\n'
+  with pytest.raises(ValueError, match='max_prompt'):
+    cli.main(['train', '--config=quickstart', '--traceback'])
+  trained['raise'] = TypeError('a mistake of the program keeps its traceback')
+  with pytest.raises(TypeError):
+    cli.main(['train', '--config=quickstart'])
+
+
+def test_configs_lists_shows_and_copies(here, capsys):
+  assert cli.main(['configs']) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+  assert any(line.startswith('quickstart ') and 'Countdown' in line for line in lines)
+
+  assert cli.main(['configs', '--copy=quickstart']) == 0
+  mine = here / 'configs' / 'quickstart.py'
+  mine.write_text(f'{mine.read_text()}# edited\n')
+  assert cli.main(['configs', '--copy=quickstart']) == 2
+  assert 'configs/quickstart.py exists' in capsys.readouterr().err
+  assert cli.main(['configs', '--copy=quickstart', '--to=mine.py']) == 0
+  assert mine.read_text().endswith('# edited\n')  # it is not overwritten; it is what is copied
+  assert (here / 'mine.py').read_text() == mine.read_text()
+  capsys.readouterr()
+
+  assert cli.main(['configs', '--show=mine.py', '--config.rl.samples=5']) == 0
+  assert 'samples=5' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('form', ['module', 'script'])
+def test_modules_beside_the_user_are_found(tmp_path, form):
+  """In the current directory and in the config's, by `python -m rljax` and by `rljax`."""
+  (tmp_path / 'my_paper.py').write_text('def loss(logprobs, *, strength: float = 2.0): ...\n')
+  folder = tmp_path / 'mine'
+  folder.mkdir()
+  (folder / 'beside.py').write_text('def advantage(rewards, *, margin: float = 3.0): ...\n')
+  (folder / 'config.py').write_text(
+    'import rljax\n\n\ndef get_config():\n'
+    "  config = rljax.load_config('default')\n"
+    "  config.rl.loss = dict(name='my_paper.loss')\n"
+    "  config.rl.advantage = dict(name='beside.advantage')\n"
+    '  return config\n'
+  )
+  script = 'import sys; sys.path[:1] = []; from rljax.__main__ import main; main()'
+  start = [sys.executable, '-m', 'rljax'] if form == 'module' else [sys.executable, '-c', script]
+  answer = subprocess.run(
+    [*start, 'configs', '--show=mine/config.py'], cwd=tmp_path, capture_output=True, text=True
+  )
+  assert answer.returncode == 0, answer.stderr
+  assert 'my_paper.loss(strength=2.0)' in answer.stdout
+  assert 'beside.advantage(margin=3.0)' in answer.stdout
+
+
+def pretend(monkeypatch, hardware, platform, chosen=''):
+  import jax
+
+  monkeypatch.setattr(devices, 'hardware', lambda: hardware)
+  device = types.SimpleNamespace(platform=platform, device_kind='kind')
+  monkeypatch.setattr(jax, 'devices', lambda: [device])
+  monkeypatch.setenv('JAX_PLATFORMS', chosen)
+
+
+@pytest.mark.parametrize(
+  ('hardware', 'platform', 'chosen', 'allow_cpu', 'line'),
+  [
+    ('', 'cpu', '', False, 'no accelerator in this machine'),
+    ('gpu', 'gpu', '', False, '1 × kind (gpu)'),
+    ('gpu', 'cpu', '', True, 'the GPU of this machine stays idle (--allow_cpu)'),
+    ('tpu', 'cpu', 'cpu', False, 'the TPU of this machine stays idle (JAX_PLATFORMS=cpu)'),
+  ],
+)
+def test_devices_are_told(monkeypatch, hardware, platform, chosen, allow_cpu, line):
+  pretend(monkeypatch, hardware, platform, chosen)
+  assert line in devices.check_accelerator(allow_cpu=allow_cpu)
+
+
+@pytest.mark.parametrize(('hardware', 'extra'), [('gpu', 'jax[cuda13]=='), ('tpu', 'jax[tpu]==')])
+def test_an_idle_accelerator_stops_the_run(
+  here, trained, monkeypatch, capsys, hardware, extra
+):
+  pretend(monkeypatch, hardware, 'cpu')
+  with pytest.raises(devices.DeviceError, match=f'this machine has a {hardware.upper()}') as error:
+    devices.check_accelerator()
+  assert extra in str(error.value) and '--allow_cpu' in str(error.value)
+  assert cli.main(['train', '--config=quickstart']) == 2
+  assert 'config' not in trained
+  assert cli.main(['train', '--config=quickstart', '--allow_cpu']) == 0
+
+
+def test_hardware_is_looked_for_without_jax(monkeypatch):
+  files = {}
+  monkeypatch.setattr(devices.glob, 'glob', lambda pattern: files.get(pattern, []))
+  monkeypatch.setattr(devices.shutil, 'which', lambda name: None)
+  assert devices.hardware() == ''
+  files['/dev/accel[0-9]*'] = ['/dev/accel0']
+  assert devices.hardware() == 'tpu'
+  files['/dev/nvidia[0-9]*'] = ['/dev/nvidia0']
+  assert devices.hardware() == 'gpu'
