@@ -1,6 +1,16 @@
 """Models as `Policy`: the decoder, Hugging Face files, Linen modules."""
 
 from rljax.models.config import DecoderConfig
+from rljax.models.huggingface import export, load, read_config
+from rljax.models.linen import from_linen
 from rljax.models.transformer import decoder, from_config
 
-__all__ = ['DecoderConfig', 'decoder', 'from_config']
+__all__ = [
+  'DecoderConfig',
+  'decoder',
+  'export',
+  'from_config',
+  'from_linen',
+  'load',
+  'read_config',
+]

@@ -117,13 +117,14 @@ def shapes(config: DecoderConfig) -> PyTree:
   return tree
 
 
-def _is_spec(x: Any) -> bool:
+def is_spec(x: Any) -> bool:
+  """Whether `x` is a leaf of `shapes`."""
   return isinstance(x, tuple)
 
 
 def axes(config: DecoderConfig) -> PyTree:
   """Logical axis names of each parameter; None = never sharded."""
-  return jax.tree.map(lambda spec: spec[1], shapes(config), is_leaf=_is_spec)
+  return jax.tree.map(lambda spec: spec[1], shapes(config), is_leaf=is_spec)
 
 
 def init(config: DecoderConfig, key: Array) -> PyTree:
@@ -133,7 +134,7 @@ def init(config: DecoderConfig, key: Array) -> PyTree:
   and those that write to the residual stream divided by √(2L) besides.
   """
   dtype = jnp.dtype(config.param_dtype)
-  specs, tree = jax.tree.flatten_with_path(shapes(config), is_leaf=_is_spec)
+  specs, tree = jax.tree.flatten_with_path(shapes(config), is_leaf=is_spec)
   keys = jax.random.split(key, len(specs))
 
   def leaf(path, spec, key):
