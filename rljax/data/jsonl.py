@@ -1,0 +1,48 @@
+"""Files with one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+
+class JsonLines(Sequence[dict[str, Any]]):
+  """The records of a .jsonl file by index; the file is read line by line when it is asked.
+
+  Args:
+    path: of a local file; blank lines are skipped.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: from an index, if its line is no JSON object; names file and line.
+  """
+
+  def __init__(self, path: str | os.PathLike[str]) -> None:
+    self._path = os.fspath(path)
+    self._starts: list[tuple[int, int]] = []  # (byte, line number)
+    start = 0
+    with open(self._path, 'rb') as stream:
+      for number, line in enumerate(stream, 1):
+        if line.strip():
+          self._starts.append((start, number))
+        start += len(line)
+
+  def __len__(self) -> int:
+    return len(self._starts)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(len(self)))]
+    start, number = self._starts[index]
+    with open(self._path, 'rb') as stream:
+      stream.seek(start)
+      line = stream.readline()
+    try:
+      record = json.loads(line)
+    except ValueError as error:
+      raise ValueError(f'{self._path}, line {number}: no JSON: {error}') from None
+    if not isinstance(record, dict):
+      raise ValueError(f'{self._path}, line {number}: {type(record).__name__}, no JSON object')
+    return record
