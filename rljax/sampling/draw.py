@@ -48,9 +48,8 @@ def draw(
   keys: Array,
   positions: Array,
   requests: Requests,
-  *,
-  use_filters: tuple[str, ...],
-  capture: tuple[str, ...],
+  use_filters: tuple[str, ...] = (),
+  capture: tuple[str, ...] = (),
 ) -> Draw:
   """Gumbel-max over the filtered logits at the row's temperature; the maximum where that is 0.
 

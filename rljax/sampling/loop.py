@@ -36,7 +36,7 @@ class _State(NamedTuple):
   alive: Array  # bool [N]
   stopped: Array  # bool [N], by a stop token
   num_new: Array  # int32 [N]
-  records: Draw  # leaves [C, N]
+  records: Draw | None  # leaves [C, N]
 
 
 def sample(
@@ -104,84 +104,85 @@ def _check(settings: SamplerSettings, num_rows: int, slots: int) -> None:
     raise ValueError(f'slots={slots} does not divide the {num_rows} rows of the requests')
 
 
-def _prefill_prompts(policy, params, requests, settings) -> tuple[Array, PyTree]:
-  """(hidden [Q, D] of each prompt's last token, cache of Q rows)."""
+def _prefill_prompts(policy, params, requests, settings) -> PyTree:
+  """The cache of the Q prompts."""
   num_prompts, prompt_slots = requests.prompts.shape
   prefix_slots = 0 if requests.prefix is None else requests.prefix.shape[1]
   # A prefix is written as a whole, padding included, behind the longest prompt.
   cache = policy.init_cache(num_prompts, max(settings.length, prompt_slots + prefix_slots))
-  starts = jnp.zeros(num_prompts, jnp.int32)
-  hidden, cache = policy.prefill(params, cache, requests.prompts, starts)
-  return _last(hidden, requests.prompt_length), cache
+  return policy.prefill(params, cache, requests.prompts, jnp.zeros(num_prompts, jnp.int32))[1]
 
 
-def _last(hidden: Array, length: Array) -> Array:
-  """[B, L, D], int32 [B] -> [B, D] at slot length − 1."""
-  return jnp.take_along_axis(hidden, jnp.maximum(length - 1, 0)[:, None, None], axis=1)[:, 0]
-
-
-def _sample_rows(policy, params, prompt, requests, *, seed, settings) -> Rollout:
+def _sample_rows(policy, params, prompt_cache, requests, *, seed, settings) -> Rollout:
   """`sample` for the rows of `requests`, all decoded at once."""
   keys = noise.row_keys(seed, requests.draw_ids, requests.sample_index)
-  prompt_length = jnp.asarray(requests.prompt_length)[requests.prompt_row]
-  hidden, cache = prompt[0][requests.prompt_row], policy.take(prompt[1], requests.prompt_row)
-  given, ended = prompt_length, jnp.zeros(prompt_length.shape, bool)
+  row = requests.prompt_row
+  given = prompt_length = jnp.asarray(requests.prompt_length)[row]
+  last = _at(jnp.asarray(requests.prompts), prompt_length - 1, row)
+  cache = policy.take(prompt_cache, row)
+  ended = jnp.zeros(given.shape, bool)
   if requests.prefix is not None:
     given = prompt_length + requests.prefix_length
-    hidden, cache = _prefill_prefixes(policy, params, requests, prompt_length, hidden, cache)
-    last = _last(requests.prefix[..., None], requests.prefix_length)[:, 0]
-    ended = (requests.prefix_length > 0) & _is_stop(last, requests)
+    cache = policy.prefill(params, cache, requests.prefix, prompt_length)[1]
+    has_prefix = requests.prefix_length > 0
+    last_of_prefix = _at(jnp.asarray(requests.prefix), requests.prefix_length - 1)
+    last = jnp.where(has_prefix, last_of_prefix, last)
+    ended = has_prefix & _is_stop(last, requests)
   allowed = jnp.minimum(requests.max_new_tokens, settings.length - given)
   allowed = jnp.where((requests.group_ids >= 0) & ~ended, jnp.maximum(allowed, 0), 0)
-  state = _decode_loop(
-    policy, params, requests, settings, keys, given, allowed, hidden, cache, ended
+  start = _State(
+    step=jnp.zeros((), jnp.int32),
+    cache=cache,
+    tokens=last,
+    alive=allowed > 0,
+    stopped=ended,
+    num_new=jnp.zeros_like(allowed),
+    records=None,
   )
-  return _assemble(requests, settings, prompt_length, given, state)
+  end = _decode_loop(policy, params, requests, settings, keys, given, allowed, start)
+  return _assemble(requests, settings, prompt_length, given, end)
 
 
-def _prefill_prefixes(policy, params, requests, prompt_length, hidden, cache):
-  """Appends the prefixes to the cache of the rows; rows without one keep their hidden."""
-  inner, cache = policy.prefill(params, cache, requests.prefix, prompt_length)
-  has_prefix = requests.prefix_length > 0
-  return jnp.where(has_prefix[:, None], _last(inner, requests.prefix_length), hidden), cache
+def _at(tokens: Array, slot: Array, rows: Array | None = None) -> Array:
+  """[B, L], int32 [N] -> [N]: tokens[rows[n], slot[n]]; rows None = 0 … N − 1."""
+  rows = jnp.arange(slot.shape[0]) if rows is None else rows
+  return tokens[rows, jnp.maximum(slot, 0)]
 
 
 def _is_stop(tokens: Array, requests: Requests) -> Array:
   return jnp.any(tokens[:, None] == requests.stop_ids, axis=1)  # unused entries are −1
 
 
-def _decode_loop(
-  policy, params, requests, settings, keys, given, allowed, hidden, cache, ended
-) -> _State:
+def _decode_loop(policy, params, requests, settings, keys, given, allowed, state) -> _State:
   """Draws until all rows have ended.
+
+  The last given token passes through `decode` once more than it must, so that the loop has one
+  form of step; the tokens drawn last never do.
 
   Args:
     keys: typed keys [N].
     given: int32 [N], tokens of prompt and prefix.
     allowed: int32 [N], tokens that the row may draw.
-    hidden: [N, D] of the last given token.
-    cache: of the N rows, given tokens included.
-    ended: bool [N], rows whose prefix ends with a stop token.
+    state: the start; `tokens` are the last given ones and `cache` holds all given ones.
   """
   head = policy.head(params)
   limit = jnp.max(allowed)
   window = jnp.maximum(jnp.asarray(settings.window, jnp.int32), 1)
 
-  def draw_from(hidden, positions) -> Draw:
-    return draw(
-      policy.unembed(head, hidden),
-      keys,
-      positions,
-      requests,
-      use_filters=settings.filters,
-      capture=settings.capture,
-    )
+  def advance(state: _State) -> tuple[PyTree, Draw]:
+    # Rows that have ended go on in their last slot of the cache, which nobody reads any more.
+    positions = jnp.clip(given + state.step, 1, settings.length)
+    hidden, cache = policy.decode(params, state.cache, state.tokens, positions - 1)
+    logits, options = policy.unembed(head, hidden), (settings.filters, settings.capture)
+    return cache, draw(logits, keys, positions, requests, *options)
 
-  def record(state: _State, drawn: Draw) -> _State:
+  def step(_, state: _State) -> _State:
+    cache, drawn = advance(state)
     num_new = state.num_new + state.alive
     stop = state.alive & _is_stop(drawn.tokens, requests)
-    return state._replace(
+    return _State(
       step=state.step + 1,
+      cache=cache,
       tokens=drawn.tokens,
       alive=state.alive & ~stop & (num_new < allowed),
       stopped=state.stopped | stop,
@@ -193,29 +194,17 @@ def _decode_loop(
       ),
     )
 
-  def step(_, state: _State) -> _State:
-    # Rows that have ended go on in their last slot of the cache, which nobody reads any more.
-    positions = jnp.minimum(given + state.step, settings.length)
-    hidden, cache = policy.decode(params, state.cache, state.tokens, positions - 1)
-    return record(state._replace(cache=cache), draw_from(hidden, positions))
-
   def run_window(state: _State) -> _State:
     end = jnp.minimum(state.step + window, limit)
     return lax.fori_loop(state.step, end, step, state)
 
-  first = draw_from(hidden, given)
-  state = _State(
-    step=jnp.zeros((), jnp.int32),
-    cache=cache,
-    tokens=first.tokens,
-    alive=allowed > 0,
-    stopped=ended,
-    num_new=jnp.zeros_like(allowed),
-    records=jax.tree.map(lambda x: jnp.zeros((settings.length, *x.shape), x.dtype), first),
+  def going_on(state: _State) -> Array:
+    return (state.step < limit) & jnp.any(state.alive)
+
+  lines = jax.tree.map(
+    lambda x: jnp.zeros((settings.length, *x.shape), x.dtype), jax.eval_shape(advance, state)[1]
   )
-  return lax.while_loop(
-    lambda state: (state.step < limit) & jnp.any(state.alive), run_window, record(state, first)
-  )
+  return lax.while_loop(going_on, run_window, state._replace(records=lines))
 
 
 def _assemble(requests, settings, prompt_length, given, state: _State) -> Rollout:
