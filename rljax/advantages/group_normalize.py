@@ -35,8 +35,8 @@ def group_normalize(
   A reward that is not finite is unscorable: it leaves all statistics and its sample gets 0. Where
   center or scale is 'group', a group of equal rewards (max − min ≤ 1e-6·max(1, max|R|)) or of one
   sample gets exactly 0; where one is 'batch', so does a batch of equal rewards. The declared traits
-  are those of the defaults: without scale='group' or 'batch' it is not scale-invariant, without
-  center='group' neither zero-mean in the group nor indifferent to a shift of one group.
+  are those of the defaults: scale='none' is not scale-invariant, scale='batch' not indifferent to a
+  shift of one group (σ sees it), and only center='group' has the mean 0 in each group.
 
   Args:
     rewards: float [N]; NaN = unscorable. Constant.
