@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from rljax import files
@@ -67,3 +68,10 @@ def test_remote_paths_are_recognised():
   assert files.is_remote('gs://bucket/run')
   assert not files.is_remote('runs/quickstart')
   assert str(files.as_path('gs://bucket') / 'run') == 'gs://bucket/run'
+
+
+def test_plain_values():
+  value = {1: (np.float32(0.1), np.arange(2), {2, 1}), 'f': files.exists, 'n': float('-inf')}
+  expected = {'1': [0.1, [0, 1], [1, 2]], 'f': 'rljax.files.exists', 'n': '-inf'}
+  assert files.plain(value) == expected
+  assert files.plain([np.float32('nan'), 1.5], nonfinite=lambda _: None) == [None, 1.5]

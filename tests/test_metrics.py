@@ -254,6 +254,15 @@ def test_console_has_a_bar_on_a_terminal():
   assert '━' in text and 'reward nan' in text and '3/100' in text
 
 
+def test_stages_of_quick_steps_have_few_lines():
+  out = io.StringIO()
+  writer = console_module.ConsoleWriter({'sft': 50}, console=Console(file=out, width=80))
+  for i in range(1, 51):
+    writer.write(i, {'stage': 'sft', 'iteration': i}, {'sft/loss': 1.0})
+  lines = out.getvalue().split('\n')
+  assert 'sft  1/50' in lines[0] and 'sft 50/50' in lines[-2] and len(lines) < 10
+
+
 def test_time_left():
   pace = console_module.Pace()
   assert pace.tick('rl', 0.0) is None

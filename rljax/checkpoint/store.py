@@ -39,6 +39,7 @@ def flatten(tree: PyTree) -> dict[str, Any]:
 
 
 def nest(flat: Mapping[str, Any]) -> PyTree:
+  """The inverse of `flatten` for nested dicts with names as keys."""
   nested: dict[str, Any] = {}
   for name, leaf in flat.items():
     *folders, last = [part.replace('%2F', '/').replace('%25', '%') for part in name.split('/')]

@@ -27,6 +27,7 @@ STAGE_FIELDS = (
   ('update/lr', 'lr', '.1e'),
   ('update/grad_norm', 'grad', '.2f'),
 )
+QUIET_SECONDS = 1.0  # between two lines of a stage other than 'rl'
 # Shown as soon as they are not 0.
 ALARMS = (
   ('reward/errors', 'reward errors'),
@@ -145,6 +146,7 @@ class ConsoleWriter:
     self._stages = dict(stages)
     self._show_samples = show_samples
     self._pace, self._progress, self._task, self._stage = Pace(), None, None, ''
+    self._printed = -QUIET_SECONDS
 
   def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None:
     stage, iteration = record['stage'], record['iteration']
@@ -155,17 +157,29 @@ class ConsoleWriter:
     tail = [] if seconds is None else [f'{seconds:.2f}s' if seconds < 10 else f'{seconds:.0f}s']
     if seconds is not None and not live:
       tail.append(f'ETA {duration(seconds * (total - iteration))}')
-    if any(not name.startswith(('eval/', 'time/', 'memory/')) for name in scalars):
+    shown = any(not name.startswith(('eval/', 'time/', 'memory/')) for name in scalars)
+    if shown and self._is_due(stage, iteration == total):
       self._print(iteration_line(place, stage, scalars, tail, self._console.width))
     for line in evaluation_lines(place, scalars, self._console.width):
       self._print(line, style='bold cyan')
+
+  def _is_due(self, stage: str, is_last: bool) -> bool:
+    """True for each iteration of RL; stages of many quick steps have a line a second."""
+    now = time.monotonic()
+    if stage != 'rl' and not is_last and now - self._printed < QUIET_SECONDS:
+      return False
+    self._printed = now
+    return True
 
   def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
     if self._show_samples:
       self._console.print(samples_table(rows))
 
-  def _print(self, text: str, style: str | None = None) -> None:
-    self._console.print(text, style=style, markup=False, soft_wrap=True)
+  def _print(self, text: str, style: str = '') -> None:
+    from rich.text import Text
+
+    # The style belongs to the text: given to print() it would colour the progress bar, too.
+    self._console.print(Text(text, style=style), soft_wrap=True)
     if self._console.file is sys.stdout:
       sys.stdout.flush()  # lines appear in a pipe as they come
 

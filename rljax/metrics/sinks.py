@@ -68,7 +68,7 @@ class JsonlWriter:
     self._append(METRICS, [line])
 
   def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
-    self._append(SAMPLES, [_jsonable({**record, **entry}) for entry in rows])
+    self._append(SAMPLES, [files.plain({**record, **r}, nonfinite=_null) for r in rows])
 
   def _append(self, name: str, lines: list[Any]) -> None:
     self._pending.setdefault(name, []).append(files.json_lines(lines))
@@ -85,19 +85,8 @@ class JsonlWriter:
     self.flush()
 
 
-def _jsonable(value: Any) -> Any:
-  """A sample as JSON; what JSON does not know becomes text, NaN null."""
-  if isinstance(value, Mapping):
-    return {str(k): _jsonable(v) for k, v in value.items()}
-  if isinstance(value, list | tuple):
-    return [_jsonable(item) for item in value]
-  if value is None or isinstance(value, bool | int | str):
-    return value
-  try:
-    number = to_number('', value)
-  except (WriterError, TypeError, ValueError):
-    return str(value)
-  return number if math.isfinite(number) else None
+def _null(_: float) -> None:
+  """What becomes of a NaN in a sample."""
 
 
 class TensorboardWriter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,18 +13,7 @@ SUMMARY = 'summary.json'
 
 
 def _plain(value: Any) -> Any:
-  """JSON of it; NaN and infinities are null, numpy numbers Python's, other things text."""
-  if isinstance(value, Mapping):
-    return {str(k): _plain(v) for k, v in value.items()}
-  if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
-  if value is None or isinstance(value, bool | int | str):
-    return value
-  if hasattr(value, 'item') and getattr(value, 'size', 1) == 1:
-    value = value.item()
-  if isinstance(value, float):
-    return value if math.isfinite(value) else None
-  return value if isinstance(value, int) else str(value)
+  return files.plain(value, nonfinite=lambda _: None)
 
 
 def evaluation_record(scalars: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,22 @@
+"""The work directory of a run."""
+
+from rljax.workdir.compare import ABSENT, differences
+from rljax.workdir.directory import (
+  Workdir,
+  default_workdir,
+  open_workdir,
+  read_config,
+  versions,
+)
+from rljax.workdir.lock import WorkdirError
+
+__all__ = [
+  'ABSENT',
+  'Workdir',
+  'WorkdirError',
+  'default_workdir',
+  'differences',
+  'open_workdir',
+  'read_config',
+  'versions',
+]

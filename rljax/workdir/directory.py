@@ -1,0 +1,227 @@
+"""The work directory of a run: chosen, locked, compared with the config, continued or set aside.
+
+What stands in it: `config.json` (the resolved config), `versions.json` (of each start),
+`metrics.jsonl`, `samples.jsonl`, `checkpoints/`, and at the end `summary.json`, which makes the run
+a finished one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import pathlib
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+from rljax import files
+from rljax.binding import near
+from rljax.metrics import read_summary
+from rljax.workdir import lock as locking
+from rljax.workdir.compare import differences, flatten
+from rljax.workdir.lock import Lock, WorkdirError
+
+CONFIG, VERSIONS, SUMMARY = 'config.json', 'versions.json', 'summary.json'
+PACKAGES = ('rljax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+@dataclasses.dataclass
+class Workdir:
+  """An open work directory.
+
+  Attributes:
+    path: the directory.
+    status: 'fresh' (nothing was there), 'resumed' (the run goes on from its last checkpoint, or
+      from the start if it has none) or 'finished' (there is a summary).
+    notes: lines worth printing: accepted changes of the config, other versions.
+  """
+
+  path: Any
+  status: str
+  notes: list[str]
+  _lock: Any = dataclasses.field(repr=False)
+
+  @property
+  def fresh(self) -> bool:
+    return self.status == 'fresh'
+
+  @property
+  def resumed(self) -> bool:
+    return self.status == 'resumed'
+
+  @property
+  def finished(self) -> bool:
+    return self.status == 'finished'
+
+  @property
+  def summary(self) -> dict[str, Any] | None:
+    """The summary of a finished run."""
+    return read_summary(self.path)
+
+  def release(self) -> None:
+    """Lets another run have the directory."""
+    self._lock.release()
+
+  def __enter__(self) -> Workdir:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.release()
+
+
+def default_workdir(config_name: str, seed: int) -> str:
+  """A new `runs/<config>/<date-time>-s<seed>`; a path of a config counts as its stem."""
+  name = f'{datetime.datetime.now():%Y%m%d-%H%M%S}-s{seed}'
+  folder = pathlib.Path('runs') / pathlib.Path(config_name).stem
+  taken = next(n for n in range(1, 10_000) if not (folder / _numbered(name, n)).exists())
+  return str(folder / _numbered(name, taken))
+
+
+def _numbered(name: str, number: int) -> str:
+  return name if number == 1 else f'{name}-{number}'
+
+
+def _is_used(path: Any) -> bool:
+  """True for the directory of a run. Raises if it holds something else."""
+  names = [entry.name for entry in path.iterdir()] if path.exists() else []
+  if CONFIG in names:
+    return True
+  # A kill before the config was saved leaves the lock and these.
+  unfinished = (f'.{CONFIG}.', f'.{VERSIONS}.', VERSIONS)
+  strange = [n for n in names if n != locking.NAME and not n.startswith(unfinished)]
+  if strange:
+    raise WorkdirError(
+      f'{path} holds files ({strange[0]} …) but no run of rljax; choose another --workdir'
+    )
+  return False
+
+
+def _move_aside(path: Any) -> Any:
+  number = 1
+  while (target := path.parent / f'{path.name}.old-{number}').exists():
+    number += 1
+  path.rename(target)
+  return target
+
+
+def _accept(changed: Mapping[str, tuple[Any, Any]], accept: Iterable[str], path: Any) -> list[str]:
+  """Notes on the accepted changes; refuses the others."""
+  accept = tuple(accept)
+
+  def covers(name: str, key: str) -> bool:
+    return key == name or key.startswith(f'{name}.')
+
+  texts = {key: f'{key}: {old} → {new}' for key, (old, new) in changed.items()}
+  refused = [key for key in changed if not any(covers(name, key) for name in accept)]
+  if refused:
+    listed = ', '.join(texts[key] for key in refused)
+    raise WorkdirError(
+      f'{path} belongs to a run with another config ({listed}); go on with '
+      f'--accept_config_change={",".join([*accept, *refused])} if that is harmless, start anew '
+      'with --restart, or choose another --workdir'
+    )
+  return [f'accepted change of the config: {text}' for text in texts.values()]
+
+
+def _check_accept(accept: Iterable[str], *configs: Mapping[str, Any]) -> None:
+  """Refuses names that no config has: most likely they are misspelt."""
+  leaves = {key for config in configs for key in flatten(files.plain(config))}
+  known = {'.'.join(k.split('.')[:n]) for k in leaves for n in range(1, k.count('.') + 2)}
+  for name in accept:
+    if name not in known:
+      raise WorkdirError(f'--accept_config_change: there is no key {name!r}{near(name, known)}')
+
+
+def versions() -> dict[str, str]:
+  """Versions of what a run depends on."""
+  found = {'python': platform.python_version(), 'platform': platform.platform()}
+  for package in PACKAGES:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      found[package] = metadata.version(package)
+  return found
+
+
+def _note_versions(path: Any) -> list[str]:
+  """Adds this start to `versions.json`; says what changed since the one before."""
+  place, now = path / VERSIONS, versions()
+  starts = files.read_json(place) if place.exists() else []
+  time = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+  files.write_json(place, [*starts, {'started': time, **now}])
+  if not starts:
+    return []
+  before = {key: value for key, value in starts[-1].items() if key != 'started'}
+  changed = [f'{key} {old} → {new}' for key, (old, new) in differences(before, now).items()]
+  if not changed:
+    return []
+  return [f'other versions than at the last start, results may differ: {", ".join(changed)}']
+
+
+def open_workdir(
+  workdir: files.PathLike | None,
+  config_name: str,
+  config: Mapping[str, Any],
+  seed: int,
+  *,
+  restart: bool = False,
+  accept: Iterable[str] = (),
+) -> Workdir:
+  """Chooses and locks the work directory of a run.
+
+  Args:
+    workdir: local or `gs://`; None: a new `runs/<config>/<date-time>-s<seed>`.
+    config_name: name or path of the config.
+    config: resolved; what is compared and saved.
+    seed: of the run; part of the comparison.
+    restart: an old run in `workdir` is moved to `<workdir>.old-<number>`.
+    accept: keys of the config (or of groups of it) that may differ from the run's.
+
+  Raises:
+    WorkdirError: in use by another process (its id is named); another config (the differing keys
+      are listed, old → new); or files that are no run's.
+  """
+  path = files.as_path(workdir or default_workdir(config_name, seed))
+  if not files.is_remote(path):
+    path = files.as_path(os.path.normpath(path))  # 'runs/x/' has a name, too
+  _is_used(path)  # before anything is made in a folder of something else
+  path.mkdir(parents=True, exist_ok=True)
+  lock = Lock(path)
+  try:
+    used = _is_used(path)
+    if used and restart:
+      _move_aside(path)
+      path.mkdir(parents=True, exist_ok=True)
+      lock, old = Lock(path), lock
+      old.release()
+      used = False
+    resolved = {**files.plain(config), 'seed': seed}
+    return _open(path, used, lock, config_name, resolved, tuple(accept))
+  except BaseException:
+    lock.release()
+    raise
+
+
+def _open(
+  path: Any, used: bool, lock: Lock, name: str, config: dict[str, Any], accept: tuple[str, ...]
+) -> Workdir:
+  status, notes = 'fresh', []
+  if used:
+    saved = files.read_json(path / CONFIG)['config']
+    _check_accept(accept, saved, config)
+    notes = _accept(differences(saved, config), accept, path)
+    status = 'finished' if (path / SUMMARY).exists() else 'resumed'
+    if status == 'finished' and notes:  # it goes on with what was accepted
+      (path / SUMMARY).rename(path / f'summary-{len(files.read_json(path / VERSIONS))}.json')
+      status = 'resumed'
+  if status != 'finished':
+    notes += _note_versions(path)
+    if not used or notes:
+      files.write_json(path / CONFIG, {'name': name, 'seed': config['seed'], 'config': config})
+  return Workdir(path, status, notes, lock)
+
+
+def read_config(workdir: files.PathLike) -> dict[str, Any]:
+  """name, seed and config of the run in `workdir`."""
+  return files.read_json(files.as_path(workdir) / CONFIG)
