@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
       model=dict(name='models.decoder', path=''),
       mesh=dict(data=1, fsdp=-1, tensor=1),  # devices along each axis; -1 = all that are left
       rewards=dict(
-        reward='',  # dotted name of a function; '' = the task's own
+        reward=None,  # or the dotted name of a function, or dict(name=…, …); None = the task's own
         workers=2,  # processes; 0 = score in this one, without limits
         cpu_seconds=5.0,  # of CPU time for one completion; 5 times as much of wall-clock time
         memory_mib=1024,  # MiB of one worker

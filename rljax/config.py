@@ -22,6 +22,9 @@ from rljax import binding
 # Numbers of the run itself that may be schedules, besides every float hyper-parameter.
 SCHEDULED = ('kl_coef', 'entropy_coef', 'value_coef', 'temperature')
 
+# It has all the methods of one; so code below floor 4 need not know ml_collections.
+Mapping.register(ConfigDict)
+
 _loading: list[Path] = []
 
 
@@ -153,14 +156,13 @@ def _check_group(given, known, path, kinds):
       raise ConfigError(f"config lacks {full}; build it on rljax.load_config('default')")
     value = given[key]
     if default is None or _is_node(default):
+      # None: there may be a function, and there need not be one.
       kinds[full] = (Node, default is None)
       result[key] = None if value is default is None else _check_node(value, full, kinds)
     elif isinstance(default, Mapping):
       if not isinstance(value, Mapping):
         raise ConfigError(f'config.{full}: {value!r} is no dict with {", ".join(default)}')
       result[key] = _check_group(value, default, f'{full}.', kinds)
-    elif full == 'rewards.reward' and callable(value):
-      result[key] = value  # a function of a notebook
     else:
       kinds[full] = (type(default), False)
       result[key] = _cast(value, *kinds[full], full, key in SCHEDULED)
@@ -168,6 +170,10 @@ def _check_group(given, known, path, kinds):
 
 
 def _check_node(node, path, kinds):
+  if path == 'rewards.reward' and callable(node):
+    return node  # of a notebook
+  if isinstance(node, str):
+    node = {'name': node}
   if not _is_node(node):
     raise ConfigError(f"config.{path}: {node!r} is no dict(name='<module>.<function>', …)")
   try:

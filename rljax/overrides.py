@@ -20,8 +20,8 @@ def override(config: Mapping[str, Any], argv: Sequence[str]) -> tuple[ConfigDict
   """Applies arguments of the form `--config.a.b=value` (`--config.a`, `--noconfig.a`: booleans).
 
   `--config.rl.loss.name=losses.cispo` comes first wherever it stands: the node starts anew from
-  that function's signature, and what belonged to the former function is dropped. A whole node may
-  be given as a dict literal or as None.
+  that function's signature, and what belonged to the former function is dropped. The node itself
+  takes such a name too, a dict literal, or None.
 
   Returns:
     (the config, one line for each node that changed its function).
@@ -56,11 +56,14 @@ def _split(argument: str) -> tuple[str, str | None]:
 
 
 def _literal(path: str, text: str | None) -> Any:
+  """A node: None, a dict, or short for the latter the name of a function."""
+  if text and re.fullmatch(r'\w+(\.\w+)+', text):
+    return {'name': text}
   try:
     return ast.literal_eval(text or '')
   except (SyntaxError, ValueError):
     raise ConfigError(
-      f'--config.{path}={text}: neither None nor a dict; did you mean --config.{path}.name={text}?'
+      f"--config.{path}={text}: neither a dotted name such as 'losses.nll' nor a dict nor None"
     ) from None
 
 

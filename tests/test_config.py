@@ -91,7 +91,9 @@ def test_resolve_shows_the_defaults_of_the_signatures(default):
     ({'rl.sampels': 3}, 'no key rl.sampels; did you mean samples'),
     ({'rl.loss.clip_hgih': 0.3}, "config.rl.loss: .* no hyper-parameter 'clip_hgih'.*clip_high"),
     ({'rl.loss.name': 'losses.cisp'}, "config.rl.loss: rljax.losses has no 'cisp'"),
-    ({'rl.loss': 'losses.nll'}, 'config.rl.loss'),
+    ({'rl.loss': 'losses'}, "'losses' is no dotted name"),
+    ({'rl.loss': 3}, 'config.rl.loss: 3 is no dict'),
+    ({'rewards.reward': 'my.reward'}, 'config.rewards.reward: my.reward: there is no module'),
     ({'rl.samples': 2.5}, r'config.rl.samples: 2.5 is of type float; int is needed'),
     ({'rl.packed': 1}, 'config.rl.packed: 1 is of type int; bool is needed'),
     ({'rl.samples': True}, 'config.rl.samples: True is of type bool'),
@@ -172,6 +174,8 @@ def test_a_loaded_model_keeps_only_what_the_config_names(default):
     ('--config.rl.value.name=losses.clipped_value', 'rl.value.clip', 0.2),
     ("--config.rl.value={'name': 'losses.clipped_value', 'clip': 0.3}", 'rl.value.clip', 0.3),
     ('--config.rl.value=None', 'rl.value', None),
+    ('--config.rl.loss=losses.nll', 'rl.loss.name', 'losses.nll'),
+    ('--config.rewards.reward=rewards.random_reward', 'rewards.reward.probability', 0.5),
     ("--config.rl.loss={'clip_low': 0.1}", 'rl.loss.clip_low', 0.1),
     (
       "--config.rl.kl_coef={'schedule': 'linear', 'start': 1, 'end': 0, 'steps': 9}",
@@ -196,7 +200,7 @@ def test_an_override(default, argument, path, value):
     ('--config.rl.loss.dual_clip=abc', 'config.rl.loss.dual_clip=abc.*float'),
     ('--config.rl.loss.clip_hgih=1', 'rl.loss.clip_hgih.*did you mean rl.loss.clip_high'),
     ('--config.rl.loss.name=losses.clipped_surogate', 'did you mean clipped_surrogate'),
-    ('--config.rl.loss=losses.nll', 'did you mean --config.rl.loss.name=losses.nll'),
+    ('--config.rl.loss=nll', 'neither a dotted name'),
     ('--config.rl.los.name=losses.nll', 'rl.los.name: config has no such key'),
     ('--config.rl.value.clip=0.3', 'rl.value.clip: config has no such key'),
     ('--config.rl=3', 'config.rl: this is a group of keys'),
@@ -233,6 +237,13 @@ def test_a_new_function_starts_from_its_own_signature(default, tmp_path, monkeyp
   with pytest.raises(config.ConfigError, match=r'rl\.loss\.clip_low: config has no such key'):
     changed(new, '--config.rl.loss.name=my_paper.loss', '--config.rl.loss.clip_low=0.2')
   sys.modules.pop('my_paper')
+
+
+def test_a_reward_may_be_a_function_of_a_notebook(default):
+  default.rewards.reward = len
+  assert config.resolve(default).rewards.reward is len
+  default.rewards.reward = dict(name='rewards.random_reward', salt=3)
+  assert config.resolve(default).rewards.reward.salt == 3
 
 
 def test_describe_says_every_value_once(default):

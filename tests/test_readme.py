@@ -1,0 +1,50 @@
+"""What the README shows runs."""
+
+import pathlib
+import re
+import sys
+
+import jax
+
+from rljax import config, overrides
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = (ROOT / 'README.md').read_text()
+BLOCKS = re.findall(r'^```python\n(.*?)^```', README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_loss_runs(capsys):
+  (code,) = (b for b in BLOCKS if 'losses.' in b)
+  scope = {}
+  exec(compile(code, 'README.md', 'exec'), scope)
+  assert capsys.readouterr().out.startswith('[[')
+  gradient = jax.grad(scope['loss'])(scope['old_logprobs'] + 0.1)[0]
+  assert gradient[0] < 0 < gradient[2] and gradient[3] == 0
+
+
+def test_the_reward_runs_where_its_command_puts_it(tmp_path, monkeypatch):
+  (code,) = (b for b in BLOCKS if b.startswith('# my_reward.py'))
+  (tmp_path / 'my_reward.py').write_text(code)
+  monkeypatch.syspath_prepend(tmp_path)
+  command = re.search(r'^    rljax train (.*my_reward.*)$', README, re.MULTILINE)[1].split()
+  name = command[0].removeprefix('--config=')
+  changed, _ = overrides.override(config.load(name), command[1:])
+  from rljax.binding import resolve
+
+  reward = resolve(config.resolve(changed).rewards.reward.name)
+  parts = reward('7*3=21,21+12=33', 33, {'numbers': (7, 3, 12)}, tuple(range(10)))
+  assert parts['right'] == 1.0 and 0.8 < parts['reward'] < 1.0
+  assert reward('7*3=21', 33, {'numbers': (7, 3, 12)}, (1,))['reward'] == 0.0
+  sys.modules.pop('my_reward')
+
+
+def test_both_commands_are_marked_and_on_one_line():
+  for name in ('quickstart', 'tests'):
+    pattern = rf'^<!-- command: {name} -->\n```\n(.*?)\n```'
+    found = re.search(pattern, README, re.DOTALL | re.MULTILINE)
+    assert found and '\n' not in found[1] and found[1].count(' && ') == 2
+
+
+def test_links_lead_somewhere():
+  for target in re.findall(r'\]\((?!https?:)([^)#]+)\)', README):
+    assert (ROOT / target).exists(), target
