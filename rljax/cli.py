@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -76,20 +77,22 @@ def train(argv: Sequence[str]) -> int:
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
   _keep_compiled_programs()
 
-  from rljax import train as training
+  from rljax import workdir
+  from rljax.train import train as run
 
-  workdir = args.workdir or training.default_workdir(path.stem, resolved.seed)
+  folder = args.workdir or workdir.default_workdir(path.stem, resolved.seed)
   try:
-    training.train(
+    run(
       resolved,
-      workdir=workdir,
+      workdir=folder,
       seed=resolved.seed,
       restart=args.restart,
       accept_config_change=tuple(args.accept_config_change),
     )
   except KeyboardInterrupt:
-    again = [a for a in argv if not a.lstrip('-').startswith(('workdir', 'restart'))]
-    command = ' '.join(['rljax train', *again, f'--workdir={workdir}'])
+    again = [a for a in argv if a.lstrip('-').split('=')[0] not in ('restart', 'norestart')]
+    where = [] if args.workdir else [f'--workdir={folder}']
+    command = shlex.join(['rljax', 'train', *again, *where])
     raise Interrupted(f'this continues from the last checkpoint: {command}') from None
   return 0
 

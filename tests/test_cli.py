@@ -37,11 +37,7 @@ def trained(monkeypatch):
     if 'raise' in seen:
       raise seen['raise']
 
-  fake = types.SimpleNamespace(
-    train=train, default_workdir=lambda name, seed: f'runs/{name}/{seed}'
-  )
-  monkeypatch.setitem(sys.modules, 'rljax.train', fake)
-  monkeypatch.setattr('rljax.train', fake, raising=False)
+  monkeypatch.setitem(sys.modules, 'rljax.train', types.SimpleNamespace(train=train))
   return seen
 
 
@@ -83,7 +79,7 @@ def test_train_hands_over_what_the_user_said(here, trained, capsys):
   assert trained['config'].rl.samples == 3 and not trained['config'].health_check
   assert trained['seed'] == trained['config'].seed == 7
   assert trained['restart'] and trained['accept_config_change'] == ('rl.iterations', 'seed')
-  assert trained['workdir'] == 'runs/quickstart/7'
+  assert trained['workdir'].startswith('runs/quickstart/') and trained['workdir'].endswith('-s7')
   first, second = capsys.readouterr().out.splitlines()[:2]
   assert first.startswith('config ') and first.endswith('configs/quickstart.py')
   assert 'cpu' in second
@@ -112,9 +108,8 @@ def test_compiled_programs_are_kept(here, trained, monkeypatch):
 def test_ctrl_c_says_how_to_go_on(here, trained, capsys):
   trained['raise'] = KeyboardInterrupt()
   assert cli.main(['train', '--config=quickstart', '--config.rl.samples=3', '--restart']) == 130
-  assert (
-    'rljax train --config=quickstart --config.rl.samples=3 --workdir=runs/quickstart/0\n'
-  ) in capsys.readouterr().err
+  command = 'rljax train --config=quickstart --config.rl.samples=3 --workdir=runs/quickstart/'
+  assert command in capsys.readouterr().err
 
 
 def test_errors_of_the_run(here, trained, capsys):
