@@ -209,6 +209,20 @@ def batch_shardings(batch: PyTree, mesh: Mesh) -> PyTree:
   return jax.tree.map_with_path(leaf, batch)
 
 
+def request_shardings(requests: PyTree, mesh: Mesh) -> PyTree:
+  """The sharding of each array of `Requests`: prompts and samples over rows where they divide.
+
+  An array whose rows are no multiple of data × fsdp is replicated: requests are small, and what the
+  sampler makes of them may still be sharded.
+  """
+  rows, whole, divisor = row_sharding(mesh), replicated(mesh), row_divisor(mesh)
+
+  def leaf(x):
+    return rows if np.ndim(x) and np.shape(x)[0] % divisor == 0 else whole
+
+  return jax.tree.map(leaf, requests)
+
+
 def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
   """The host's `Batch` on the devices of the mesh."""
   return jax.device_put(batch, batch_shardings(batch, mesh))

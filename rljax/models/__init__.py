@@ -1,6 +1,7 @@
 """Models as `Policy`: the decoder, Hugging Face files, Linen modules."""
 
 from rljax.models.config import DecoderConfig
+from rljax.models.hub import local_directory
 from rljax.models.huggingface import export, load, read_config
 from rljax.models.linen import from_linen
 from rljax.models.transformer import decoder, from_config
@@ -12,5 +13,6 @@ __all__ = [
   'from_config',
   'from_linen',
   'load',
+  'local_directory',
   'read_config',
 ]

@@ -9,9 +9,9 @@ SCHEME = 'hf://'
 PATTERNS = ('*.json', '*.safetensors', '*.jinja', '*.model', '*.txt')
 
 
-def is_hub(path: str | Path) -> bool:
-  """Whether `path` names a repository of the Hugging Face hub."""
-  return str(path).startswith(SCHEME)
+def local_directory(path: str | Path) -> Path:
+  """`path`, or where the download of hf://owner/name stands."""
+  return snapshot(str(path)) if str(path).startswith(SCHEME) else Path(path).expanduser()
 
 
 def snapshot(address: str) -> Path:

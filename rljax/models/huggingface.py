@@ -16,7 +16,7 @@ import numpy as np
 
 from rljax.models import huggingface_config, tensor_files
 from rljax.models.config import DecoderConfig
-from rljax.models.hub import is_hub, snapshot
+from rljax.models.hub import local_directory
 from rljax.models.huggingface_layout import VALUE_FILE, VALUE_NAME, Leaf, layout
 from rljax.models.tensor_files import TensorFile
 from rljax.models.transformer import from_config
@@ -57,7 +57,7 @@ def load(
     FileNotFoundError: no directory, no config.json, no safetensors.
     ValueError: a model that the decoder does not compute; a missing, surplus or misshapen tensor.
   """
-  directory = snapshot(str(path)) if is_hub(path) else Path(path)
+  directory = local_directory(path)
   config = read_config(directory)
   known = {field.name for field in dataclasses.fields(DecoderConfig)}
   for name in overrides:
@@ -182,7 +182,7 @@ def export(
   """Writes a Hugging Face directory that transformers, vLLM and `load` read.
 
   config.json, generation_config.json, safetensors (with an index when there are several files),
-  and value_head.safetensors where there is a value head. The host holds one tensor at a time.
+  and value_head.safetensors where there is a value head. The host holds one leaf at a time.
 
   Args:
     directory: made where it is missing; files of the same names are written over.
@@ -211,7 +211,7 @@ def export(
   directory.mkdir(parents=True, exist_ok=True)
   leaves = layout(config)
   model = {n: leaf.file_shape for leaf in leaves for n in leaf.names if n != VALUE_NAME}
-  readers = {n: _reader(params, leaf, i) for leaf in leaves for i, n in enumerate(leaf.names)}
+  readers = _readers(params, leaves)
   _write_model(directory, model, readers, kinds[dtype], max_file_bytes)
   if config.value_head:
     value = {VALUE_NAME: (config.d_model,)}
@@ -223,10 +223,21 @@ def export(
   return directory
 
 
-def _reader(params: PyTree, leaf: Leaf, layer: int) -> Callable[[], np.ndarray]:
-  """A function that fetches one tensor in the file's form."""
-  array = functools.reduce(lambda tree, key: tree[key], leaf.path, params)
-  return lambda: leaf.to_file(np.asarray(array[layer] if leaf.stacked else array))
+def _readers(params: PyTree, leaves: Sequence[Leaf]) -> dict[str, Callable[[], np.ndarray]]:
+  """Tensor name → a function that fetches it in the file's form, leaf after leaf."""
+
+  @functools.lru_cache(maxsize=1)
+  def fetch(path: tuple[str, ...]) -> np.ndarray:
+    return np.asarray(functools.reduce(lambda tree, key: tree[key], path, params))
+
+  def one(leaf: Leaf, layer: int) -> np.ndarray:
+    return leaf.to_file(fetch(leaf.path)[layer] if leaf.stacked else fetch(leaf.path))
+
+  return {
+    name: functools.partial(one, leaf, layer)
+    for leaf in leaves
+    for layer, name in enumerate(leaf.names)
+  }
 
 
 def _write_model(directory, model, readers, dtype, limit) -> None:

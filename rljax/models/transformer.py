@@ -1,6 +1,7 @@
 """One decoder for Llama 3, Qwen2 and Qwen3, as a `Policy`: plain functions over a pytree.
 
-The parameters are described in `parameters`; their layers are stacked and scanned. The cache is {'k', 'v'}: [L, rows, KV, length, d] in the compute dtype.
+The parameters are described in `parameters`; their layers are stacked and scanned. The cache is
+{'k', 'v'}: [L, rows, KV, length, d] in the compute dtype.
 """
 
 from __future__ import annotations
