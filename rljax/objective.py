@@ -1,6 +1,6 @@
-"""A stage's objective: which functions it is made of, which forward passes they ask for, and its sum.
+"""A stage's objective: its functions, the forward passes that they ask for, and its sum.
 
-loss = Σ w·L + Σ w·(kl_coef·KL + entropy_coef·L_H) + Σ w·value_coef·L_V, each term a token loss [r, T]
+loss = Σ w·L + Σ w·(kl_coef·KL + entropy_coef·L_H) + Σ w·value_coef·L_V; each term is a token loss
 times weights that `prepare` normalised over the optimizer step. A pure sum: micro-batches, devices
 and packing add up.
 """

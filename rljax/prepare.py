@@ -35,7 +35,10 @@ def map_micro(
 
     def body(m, out):
       result = function(jax.tree.map(lambda x: x[m], micros))
-      return jax.tree.map(lambda o, y: o.at[m].set(y), out, result)
+      # Not `.at[m].set`, which lowers to a scatter.
+      return jax.tree.map(
+        lambda o, y: jax.lax.dynamic_update_index_in_dim(o, y, m, 0), out, result
+      )
 
     empty = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
     return jax.lax.fori_loop(0, used, body, empty)

@@ -32,7 +32,6 @@ def make_update_step(
   optimizers: Mapping[str, Bound],
   *,
   epochs: int = 1,
-  compute_dtype: Any = jnp.float32,
   chunk_size: int = 512,
 ) -> UpdateStep:
   """Builds `update_step(state, frozen, batch, hyper) -> (state, metrics)`; jit it with donation.
@@ -45,7 +44,6 @@ def make_update_step(
     policies: role -> Policy, 'policy' at least.
     optimizers: trained role -> bound optimizer.
     epochs: passes over the batch; minibatches change their order, not their members.
-    compute_dtype: parameters are cast to it once for all micro-batches of a step.
     chunk_size: slots that pass the vocabulary at once.
 
   Returns:
@@ -72,7 +70,7 @@ def make_update_step(
     def step(carry, k):
       rows = jax.tree.map(lambda x: x[k], tokens)
       grads, seen = accumulate(
-        loss, _cast(carry[0], compute_dtype), rows, samples, hyper, batch.num_micro[k]
+        loss, _cast(policies, carry[0]), rows, samples, hyper, batch.num_micro[k]
       )
       carry, logs = _apply(carry, grads, optimizers, hyper['optimizer'], batch.num_micro[k])
       return carry, {**seen, **logs}
@@ -132,14 +130,16 @@ def accumulate(
   return grads, {**seen['total'], **means, **seen['max']}
 
 
-def _cast(params: PyTree, dtype: Any) -> PyTree:
-  return jax.tree.map(lambda x: x.astype(dtype), params)
+def _cast(policies: Mapping[str, Policy], params: Mapping[str, PyTree]) -> dict[str, PyTree]:
+  """The weights in the compute dtype, once for all micro-batches of a step."""
+  cast = {role: policies[role].cast for role in params}
+  return {role: cast[role](tree) if cast[role] else tree for role, tree in params.items()}
 
 
 def _apply(carry, grads, optimizers, hyper, num_micro):
   """One optimizer step for each trained role; skipped if a gradient is not finite."""
   params, opt_state, count = carry
-  norm = optax.global_norm(grads)
+  norm = optax.tree.norm(grads)
   good = jnp.isfinite(norm) & (num_micro > 0)
   new_params, new_opt_state = {}, {}
   for role, role_params in params.items():

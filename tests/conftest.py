@@ -4,7 +4,9 @@ import os
 
 os.environ['JAX_PLATFORMS'] = os.environ.get('RLJAX_TEST_PLATFORM', 'cpu')
 os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+  os.environ.get('XLA_FLAGS', '')
+  + ' --xla_force_host_platform_device_count=8'
+  + ' --xla_backend_optimization_level=0'  # tests compile much and compute little
 )
 
 import jax

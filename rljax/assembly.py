@@ -1,0 +1,215 @@
+"""A resolved config → the objects of a run: tokenizer, task, mesh, policies, rewards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from rljax import binding, checkpoint, files, models, sharding
+from rljax.prompts import Completion, Prompt, Task
+from rljax.rewards import Scorer, Scores
+from rljax.rollouts import Generator
+from rljax.sampling import sample
+from rljax.structs import Policy, PyTree
+from rljax.tokenization import Tokenizer, prompt_tokens
+
+EVALUATION_SEED = 0x5EED0000  # evaluation's noise differs from training's
+MODEL = 'model.json'  # in a work directory: the model's node, resolved
+
+
+@dataclasses.dataclass
+class World:
+  """What the stages of a run share.
+
+  Attributes:
+    config: resolved.
+    tokenizer: of the policy.
+    task: prompts and reward.
+    mesh: of the devices.
+    policies: role → Policy: 'policy', 'reference', and 'value' for a critic of its own.
+    params: initial parameters of the trained roles.
+    model: node from which the policy can be built again, to be saved beside its parameters.
+    scorer: the reward workers.
+    program: the jitted sampler of the policy.
+  """
+
+  config: Any
+  tokenizer: Tokenizer
+  task: Task
+  mesh: jax.sharding.Mesh
+  policies: dict[str, Policy]
+  params: dict[str, PyTree]
+  model: dict[str, Any]
+  scorer: Scorer
+  program: Callable[..., Any]
+
+  def score(self, completions: Sequence[Completion]) -> Scores:
+    """Rewards of completions, by the workers."""
+    return self.scorer.score(completions)
+
+  def generator(self, node: Any, *, seed: int) -> Generator:
+    """The sampler with the shapes and temperatures of a stage."""
+    return Generator(
+      program=self.program,
+      tokenizer=self.tokenizer,
+      place=lambda requests: jax.device_put(
+        requests, sharding.request_shardings(requests, self.mesh)
+      ),
+      prompts=node.prompts,
+      samples=node.samples,
+      max_prompt=node.max_prompt,
+      max_new_tokens=node.max_new_tokens,
+      temperature=float(binding.value_at(node.temperature, 0)),
+      top_k=node.top_k,
+      top_p=node.top_p,
+      min_p=node.min_p,
+      seed=seed,
+    )
+
+  def evaluator(self) -> Generator:
+    """The sampler for evaluation: shapes and limits of the stage 'rl', other noise, no filters."""
+    node, rl = self.config.evaluation, self.config.rl
+    generate = self.generator(rl, seed=self.config.seed ^ EVALUATION_SEED)
+    return dataclasses.replace(
+      generate,
+      prompts=max(1, node.batch // rl.samples),
+      temperature=node.temperature,
+      top_k=0,
+      top_p=1.0,
+      min_p=0.0,
+    )
+
+  def held_out(self, first: int, count: int) -> list[Prompt]:
+    """Tokenized test prompts first … first + count − 1, as far as there are any."""
+    last = min(first + count, len(self.task.test))
+    prompts = [self.task.test[i] for i in range(first, last)]
+    return [
+      dataclasses.replace(p, tokens=prompt_tokens(self.tokenizer, p)) for p in prompts
+    ]
+
+  def close(self) -> None:
+    self.scorer.close()
+
+
+def assemble(config: Any) -> World:
+  """Builds everything that the stages of a resolved config share.
+
+  Raises:
+    ValueError: a missing file, a mesh that does not fit, a model that does not fit the tokenizer;
+      each names it.
+  """
+  tokenizer = binding.bind(_tokenizer_node(config))({})
+  task = binding.bind(config.task)({})
+  mesh = sharding.make_mesh(**config.mesh)
+  stages = [config[name] for name in config.stages]
+  own_critic = next((s.critic for s in stages if s.get('value') and s.get('critic')), None)
+  shared_value = any(s.get('value') and not s.get('critic') for s in stages)
+  keys = jax.random.split(jax.random.key(config.seed), 2)
+  model = build_model(config.model, tokenizer, mesh, keys[0], value_head=shared_value)
+  policies = {'policy': model.policy, 'reference': model.policy}
+  params = {'policy': model.params}
+  if own_critic:
+    critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=True)
+    policies['value'], params['value'] = critic.policy, critic.params
+  scorer = Scorer(
+    config.rewards.reward or task.reward,
+    workers=config.rewards.workers,
+    cpu_seconds=config.rewards.cpu_seconds,
+    memory_mib=config.rewards.memory_mib,
+  )
+  return World(
+    config=config,
+    tokenizer=tokenizer,
+    task=task,
+    mesh=mesh,
+    policies=policies,
+    params=params,
+    model=model.node,
+    scorer=scorer,
+    program=jax.jit(_sampler(model.policy)),
+  )
+
+
+def _sampler(policy: Policy) -> Callable[..., Any]:
+  """`program(params, requests, seed, settings)`; weights are cast once a rollout."""
+
+  def sampler(params, requests, seed, settings):
+    params = policy.cast(params) if policy.cast else params
+    return sample(policy, params, requests, seed=seed, settings=settings)
+
+  return sampler
+
+
+def _tokenizer_node(config: Any) -> dict[str, Any]:
+  """The tokenizer's node; without a path of its own it comes from the model's directory."""
+  node = dict(config.tokenizer)
+  if node['name'].endswith('huggingface') and not node.get('path'):
+    node['path'] = models.local_directory(config.model.path)
+  return node
+
+
+class Model(NamedTuple):
+  """A policy, its parameters, and the node (without a path) from which it can be built again."""
+
+  policy: Policy
+  params: PyTree
+  node: dict[str, Any]
+
+
+def build_model(
+  node: Any, tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array, *, value_head: bool
+) -> Model:
+  """The model of a node with its parameters in their sharding on the mesh.
+
+  Args:
+    node: `dict(name=…, path=…, …)`; path: '' (random parameters), an HF directory, hf://owner/name,
+      or a work directory of rljax.
+    tokenizer: gives the size of the vocabulary of a new model.
+    mesh: of the devices.
+    key: of random parameters.
+    value_head: whether the trunk carries one.
+
+  Raises:
+    ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
+  """
+  node = dict(node)
+  path = node.pop('path', '')
+  if value_head:
+    node['value_head'] = True
+  if not path:
+    node.setdefault('vocab_size', tokenizer.vocab_size)
+    policy = binding.bind(node)({})
+    return Model(policy, sharding.init_params(policy, key, mesh), node)
+  overrides = {k: v for k, v in node.items() if k != 'name'}
+  if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
+    return _from_workdir(path, overrides, mesh, key)
+  policy, params, found = models.load(path, mesh=mesh, **overrides)
+  if tokenizer.vocab_size > found.vocab_size:
+    raise ValueError(
+      f'the tokenizer has {tokenizer.vocab_size} ids, but the model at {path} only '
+      f'{found.vocab_size}'
+    )
+  return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
+
+
+def _from_workdir(
+  path: str, overrides: dict[str, Any], mesh: jax.sharding.Mesh, key: jax.Array
+) -> Model:
+  """The trained policy of a work directory, as `model.json` there describes it.
+
+  What `overrides` adds to it (a value head) is drawn anew; a head that nobody asks for is dropped.
+  """
+  saved = files.read_json(files.as_path(path) / MODEL)
+  shape = {**saved, 'value_head': False, **overrides}
+  policy, trained = binding.bind(shape)({}), binding.bind(saved)({})
+  params = sharding.init_params(policy, key, mesh)
+  example = jax.tree.map(
+    lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
+    jax.eval_shape(trained.init, key),
+    sharding.policy_shardings(trained, mesh),
+  )
+  loaded = checkpoint.load_params(path, example=example)
+  return Model(policy, {name: loaded.get(name, x) for name, x in params.items()}, shape)

@@ -1,0 +1,107 @@
+"""The jitted sampler with its host side: prompts in, rollout and completions out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from rljax.prompts import Completion, Prompt
+from rljax.sampling import make_requests
+from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
+from rljax.tokenization import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+  """One compiled sampler of fixed shapes: `prompts` × `samples` rows.
+
+  Attributes:
+    program: jitted `(params, requests, seed, settings) -> Rollout`.
+    tokenizer: of the policy.
+    place: puts the arrays of `Requests` on the devices of the mesh.
+    prompts, samples: Q prompts of a call and samples of each.
+    max_prompt, max_new_tokens: tokens.
+    temperature, top_k, top_p, min_p: of the draws; see `Requests`.
+    seed: of the noise.
+  """
+
+  program: Callable[..., Rollout]
+  tokenizer: Tokenizer
+  place: Callable[[Requests], Requests]
+  prompts: int
+  samples: int
+  max_prompt: int
+  max_new_tokens: int
+  temperature: float = 1.0
+  top_k: int = 0
+  top_p: float = 1.0
+  min_p: float = 0.0
+  seed: int = 0
+
+  @property
+  def max_length(self) -> int:
+    """Tokens of the longest possible sample."""
+    return self.max_prompt + self.max_new_tokens
+
+  @property
+  def settings(self) -> SamplerSettings:
+    """What the program is compiled for."""
+    used = {'top_k': self.top_k > 0, 'top_p': self.top_p < 1, 'min_p': self.min_p > 0}
+    return SamplerSettings(
+      length=self.max_length, filters=tuple(name for name, on in used.items() if on)
+    )
+
+  def requests(
+    self, prompts: Sequence[Prompt], draw_ids: Sequence[int], **changes: Any
+  ) -> Requests:
+    """Requests (numpy) for at most `self.prompts` prompts; `changes` go to `make_requests`."""
+    arguments = {
+      'samples_per_prompt': self.samples,
+      'max_prompt': self.max_prompt,
+      'max_new_tokens': self.max_new_tokens,
+      'temperature': self.temperature,
+      'stop_ids': self.tokenizer.eos_ids,
+      'top_k': self.top_k,
+      'top_p': self.top_p,
+      'min_p': self.min_p,
+      'num_prompts': self.prompts,
+      'prompt_ids': [p.prompt_id for p in prompts],
+      **changes,
+    }
+    return make_requests([p.tokens for p in prompts], draw_ids=draw_ids, **arguments)
+
+  def __call__(self, params: PyTree, requests: Requests) -> Rollout:
+    """Dispatches the sampler; the rollout's arrays are futures on the device."""
+    return self.program(params, self.place(requests), np.uint32(self.seed), self.settings)
+
+  def completions(self, rollout: Rollout, prompts: Sequence[Prompt]) -> list[Completion]:
+    """The used samples of a rollout on the host, in its order.
+
+    Args:
+      rollout: numpy arrays of the prompts' requests.
+      prompts: those of the requests; `group_ids` index them.
+    """
+    out = []
+    for row in np.flatnonzero(rollout.group_ids >= 0):
+      start, end = int(rollout.prompt_length[row]), int(rollout.num_tokens[row])
+      tokens = tuple(rollout.tokens[row, start:end].tolist())
+      out.append(
+        Completion(
+          prompt=prompts[int(rollout.group_ids[row])],
+          tokens=tokens,
+          text=self.tokenizer.decode(tokens),
+          truncated=bool(rollout.truncated[row]),
+          draw_id=int(rollout.draw_ids[row]),
+          sample_index=int(rollout.sample_index[row]),
+        )
+      )
+    return out
+
+
+def fetch(rollout: Rollout) -> Rollout:
+  """The rollout as numpy arrays; waits for the device."""
+  return jax.device_get(rollout)

@@ -1,0 +1,60 @@
+"""The default strategy: every prompt is sampled once for each member of its group, then scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rljax.prompts import Completion, Prompt
+from rljax.rewards import Scores
+from rljax.rollouts.generate import Generator, fetch
+from rljax.structs import PyTree, Rollout
+
+
+class Experience(NamedTuple):
+  """What a strategy hands to the update.
+
+  Attributes:
+    rollout: numpy arrays; rows with group −1 are unused.
+    completions: of the used rows, in their order.
+    scores: of the used rows, in their order.
+  """
+
+  rollout: Rollout
+  completions: list[Completion]
+  scores: Scores
+
+  def to_rows(self, values: np.ndarray) -> np.ndarray:
+    """Values of the used rows → float32 [N]; unused rows get 0."""
+    out = np.zeros(len(self.rollout.group_ids), np.float32)
+    out[self.rollout.group_ids >= 0] = values
+    return out
+
+
+def single_turn(
+  params: PyTree,
+  prompts: Sequence[Prompt],
+  draw_ids: Sequence[int],
+  generate: Generator,
+  score: Callable[[Sequence[Completion]], Scores],
+  policy_step: int = 0,
+) -> Experience:
+  """Samples `generate.samples` completions of each prompt and scores them.
+
+  Args:
+    params: of the policy, on the device; may be futures of an update in flight.
+    prompts: at most `generate.prompts`, tokenized.
+    draw_ids: run-wide number of the draw of each prompt.
+    generate: the sampler.
+    score: completions → scores.
+    policy_step: optimizer step of `params`.
+
+  Returns:
+    The samples with their scores; one group a prompt.
+  """
+  requests = generate.requests(prompts, draw_ids, policy_step=policy_step)
+  rollout = fetch(generate(params, requests))
+  completions = generate.completions(rollout, prompts)
+  return Experience(rollout, completions, score(completions))

@@ -1,0 +1,269 @@
+"""The update: invariant to micro-batches, packing, padding, order and devices; each term acts."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rollouts import random_rollout
+
+from rljax import binding, objective, update
+from rljax.data.packing import make_layout, pack
+from rljax.models import decoder
+
+AGGREGATIONS = [
+  dict(name='weighting.token_mean'),
+  dict(name='weighting.token_sum'),
+  dict(name='weighting.seq_mean_token_mean'),
+  dict(name='weighting.seq_mean_token_sum'),
+  dict(name='weighting.fixed_length', max_completion_length=20),
+  dict(name='weighting.prompt_mean'),
+]
+GRPO = dict(
+  loss=dict(name='losses.clipped_surrogate'),
+  weights=dict(name='weighting.token_mean'),
+  advantage=dict(name='advantages.group_normalize'),
+)
+PPO = dict(
+  loss=dict(name='losses.clipped_surrogate'),
+  weights=dict(name='weighting.token_mean'),
+  advantage=dict(name='advantages.gae'),
+  value=dict(name='losses.clipped_value'),
+  value_coef=0.5,
+  kl=dict(name='regularizers.reverse_kl'),
+  kl_coef=0.1,
+  entropy=dict(name='regularizers.entropy_bonus'),
+  entropy_coef=0.01,
+)
+
+
+def model(dtype='float64'):
+  return decoder(
+    vocab_size=13, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32,
+    value_head=True, compute_dtype=dtype, param_dtype=dtype,
+  )
+
+
+def gradients(stage, rollout, rewards, *, packed, rows, row_length, mesh=None, dtype='float64'):
+  """(loss of the first step, its gradient) from prepare and accumulate."""
+  policy = model(dtype)
+  params = {'policy': policy.init(jax.random.key(0))}
+  reference = policy.init(jax.random.key(1))
+  terms = objective.build(stage)
+  layout = make_layout(
+    samples=len(rewards) + 3, group_size=1, max_length=20, rows=rows, row_length=row_length,
+    packed=packed, minibatches=1,
+  )
+  batch, _ = pack(rollout, rewards, layout)
+  if dtype == 'float64':
+    batch = jax.tree.map(lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x, batch)
+  if mesh is not None:
+    from rljax import sharding
+
+    batch = jax.device_put(batch, sharding.batch_shardings(batch, mesh))
+  policies = {'policy': policy, 'reference': policy}
+  hyper = terms.hyper(0)
+
+  @jax.jit
+  def run(params, batch):
+    frozen = {'reference': reference}
+    batch, _ = update.prepare(
+      batch, params, frozen, hyper, objective=terms, policies=policies, chunk_size=512
+    )
+    rows = jax.tree.map(lambda x: x[0], objective.token_arrays(batch))
+    loss = lambda *a: objective.micro_loss(  # noqa: E731
+      *a, objective=terms, policies=policies, chunk_size=512
+    )
+    return update.accumulate(
+      loss, params, rows, objective.sample_arrays(batch), hyper, batch.num_micro[0]
+    )
+
+  grads, seen = run(params, batch)
+  return float(seen['policy/loss']), jax.tree.leaves_with_path(grads['policy'])
+
+
+def assert_equal_gradients(one, other, tolerance):
+  assert one[0] == pytest.approx(other[0], rel=tolerance, abs=tolerance)
+  for (path, a), (_, b) in zip(one[1], other[1]):
+    norm = max(float(jnp.linalg.norm(a.ravel())), 1e-12)
+    assert float(jnp.linalg.norm((a - b).ravel())) <= tolerance * norm, path
+
+
+@pytest.mark.parametrize('weights', AGGREGATIONS, ids=lambda w: w['name'])
+def test_micro_batches_and_packing_add_up(weights):
+  rollout, rewards = random_rollout(1)
+  stage = {**PPO, 'weights': weights, 'epochs': 2}
+  with jax.enable_x64(True):
+    base = gradients(stage, rollout, rewards, packed=False, rows=27, row_length=20)
+    assert any(float(jnp.abs(g).max()) > 0 for _, g in base[1])
+    for packed, rows, length in ((False, 7, 20), (True, 2, 64), (True, 8, 40)):
+      other = gradients(stage, rollout, rewards, packed=packed, rows=rows, row_length=length)
+      assert_equal_gradients(base, other, 1e-10)
+
+
+def test_eight_devices_give_the_gradient_of_one():
+  from rljax import sharding
+
+  rollout, rewards = random_rollout(2)
+  with jax.enable_x64(True):
+    base = gradients(PPO, rollout, rewards, packed=True, rows=8, row_length=40)
+    mesh = sharding.make_mesh(data=2, fsdp=4)
+    other = gradients(PPO, rollout, rewards, packed=True, rows=8, row_length=40, mesh=mesh)
+    assert_equal_gradients(base, other, 1e-10)
+
+
+def test_float32_is_close_too():
+  rollout, rewards = random_rollout(1)
+  one = gradients(GRPO, rollout, rewards, packed=False, rows=27, row_length=20, dtype='float32')
+  two = gradients(GRPO, rollout, rewards, packed=True, rows=2, row_length=64, dtype='float32')
+  assert_equal_gradients(one, two, 1e-5)
+
+
+def test_unscorable_samples_have_no_influence():
+  rollout, rewards = random_rollout(4)
+  poisoned = rollout.replace(
+    tokens=np.where(np.isnan(rewards)[:, None] & rollout.action_mask, 5, rollout.tokens)
+  )
+  with jax.enable_x64(True):
+    one = gradients(GRPO, rollout, rewards, packed=True, rows=2, row_length=64)
+    two = gradients(GRPO, poisoned, rewards, packed=True, rows=2, row_length=64)
+    assert_equal_gradients(one, two, 1e-12)
+
+
+def make(stage, *, epochs=1, learning_rate=1e-2):
+  policy = model('float32')
+  terms = objective.build(stage)
+  optimizers = {'policy': binding.bind(dict(name='optimizers.adamw', learning_rate=learning_rate))}
+  policies = {'policy': policy, 'reference': policy}
+  step = jax.jit(
+    update.make_update_step(terms, policies, optimizers, epochs=epochs), donate_argnums=0
+  )
+  params = {'policy': policy.init(jax.random.key(0))}
+  state = update.init_train_state(params, optimizers, jax.random.key(1))
+
+  def hyper(iteration=0):
+    rates = {'policy': optimizers['policy'].hyper(iteration)}
+    return {**terms.hyper(iteration), 'optimizer': rates}
+
+  return step, state, hyper, {'reference': policy.init(jax.random.key(2))}
+
+
+def batches(seed, **arguments):
+  rollout, rewards = random_rollout(seed)
+  layout = make_layout(
+    samples=24, group_size=4, max_length=20, rows=2, row_length=40, **arguments
+  )
+  return pack(rollout, rewards, layout)[0]
+
+
+def test_one_program_for_all_batches_and_schedules():
+  rate = dict(schedule='linear', start=0.3, end=0.1, steps=4)
+  stage = {**PPO, 'epochs': 2, 'minibatches': 2}
+  stage['loss'] = dict(name='losses.clipped_surrogate', clip_low=rate)
+  step, state, hyper, frozen = make(stage, epochs=2)
+  for iteration in range(4):
+    state, metrics = step(state, frozen, batches(iteration, minibatches=2), hyper(iteration))
+    assert all(np.isfinite(v) for v in jax.tree.leaves(metrics)), metrics
+  assert step._cache_size() == 1
+  assert int(state.step) == 16
+  for name in ('policy/kl_ref', 'value/loss', 'policy/entropy', 'update/grad_norm'):
+    assert name in metrics
+
+
+def test_on_policy_has_no_second_forward_and_ratio_one():
+  terms = objective.build(GRPO)
+  assert terms.on_policy and not terms.needs
+  step, state, hyper, _ = make(GRPO)
+  _, metrics = step(state, {}, batches(0), hyper())
+  assert float(metrics['policy/ratio_max']) == 1.0
+  assert objective.build({**GRPO, 'epochs': 2}).needs == {'old_logprobs'}
+  assert objective.build({**GRPO, 'minibatches': 4}).needs == {'old_logprobs'}
+
+
+def test_terms_without_coefficient_leave_the_program():
+  stage = {**GRPO, 'kl': dict(name='regularizers.reverse_kl'), 'kl_coef': 0.0}
+  assert 'ref_logprobs' not in objective.build(stage).needs
+  assert objective.build({**stage, 'kl_coef': 0.1}).needs == {'ref_logprobs'}
+
+
+def test_learning_rate_zero_changes_nothing():
+  step, state, hyper, _ = make(GRPO, learning_rate=0.0)
+  before = jax.tree.map(np.array, state.params)
+  state, _ = step(state, {}, batches(0), hyper())
+  for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state.params)):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_step_raises_the_logprob_of_what_was_rewarded():
+  rollout, _ = random_rollout(0)
+  rewards = np.where(np.arange(24) % 4 == 0, 1.0, 0.0)
+  layout = make_layout(samples=24, group_size=4, max_length=20, rows=2, row_length=40)
+  batch, _ = pack(rollout, rewards, layout)
+  step, state, hyper, _ = make({**GRPO, 'weights': dict(name='weighting.token_sum')})
+  policy = model('float32')
+
+  def rewarded(params):
+    rows = {name: jnp.asarray(rollout.tokens) for name in ('tokens',)}
+    rows['segment_ids'] = jnp.where(rollout.mask, 0, -1)
+    rows['positions'] = jnp.broadcast_to(jnp.arange(20)[None, :], rollout.tokens.shape)
+    out = objective.forward(
+      policy, params, rows, jnp.ones(rollout.tokens.shape), statistics=('logprobs',)
+    )
+    total = jnp.sum(jnp.where(rollout.action_mask, out['logprobs'], 0), axis=1)
+    return float(jnp.sum(total * (rewards - 0.25)))
+
+  before = rewarded(state.params['policy'])
+  state, _ = step(state, {}, batch, hyper())
+  assert rewarded(state.params['policy']) > before
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+  step, state, hyper, _ = make(GRPO)
+  params = jax.tree.map(lambda x: x, state.params)
+  params['policy']['final_norm'] = params['policy']['final_norm'].at[0].set(jnp.inf)
+  state = state.replace(params=params)
+  before = jax.tree.map(np.array, state.params)
+  state, metrics = step(state, {}, batches(0), hyper())
+  assert float(metrics['update/skipped']) == 1.0
+  for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state.params)):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (dict(loss=dict(name='losses.clipped_surrogate', clip_hgih=0.3)), 'unknown hyper-parameter'),
+    (dict(advantage=None), 'takes advantages'),
+    (
+      dict(kl=dict(name='regularizers.kl_reward'), kl_coef=0.1, kl_placement='reward'),
+      'rescales the KL',
+    ),
+    (dict(kl=dict(name='regularizers.kl_reward'), kl_coef=0.1), 'would not be that of the KL'),
+    (dict(value=dict(name='losses.clipped_value')), 'makes no use of values'),
+    (dict(kl_placement='both', kl_coef=0.1), "one of 'loss', 'reward'"),
+  ],
+)
+def test_wrong_combinations_are_refused(change, message):
+  with pytest.raises(ValueError, match=message):
+    objective.build({**GRPO, **change})
+
+
+def test_kl_in_the_reward_of_a_sequence_is_its_sum():
+  stage = {
+    **GRPO,
+    'advantage': dict(name='advantages.leave_one_out'),
+    'kl': dict(name='regularizers.kl_reward'),
+    'kl_coef': 0.1,
+    'kl_placement': 'reward',
+  }
+  step, state, hyper, frozen = make(stage)
+  _, metrics = step(state, frozen, batches(0), hyper())
+  assert np.isfinite(float(metrics['policy/kl_ref']))
+
+
+def test_no_scatter_add_in_the_update_but_the_embedding():
+  step, state, hyper, frozen = make({**PPO, 'epochs': 2})
+  text = step.lower(state, frozen, batches(0), hyper()).as_text()
+  added = re.findall(r'stablehlo\.scatter"(?:.*\n)(?:.*\n)?.*stablehlo\.add.*tensor<f', text)
+  assert len(added) == 1, added  # of the embedding's gradient
