@@ -1,0 +1,38 @@
+"""Aggregation from the formulas: the scalar loss of unweighted token losses, sample by sample."""
+
+import numpy as np
+
+
+def _per_sample(loss, batch, samples):
+  """(group, [token losses]) of each sample with at least one loss token."""
+  for sample, places in samples:
+    tokens = [loss[p] for p in places if batch['action_mask'][p]]
+    if tokens:
+      yield batch['group_ids'][sample], tokens
+
+
+def token_mean(loss, batch, samples):
+  return np.mean([x for _, tokens in _per_sample(loss, batch, samples) for x in tokens])
+
+
+def token_sum(loss, batch, samples):
+  return sum(x for _, tokens in _per_sample(loss, batch, samples) for x in tokens)
+
+
+def seq_mean_token_mean(loss, batch, samples):
+  return np.mean([np.mean(tokens) for _, tokens in _per_sample(loss, batch, samples)])
+
+
+def seq_mean_token_sum(loss, batch, samples):
+  return np.mean([np.sum(tokens) for _, tokens in _per_sample(loss, batch, samples)])
+
+
+def fixed_length(loss, batch, samples, *, max_completion_length):
+  return seq_mean_token_sum(loss, batch, samples) / max_completion_length
+
+
+def prompt_mean(loss, batch, samples):
+  groups = {}
+  for group, tokens in _per_sample(loss, batch, samples):
+    groups.setdefault(group, []).extend(tokens)
+  return np.mean([np.mean(tokens) for tokens in groups.values()])
