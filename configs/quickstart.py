@@ -12,7 +12,7 @@ import rljax
 
 def get_config():
   config = rljax.load_config('default')
-  config.task = dict(name='tasks.countdown', num_numbers=3, high=12)
+  config.task = dict(name='tasks.countdown', num_numbers=3, high=20)
   config.tokenizer = dict(name='tokenization.characters', alphabet='0123456789+-*=,>')
   config.model.update(num_layers=2, d_model=128, num_heads=4, num_kv_heads=2)
 

@@ -78,6 +78,7 @@ def train(argv: Sequence[str]) -> int:
   _keep_compiled_programs()
 
   from rljax import workdir
+  from rljax.train import HealthError
   from rljax.train import train as run
 
   folder = args.workdir or workdir.default_workdir(path.stem, resolved.seed)
@@ -88,7 +89,11 @@ def train(argv: Sequence[str]) -> int:
       seed=resolved.seed,
       restart=args.restart,
       accept_config_change=tuple(args.accept_config_change),
+      name=path.stem,
     )
+  except HealthError as error:
+    print(f'rljax: the run stopped itself: {error}', file=sys.stderr)
+    return 1
   except KeyboardInterrupt:
     again = [a for a in argv if a.lstrip('-').split('=')[0] not in ('restart', 'norestart')]
     where = [] if args.workdir else [f'--workdir={folder}']

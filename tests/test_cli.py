@@ -37,7 +37,9 @@ def trained(monkeypatch):
     if 'raise' in seen:
       raise seen['raise']
 
-  monkeypatch.setitem(sys.modules, 'rljax.train', types.SimpleNamespace(train=train))
+  fake = types.SimpleNamespace(train=train, HealthError=type('HealthError', (RuntimeError,), {}))
+  seen['HealthError'] = fake.HealthError
+  monkeypatch.setitem(sys.modules, 'rljax.train', fake)
   return seen
 
 
@@ -118,6 +120,9 @@ def test_errors_of_the_run(here, trained, capsys):
   assert capsys.readouterr().err == 'rljax: the prompt 3 has 40 tokens; max_prompt is 12\n'
   with pytest.raises(ValueError, match='max_prompt'):
     cli.main(['train', '--config=quickstart', '--traceback'])
+  trained['raise'] = trained['HealthError']('all rewards are equal')
+  assert cli.main(['train', '--config=quickstart']) == 1
+  assert 'stopped itself: all rewards are equal' in capsys.readouterr().err
   trained['raise'] = TypeError('a mistake of the program keeps its traceback')
   with pytest.raises(TypeError):
     cli.main(['train', '--config=quickstart'])
