@@ -185,3 +185,27 @@ def test_memory_is_that_of_a_chunk():
   temp = compiled.memory_analysis().temp_size_in_bytes
   chunk, everything = 4 * rows * size * vocab, 4 * rows * length * vocab
   assert temp < 6 * chunk + 2**21 < everything / 4, (temp, chunk, everything)
+
+
+def test_rows_stay_where_they_are():
+  # Rows over 8 devices: nothing but the head's gradient (and the sum) crosses between devices.
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  rows = jax.NamedSharding(mesh, jax.P('data'))
+  whole = jax.NamedSharding(mesh, jax.P())
+
+  def loss(head, hidden, tokens, segments):
+    found = token_statistics(
+      lambda head, h: h @ head, head, hidden, tokens, segments, temperature=1.0, chunk_size=6
+    )
+    return jnp.sum(found['logprobs'])
+
+  shapes = [
+    jax.ShapeDtypeStruct((4, 32), jnp.float32, sharding=whole),
+    jax.ShapeDtypeStruct((16, 16, 4), jnp.float32, sharding=rows),
+    jax.ShapeDtypeStruct((16, 16), jnp.int32, sharding=rows),
+    jax.ShapeDtypeStruct((16, 16), jnp.int32, sharding=rows),
+  ]
+  step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+  program = step.lower(*shapes).compile().as_text()
+  for collective in ('all-gather', 'all-to-all', 'collective-permute'):
+    assert f'{collective}(' not in program and f'{collective}-start(' not in program
