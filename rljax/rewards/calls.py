@@ -88,8 +88,8 @@ def fields(function: Callable[..., Any]) -> tuple[str, ...]:
 def call(function: Callable[..., Any], names: tuple[str, ...], values: tuple, seed: int) -> Outcome:
   """Calls a reward once; whatever happens becomes an `Outcome`."""
   random.seed(seed)
-  if 'numpy.random' in sys.modules:
-    sys.modules['numpy.random'].seed(seed & 0xFFFFFFFF)
+  if 'numpy' in sys.modules:  # its random module is loaded when it is first touched
+    sys.modules['numpy'].random.seed(seed & 0xFFFFFFFF)
   try:
     return _read(function(**dict(zip(names, values))))
   except MemoryError:

@@ -17,6 +17,7 @@ Sample = tuple[int, tuple[Any, ...]]  # seed of the call, values of the fields
 
 _MAX_CHUNK = 64  # samples a message: less than a millisecond of overhead, little to do again
 _GRACE_SECONDS = 1.0  # the worker's own timers come first
+_MAX_LOST = 5  # workers in succession that ended before they scored anything
 _TICK_SECONDS = 0.1  # between two looks at which workers live and are in time
 
 
@@ -46,6 +47,7 @@ class Pool:
     self._num_workers = num_workers
     self._wall_seconds = wall_seconds
     self._start_seconds = start_seconds
+    self._lost_in_a_row = 0
     self._setup = frame(
       {
         'reward': how,
@@ -71,6 +73,7 @@ class Pool:
     Raises:
       RuntimeError: a worker cannot import the reward.
     """
+    self._lost_in_a_row = 0
     try:
       return self._run(samples)
     except BaseException:
@@ -138,24 +141,28 @@ class Pool:
     if not is_late:
       process.wait(1.0)  # its exit code tells what happened
     messages, code = self._remove(process)
-    blame = _take(process, messages, outcomes) and process.working
+    _take(process, messages, outcomes)
     message, timed_out = explain(code)
-    if not process.ready:
-      raise RuntimeError(f'a reward worker ended while it imported the reward: {message}')
-    if blame and process.chunk:
-      if is_late:
-        message, timed_out = 'over the time limit', True
-      outcomes[process.chunk.pop(0)] = failure(message, timed_out=timed_out)
+    if process.begun:
+      self._lost_in_a_row = 0
+      if process.working and process.chunk:
+        if is_late:
+          message, timed_out = 'over the time limit', True
+        outcomes[process.chunk.pop(0)] = failure(message, timed_out=timed_out)
+    else:  # nobody's fault: it was importing, or killed while it had nothing to do
+      self._lost_in_a_row += 1
+      if self._lost_in_a_row == _MAX_LOST:
+        raise RuntimeError(f'reward workers end before they score anything: {message}')
     return process.chunk
 
 
 def _take(process: Process, messages: list[Any], outcomes: list[Outcome | None]) -> bool:
-  """Files what a worker says; False if it has said that it must not be used again."""
+  """Files what a worker says; False once it has said that it must not be used again."""
   for message in messages:
     if isinstance(message, dict):
       if 'failed' in message:
-        raise RuntimeError(f'a reward worker cannot import the reward: {message["failed"]}')
-      process.ready = True
+        raise RuntimeError(f'a reward worker {message["failed"]}')
+      process.ready, process.begun = True, 'begun' in message
       continue
     outcome = Outcome(*message)
     outcomes[process.chunk.pop(0)] = outcome

@@ -22,6 +22,7 @@ class Process:
 
   Attributes:
     ready: whether it has imported the reward.
+    begun: whether it has read its chunk.
     working: False once it has said that it must not be used again.
     chunk: places of the samples that it has not answered; it is at the first.
     since: when it last gave a sign, seconds of the monotonic clock.
@@ -45,6 +46,7 @@ class Process:
     os.set_blocking(self._popen.stdout.fileno(), False)
     self._rest = b''
     self.ready = False
+    self.begun = False
     self.chunk: list[int] = []
     self.working = True
     self.since = time.monotonic()
@@ -59,7 +61,7 @@ class Process:
 
   def send(self, places: list[int], samples: list[tuple[int, tuple]]) -> None:
     """Hands over the samples at `places`; the process must have none."""
-    self.chunk, self.since = places, time.monotonic()
+    self.chunk, self.begun, self.since = places, False, time.monotonic()
     self._write(frame(samples))
 
   def _write(self, data: bytes) -> None:

@@ -134,15 +134,14 @@ class Scorer:
     return tuple(values[name] for name in self._names)
 
   def _run_here(self, samples: list[Sample]) -> list[calls.Outcome]:
-    state = random.getstate()
-    numpy_random = sys.modules.get('numpy.random')
-    numpy_state = numpy_random.get_state() if numpy_random else None
+    import numpy as np
+
+    state, numpy_state = random.getstate(), np.random.get_state()
     try:
       return [calls.call(self._function, self._names, values, seed) for seed, values in samples]
     finally:
       random.setstate(state)
-      if numpy_random:
-        numpy_random.set_state(numpy_state)
+      np.random.set_state(numpy_state)
 
 
 def _scores(outcomes: list[calls.Outcome]) -> Scores:

@@ -31,10 +31,10 @@ def main() -> None:
     function, calls = _start(setup)
     names = calls.fields(function)
   except BaseException as error:
-    _send(lines, {'failed': f'{type(error).__name__}: {error}'[:500]})
-    return
-  _send(lines, {'ready': names})
-  while (chunk := _receive(frames)) is not None:
+    _fail(lines, 'cannot import the reward', error)
+  _send(lines, {'ready': True})
+  while (chunk := _receive_chunk(frames, lines)) is not None:
+    _send(lines, {'begun': True})
     for seed, values in chunk:
       _arm(setup['cpu_seconds'], setup['wall_seconds'])
       outcome = calls.call(function, names, values, seed)
@@ -78,6 +78,18 @@ def _receive(frames):
   if len(head) < 8:
     return None
   return pickle.loads(frames.read(int.from_bytes(head, 'little')))
+
+
+def _receive_chunk(frames, lines):
+  try:
+    return _receive(frames)
+  except Exception as error:
+    _fail(lines, 'cannot read the answers or the metadata of prompts', error)
+
+
+def _fail(lines: int, what: str, error: BaseException) -> None:
+  _send(lines, {'failed': f'{what}: {type(error).__name__}: {error}'[:500]})
+  os._exit(1)
 
 
 def _send(lines: int, message) -> None:
