@@ -20,7 +20,7 @@ FLOORS = {
   '0': ('structs prompts masking traits binding tokenization files devices', 'chex flax etils'),
   '1a': ('logprobs filters losses regularizers advantages weighting corrections', 'chex'),
   '1b': ('data rewards tasks environments curriculum', ''),
-  '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl'),
+  '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
   '3': ('optimizers objective prepare update rollouts evaluation', 'optax flax'),
   '4': (
     'config overrides workdir assembly stages train cli __main__',
@@ -28,7 +28,7 @@ FLOORS = {
   ),
 }
 # Modules that are themselves imported on use.
-LAZY = {'data/gsm8k_builder.py': {'tensorflow_datasets'}, 'models/tensor_files.py': {'ml_dtypes'}}
+LAZY = {'data/gsm8k_builder.py': {'tensorflow_datasets'}}
 EVERYWHERE = {'jax', 'numpy', 'rljax', '__future__', *sys.stdlib_module_names}
 # The device maths knows arrays only, no record and no config.
 MATHS_MAY_USE = {'masking', 'traits'}
