@@ -25,6 +25,9 @@ from rljax.tasks.countdown import token_twin as countdown_twin
 from rljax.tasks.gsm8k import reward as gsm8k_reward
 from rljax.tasks.reverse_text import canonical as reverse_canonical
 from rljax.tasks.reverse_text import reward as reverse_reward
+from rljax.tasks.signs import canonical as signs_canonical
+from rljax.tasks.signs import reward as signs_reward
+from rljax.tasks.signs import well_formed as signs_well_formed
 
 REAL_GSM8K = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'gsm8k'
 TOKENIZER = tokenization.characters(alphabet=steps.ALPHABET)
@@ -42,6 +45,7 @@ def score(prompt, completion):
   [
     (tasks.countdown, countdown_canonical),
     (tasks.arithmetic, arithmetic_canonical),
+    (tasks.signs, signs_canonical),
     (tasks.reverse_text, lambda prompt: reverse_canonical(prompt.answer)),
   ],
 )
@@ -70,7 +74,9 @@ def test_the_split_depends_on_the_problem_only():
   assert not held_out & train
 
 
-@pytest.mark.parametrize('make', [tasks.countdown, tasks.arithmetic, tasks.reverse_text])
+@pytest.mark.parametrize(
+  'make', [tasks.countdown, tasks.arithmetic, tasks.signs, tasks.reverse_text]
+)
 def test_prompts_are_a_function_of_seed_and_index(make):
   one, other = make(seed=3), make(seed=3)
   assert one.train[77] == other.train[77] and one.train[-1] == other.train[len(one.train) - 1]
@@ -156,6 +162,34 @@ def test_arithmetic_reward_reads_the_last_result():
   assert tasks.arithmetic().demonstrate(prompt) == '4*5=20,3+20=23,23-2=21'
 
 
+@pytest.mark.parametrize(
+  'task', [tasks.signs(), tasks.signs(num_numbers=3, high=12, operators='+-*', num_test=300)]
+)
+def test_signs(task):
+  ways = {}
+  for prompt in [*task.train[:300], *task.test[:100]]:
+    completion = task.demonstrate(prompt)
+    assert signs_reward(completion, prompt.answer, prompt.metadata) == 1
+    assert task.well_formed(completion) and completion == task.demonstrate(prompt)
+    TOKENIZER.encode(prompt.text + completion)
+    ways.setdefault(prompt.text, set()).add(completion)
+  assert any(len(found) > 1 for found in ways.values()) or len(ways) > 350
+
+
+def test_signs_reward_is_exact():
+  def check(completion, numbers=(7, 5, 3, 2), target=11):
+    return signs_reward(completion, target, {'numbers': numbers})
+
+  assert check('+5=12-3=9+2=11') == 1
+  assert check('+5=12-3=9-2=11') == check('+5=12+3=9+2=11') == 0, 'a wrong result'
+  assert check('+3=10-5=5+2=7', target=7) == 0, 'another order'
+  assert check('+5=12-3=9') == check('+5=12-3=9', target=9) == 0, 'a number is left'
+  assert check('+5=12-3=9+2=11+0=11') == check('+5=12,-3=9+2=11') == check('') == 0
+  assert check('+05=12-3=9+2=11') == check('+5=12-3=9+2=11\n') == 0
+  assert check('+5=12', (7, 5), 12) == 1 and check('+5=12', (7, 5), 13) == 0
+  assert signs_well_formed('+5=1-3=9', 2) and not signs_well_formed('+5=1-3=9', 3)
+
+
 def test_reverse_text():
   task = tasks.reverse_text(instruction='Reverse: ')
   prompt = task.train[0]
@@ -176,6 +210,8 @@ def test_reverse_text():
     (tasks.arithmetic, {'num_operands': 1}, 'num_operands=1'),
     (tasks.arithmetic, {'high': 10_000}, 'high=10000'),
     (tasks.reverse_text, {'min_length': 0}, 'min_length=0'),
+    (tasks.signs, {'high': 100}, 'high=100'),
+    (tasks.signs, {'num_numbers': 1}, 'num_numbers=1'),
   ],
 )
 def test_impossible_settings_are_named(make, hyper, message):

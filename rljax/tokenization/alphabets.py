@@ -1,0 +1,61 @@
+"""Tokenizers that need no file: bytes and characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rljax.tokenization.protocol import Plain, TokenizerError
+
+
+class ByteLevel(Plain):
+  """UTF-8 bytes as ids 0 … 255, then pad, bos and eos."""
+
+  def __init__(self) -> None:
+    self.vocab_size = 259
+    self.pad_id, self.bos_id, self.eos_ids = 256, 257, (258,)
+
+  def encode(self, text: str) -> list[int]:
+    return list(text.encode('utf-8'))
+
+  def decode(self, ids: Sequence[int]) -> str:
+    return bytes(i for i in map(int, ids) if i < 256).decode('utf-8', errors='replace')
+
+
+class Characters(Plain):
+  """pad = 0, eos = 1, then one id for each character of the alphabet, in its order."""
+
+  def __init__(self, alphabet: str) -> None:
+    if not alphabet or len(set(alphabet)) != len(alphabet):
+      twice = sorted({c for c in alphabet if alphabet.count(c) > 1})
+      raise TokenizerError(f'alphabet: needs distinct characters, got {twice or "none"}')
+    self.alphabet = alphabet
+    self.vocab_size = len(alphabet) + 2
+    self.pad_id, self.bos_id, self.eos_ids = 0, None, (1,)
+    self._ids = {c: i + 2 for i, c in enumerate(alphabet)}
+
+  def encode(self, text: str) -> list[int]:
+    try:
+      return [self._ids[c] for c in text]
+    except KeyError as error:
+      character = error.args[0]
+      raise TokenizerError(
+        f'character {character!r} at place {text.index(character)} of {text[:60]!r} '
+        f'is not in the alphabet {self.alphabet!r}'
+      ) from None
+
+  def decode(self, ids: Sequence[int]) -> str:
+    return ''.join(self.alphabet[i - 2] for i in map(int, ids) if i >= 2)
+
+
+def byte_level() -> ByteLevel:
+  """UTF-8 bytes: 256 ids and pad, bos, eos. `decode(encode(text)) == text` for every text."""
+  return ByteLevel()
+
+
+def characters(*, alphabet: str) -> Characters:
+  """One id for each character of `alphabet`, for small vocabularies.
+
+  Args:
+    alphabet: distinct characters; a character outside is a `TokenizerError` that names it.
+  """
+  return Characters(alphabet)
