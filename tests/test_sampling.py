@@ -16,7 +16,7 @@ from rljax.structs import SamplerSettings
 
 VOCAB = 5
 POLICY = history_policy(VOCAB)
-PARAMS = POLICY.init(jax.random.key(7))
+PARAMS = jax.jit(POLICY.init)(jax.random.key(7))
 
 
 def runner(policy):

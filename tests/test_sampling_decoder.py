@@ -32,7 +32,7 @@ def model(dtype):
 def programs(dtype):
   """(params, jitted sample, jitted logits of the training form)."""
   policy = model(dtype)
-  params = policy.init(jax.random.key(3))
+  params = jax.jit(policy.init)(jax.random.key(3))
 
   def logits(params, tokens, mask):
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
