@@ -43,7 +43,7 @@ def reward(completion: str, answer: int, metadata: dict[str, Any]) -> float:
 
 def signs(
   *,
-  num_numbers: int = 5,
+  num_numbers: int = 4,
   low: int = 1,
   high: int = 9,
   max_value: int = 99,
