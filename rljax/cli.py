@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -75,7 +74,8 @@ def train(argv: Sequence[str]) -> int:
   print(f'config {path}', flush=True)
   resolved = _configure(path, changes, args.seed)
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
-  _keep_compiled_programs()
+  print(*config.describe(resolved), sep='\n', flush=True)
+  devices.keep_compiled_programs()
 
   from rljax import workdir
   from rljax.train import HealthError
@@ -195,13 +195,3 @@ def _import_first(folder: Path, behind: Path | None = None) -> None:
     return
   sys.path[:] = [p for p in sys.path if p not in ('', where)]
   sys.path.insert(0 if behind is None else 1, where)
-
-
-def _keep_compiled_programs() -> None:
-  """Compiled programs are kept on disk between runs, unless the user's jax settings say where."""
-  import jax
-
-  if jax.config.jax_compilation_cache_dir is None:
-    cache = Path(os.environ.get('RLJAX_DATA', '~/.cache/rljax')).expanduser() / 'compiled'
-    jax.config.update('jax_compilation_cache_dir', str(cache))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)

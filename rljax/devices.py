@@ -85,6 +85,18 @@ def check_accelerator(*, allow_cpu: bool = False) -> str:
   raise DeviceError(f'this machine has a {there.upper()}, but jax sees only CPUs. {_remedy(there)}')
 
 
+def keep_compiled_programs() -> None:
+  """Keeps compiled programs on disk between runs, in $RLJAX_DATA (default ~/.cache/rljax), unless
+  jax's own settings say where.
+  """
+  import jax
+
+  if jax.config.jax_compilation_cache_dir is None:
+    cache = pathlib.Path(os.environ.get('RLJAX_DATA', '~/.cache/rljax')).expanduser() / 'compiled'
+    jax.config.update('jax_compilation_cache_dir', str(cache))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+
+
 def _remedy(there: str) -> str:
   version = metadata.version('jax')
   if there == 'tpu':

@@ -29,6 +29,7 @@ def test_the_notebook_is_valid_and_short(notebook):
 
 def test_the_notebook_runs(notebook, tmp_path, monkeypatch):
   monkeypatch.setenv('XLA_FLAGS', '')  # one device, as a user has
+  monkeypatch.setenv('RLJAX_DATA', str(tmp_path / 'data'))
   monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
   at = next(i for i, cell in enumerate(notebook.cells) if cell['id'] == 'config')
   notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(SMALL))
