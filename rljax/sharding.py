@@ -6,6 +6,7 @@ MLP and vocabulary, `sequence` shards activations only, `expert` shards experts.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from rljax.structs import Policy
 
 Array = jax.Array
 PyTree = Any
@@ -120,7 +123,7 @@ def partition_spec(
   return PartitionSpec(*spec)
 
 
-def _size(names: Sequence[str], mesh: Mesh) -> int:
+def _size(names: Sequence[str], mesh: Any) -> int:
   return math.prod(mesh.shape[n] for n in names)
 
 
@@ -151,18 +154,59 @@ def _is_axes(x: Any) -> bool:
   return isinstance(x, tuple) and all(a is None or isinstance(a, str) for a in x)
 
 
-def policy_shardings(policy: Any, mesh: Mesh, rules: Rules = RULES) -> PyTree:
+def policy_shardings(policy: Policy, mesh: Mesh, rules: Rules = RULES) -> PyTree:
   """`param_shardings` of a `Policy`; nothing is computed."""
   shapes = jax.eval_shape(policy.init, jax.random.key(0))
   return param_shardings(policy.axes, shapes, mesh, rules)
 
 
-def init_params(policy: Any, key: Array, mesh: Mesh, rules: Rules = RULES) -> PyTree:
+def init_params(policy: Policy, key: Array, mesh: Mesh, rules: Rules = RULES) -> PyTree:
   """`policy.init(key)`, made in its sharding: no device holds a whole parameter that is sharded.
 
   The values do not depend on the mesh.
   """
   return jax.jit(policy.init, out_shardings=policy_shardings(policy, mesh, rules))(key)
+
+
+# -- activations
+
+
+def on_mesh(policy: Policy, mesh: Mesh) -> Policy:
+  """The policy with its activations kept on the mesh: rows over data × fsdp, heads over tensor.
+
+  Without it XLA is free to move activations to the layout of the weights, and under `fsdp` it does:
+  every layer then sums activations of the whole batch over the devices instead of gathering its
+  weights. The values are the same. Arguments on one device are left alone.
+  """
+  if mesh.size == 1:
+    return policy
+
+  def wrap(function):
+    @functools.wraps(function)
+    def inside(*args, **kwargs):
+      with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return function(*args, **kwargs)
+
+    return inside
+
+  names = ('hidden', 'unembed', 'init_cache', 'prefill', 'decode', 'take', 'put')
+  return policy._replace(**{name: wrap(getattr(policy, name)) for name in names})
+
+
+def constrain(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
+  """`x` with its dimensions over mesh axes, where the policy is `on_mesh`; else `x`.
+
+  A dimension that its mesh axes do not divide is left whole.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return x
+  spec = []
+  for size, target in zip(x.shape, axes):
+    names = (target,) if isinstance(target, str) else tuple(target or ())
+    names = tuple(n for n in names if dict(mesh.shape).get(n, 1) > 1)
+    spec.append(names if names and size % _size(names, mesh) == 0 else None)
+  return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 
 # -- batches
@@ -207,6 +251,19 @@ def batch_shardings(batch: PyTree, mesh: Mesh) -> PyTree:
     return rows
 
   return jax.tree.map_with_path(leaf, batch)
+
+
+def state_shardings(state: PyTree, mesh: Mesh) -> PyTree:
+  """The sharding of each array of a `TrainState`: as it stands on the mesh, else replicated.
+
+  Parameters, and the optimizer's moments with them, are on the mesh already.
+  """
+
+  def leaf(x):
+    on_mesh = isinstance(x.sharding, NamedSharding) and x.sharding.mesh == mesh
+    return x.sharding if on_mesh else replicated(mesh)
+
+  return jax.tree.map(leaf, state)
 
 
 def request_shardings(requests: PyTree, mesh: Mesh) -> PyTree:

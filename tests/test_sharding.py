@@ -1,5 +1,8 @@
 """Meshes and rules: eight devices compute what one computes, and refusals name their reason."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,37 +15,73 @@ SIZE = dict(vocab_size=48, num_layers=2, d_model=32, num_heads=4, num_kv_heads=4
 POLICY = models.decoder(**SIZE, tie_embeddings=False, qkv_bias=True, value_head=True)
 
 
-def loss_and_logits(params, tokens, segment_ids):
-  positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-  hidden, _ = POLICY.hidden(params, tokens, segment_ids=segment_ids, positions=positions)
-  logits = POLICY.unembed(POLICY.head(params), hidden)
-  return jnp.mean(jax.nn.logsumexp(logits, axis=-1)), (hidden, logits)
-
-
-COMPUTE = jax.jit(jax.value_and_grad(loss_and_logits, has_aux=True))
 TOKENS = np.random.default_rng(0).integers(0, 48, (8, 10)).astype(np.int32)
 SEGMENTS = np.repeat(np.array([[0] * 4 + [1] * 4 + [-1] * 2], np.int32), 8, axis=0)
 
 
+def gradient(policy):
+  """params, tokens, segment_ids -> ((loss, (hidden, logits)), gradient), compiled."""
+
+  def loss(params, tokens, segment_ids):
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    hidden, _ = policy.hidden(params, tokens, segment_ids=segment_ids, positions=positions)
+    logits = policy.unembed(policy.head(params), hidden)
+    return jnp.mean(jax.nn.logsumexp(logits, axis=-1)), (hidden, logits)
+
+  return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
 @pytest.fixture(scope='module')
 def single():
-  return COMPUTE(jax.jit(POLICY.init)(jax.random.key(0)), TOKENS, SEGMENTS)
+  return gradient(POLICY)(jax.jit(POLICY.init)(jax.random.key(0)), TOKENS, SEGMENTS)
 
 
 @pytest.mark.parametrize(
-  'axes', [dict(), dict(data=8, fsdp=1), dict(fsdp=2, tensor=4), dict(data=2, fsdp=2, tensor=2)],
+  'axes',
+  [dict(), dict(data=8, fsdp=1), dict(fsdp=2, tensor=4), dict(data=2, fsdp=2, sequence=2)],
   ids=str,
-)  # fmt: skip
+)
 def test_eight_devices_compute_what_one_computes(single, axes):
   mesh = sharding.make_mesh(**axes)
   params = sharding.init_params(POLICY, jax.random.key(0), mesh)
   rows = jax.device_put((TOKENS, SEGMENTS), sharding.row_sharding(mesh))
-  (_, outputs), grads = COMPUTE(params, *rows)
+  (_, outputs), grads = gradient(sharding.on_mesh(POLICY, mesh))(params, *rows)
   (_, expected), expected_grads = single
   for a, b in zip(outputs, expected):
     np.testing.assert_allclose(a, b, atol=1e-5)
   for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(expected_grads)):
     assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b) + 1e-12
+
+
+def collectives(compiled):
+  """Shapes of the results of all collectives of a program."""
+  kinds = 'all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute'
+  lines = re.findall(rf'= (.*?) (?:{kinds})(?:-start)?\(', compiled.as_text())
+  shapes = re.findall(r'[a-z]+\d+\[([\d,]*)\]', ' '.join(lines))
+  return [tuple(int(n) for n in shape.split(',') if n) for shape in shapes]
+
+
+def test_weights_travel_and_not_activations():
+  """Under fsdp a layer gathers its weights; left alone, XLA sums activations of the batch."""
+  mesh = sharding.make_mesh()
+  rows, slots = 16, 24
+  tokens = jax.ShapeDtypeStruct((rows, slots), jnp.int32, sharding=sharding.row_sharding(mesh))
+  params = jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    jax.eval_shape(POLICY.init, jax.random.key(0)),
+    sharding.policy_shardings(POLICY, mesh),
+  )
+
+  def loss(policy, params, tokens):
+    positions = jnp.broadcast_to(jnp.arange(slots), tokens.shape)
+    hidden = policy.hidden(params, tokens, segment_ids=positions * 0, positions=positions)[0]
+    return jnp.sum(hidden**2)
+
+  def activations(policy):
+    program = jax.jit(jax.grad(functools.partial(loss, policy))).lower(params, tokens).compile()
+    return [s for s in collectives(program) if len(s) > 2 and s[1] == slots]
+
+  assert activations(sharding.on_mesh(POLICY, mesh)) == []
 
 
 def test_parameters_are_made_in_their_shards_and_do_not_depend_on_the_mesh():
@@ -73,16 +112,23 @@ def test_decoding_on_eight_devices():
   mesh = sharding.make_mesh(fsdp=4, tensor=2)
   params = sharding.init_params(POLICY, jax.random.key(0), mesh)
 
-  @jax.jit
-  def decode(params, tokens):
-    cache = POLICY.init_cache(8, 10)
+  def decode(policy, params, tokens):
+    cache = policy.init_cache(8, 10)
     zeros = jnp.zeros((8,), jnp.int32)
-    first, cache = POLICY.prefill(params, cache, tokens[:, :9], zeros)
-    last, _ = POLICY.decode(params, cache, tokens[:, 9], zeros + 9)
-    return jnp.concatenate([first, last[:, None]], axis=1)
+    first, cache = policy.prefill(params, cache, tokens[:, :9], zeros)
+    last, cache = policy.decode(params, cache, tokens[:, 9], zeros + 9)
+    return jnp.concatenate([first, last[:, None]], axis=1), cache
 
-  found = decode(params, jax.device_put(TOKENS, sharding.row_sharding(mesh)))
-  expected = decode(jax.jit(POLICY.init)(jax.random.key(0)), TOKENS)
+  rows = jax.device_put(TOKENS, sharding.row_sharding(mesh))
+  placed = jax.jit(functools.partial(decode, sharding.on_mesh(POLICY, mesh)))
+  found, cache = placed(params, rows)
+  assert cache['k'].addressable_shards[0].data.shape == (2, 2, 2, 10, 8)
+  # Nothing of the cache is gathered: what travels of the rows is one token's activations.
+  shapes = collectives(placed.lower(params, rows).compile())
+  assert not [s for s in shapes if 10 in s]
+  expected, _ = jax.jit(functools.partial(decode, POLICY))(
+    jax.jit(POLICY.init)(jax.random.key(0)), TOKENS
+  )
   np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -20,7 +20,7 @@ from rljax.models.hub import local_directory
 from rljax.models.huggingface_layout import VALUE_FILE, VALUE_NAME, Leaf, layout
 from rljax.models.tensor_files import TensorFile
 from rljax.models.transformer import from_config
-from rljax.sharding import RULES, Rules, partition_spec
+from rljax.sharding import RULES, Rules, on_mesh, partition_spec
 from rljax.structs import Policy
 
 PyTree = Any
@@ -51,7 +51,7 @@ def load(
     **overrides: fields of `DecoderConfig` that are no property of the file: compute_dtype, remat …
 
   Returns:
-    (policy, params, config).
+    (policy, `on_mesh` where there is one; params; config).
 
   Raises:
     FileNotFoundError: no directory, no config.json, no safetensors.
@@ -70,7 +70,8 @@ def load(
   for leaf in leaves:
     node = functools.reduce(lambda tree, key: tree.setdefault(key, {}), leaf.path[:-1], params)
     node[leaf.path[-1]] = _place(leaf, source, config, mesh, RULES if rules is None else rules)
-  return from_config(config), params, config
+  policy = from_config(config)
+  return policy if mesh is None else on_mesh(policy, mesh), params, config
 
 
 def read_config(directory: str | Path) -> DecoderConfig:

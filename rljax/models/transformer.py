@@ -16,6 +16,7 @@ from rljax.models.attention import PRECISION, attention
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import embed, layer, rms_norm, rope_table, wide
 from rljax.models.parameters import axes, cast, init
+from rljax.sharding import ROWS, constrain
 from rljax.structs import Policy
 
 Array = jax.Array
@@ -100,11 +101,16 @@ def hidden(
     )  # fmt: skip
 
   def body(x, w):
-    return layer(config, w, x, table, attend)[0], None
+    return _rows(layer(config, w, x, table, attend)[0]), None
 
-  x = embed(params['embedding'], tokens, dtype, config.embed_gradient)
+  x = _rows(embed(params['embedding'], tokens, dtype, config.embed_gradient))
   x, _ = jax.lax.scan(_remat(body, config.remat), x, params['layers'])
   return rms_norm(x, params['final_norm'], config.norm_eps), {}
+
+
+def _rows(x: Array) -> Array:
+  """Activations [R, T, D] over the mesh: rows and, where there is a sequence axis, slots."""
+  return constrain(x, ROWS, 'sequence', None)
 
 
 def _remat(body, name: str):
@@ -142,7 +148,13 @@ def value(params: PyTree, hidden: Array) -> Array:
 def init_cache(config: DecoderConfig, num_rows: int, length: int) -> PyTree:
   """An empty cache."""
   shape = (config.num_layers, num_rows, config.num_kv_heads, length, config.head_dim)
-  return {name: jnp.zeros(shape, jnp.dtype(config.compute_dtype)) for name in ('k', 'v')}
+  zeros = jnp.zeros(shape, jnp.dtype(config.compute_dtype))
+  return {name: _cache_rows(zeros) for name in ('k', 'v')}
+
+
+def _cache_rows(x: Array) -> Array:
+  """Keys or values [L, rows, KV, length, d] over the mesh."""
+  return constrain(x, None, ROWS, 'tensor', None, None)
 
 
 def prefill(
@@ -173,11 +185,12 @@ def prefill(
         window=config.window, query_block=config.query_block,
       )  # fmt: skip
 
-    return layer(config, w, x, table, attend)[0], written
+    return _rows(layer(config, w, x, table, attend)[0]), written
 
   dtype = jnp.dtype(config.compute_dtype)
-  x = embed(params['embedding'], tokens, dtype, 'scatter')
+  x = _rows(embed(params['embedding'], tokens, dtype, 'scatter'))
   x, cache = jax.lax.scan(body, x, (params['layers'], cache))
+  cache = jax.tree.map(_cache_rows, cache)
   return rms_norm(x, params['final_norm'], config.norm_eps), cache
 
 
@@ -203,17 +216,32 @@ def decode(
       return _with_own(past, lse, q, k, v)
 
     x, k, v = layer(config, w, x, table, attend)
-    return x, {'k': k[:, 0], 'v': v[:, 0]}
+    return _rows(x), {'k': k[:, 0], 'v': v[:, 0]}
 
   dtype = jnp.dtype(config.compute_dtype)
-  x = embed(params['embedding'], tokens[:, None], dtype, 'scatter')
+  x = _rows(embed(params['embedding'], tokens[:, None], dtype, 'scatter'))
   x, new = jax.lax.scan(body, x, (params['layers'], cache))
-  rows = jnp.arange(tokens.shape[0])
-  cache = {
-    name: cache[name].at[:, rows, :, positions].set(jnp.moveaxis(new[name], 0, 1), mode='drop')
-    for name in cache
-  }
+  cache = {name: _cache_rows(_write(x, new[name], positions)) for name, x in cache.items()}
   return rms_norm(x[:, 0], params['final_norm'], config.norm_eps), cache
+
+
+def _write(cache: Array, new: Array, positions: Array) -> Array:
+  """Keys or values [L, rows, KV, d] at each row's position of the cache.
+
+  A scatter that is told that rows are a batch: on a mesh each device writes its own rows. (Indexed
+  by rows and positions it would gather the new keys of all rows first.)
+  """
+  numbers = jax.lax.ScatterDimensionNumbers(
+    update_window_dims=(1, 2, 3),
+    inserted_window_dims=(3,),
+    scatter_dims_to_operand_dims=(3,),
+    operand_batching_dims=(1,),
+    scatter_indices_batching_dims=(0,),
+  )
+  return jax.lax.scatter(
+    cache, positions[:, None], jnp.swapaxes(new, 0, 1), numbers,
+    indices_are_sorted=True, unique_indices=True, mode=jax.lax.GatherScatterMode.FILL_OR_DROP,
+  )  # fmt: skip
 
 
 def _with_own(past, lse, q, k, v):
@@ -227,11 +255,13 @@ def _with_own(past, lse, q, k, v):
 
 def take(cache: PyTree, rows: Array) -> PyTree:
   """See `Policy.take`."""
-  return jax.tree.map(lambda x: x.at[:, rows].get(mode='clip'), cache)
+  return jax.tree.map(lambda x: _cache_rows(x.at[:, rows].get(mode='clip')), cache)
 
 
 def put(cache: PyTree, rows: Array, other: PyTree) -> PyTree:
   """See `Policy.put`."""
   num_rows = jax.tree.leaves(cache)[0].shape[1]
   rows = jnp.where(rows < 0, num_rows, rows)  # a negative index would count from the end
-  return jax.tree.map(lambda x, y: x.at[:, rows].set(y, mode='drop'), cache, other)
+  return jax.tree.map(
+    lambda x, y: _cache_rows(x.at[:, rows].set(y, mode='drop')), cache, other
+  )
