@@ -82,8 +82,8 @@ def evaluate(
     well_formed: format check of a completion's text.
 
   Returns:
-    Metrics and the counts behind them. Samples that could not be scored count as not right and
-    are counted in 'errors'.
+    Metrics and the counts behind them. Samples that could not be scored count as not right;
+    'errors' is their fraction.
   """
   right = np.zeros((len(prompts), samples + 1), bool)
   lengths, truncated, formed, errors = [], 0, 0, 0
@@ -114,7 +114,7 @@ def evaluate(
   metrics |= {
     'length_mean': float(np.mean(lengths)),
     'truncated': truncated / len(lengths),
-    'errors': float(errors),
+    'errors': errors / right.size,
   }
   if well_formed is not None:
     metrics['well_formed'] = formed / len(lengths)

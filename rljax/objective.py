@@ -40,6 +40,7 @@ OPTIONAL_TOKEN_ARRAYS = (
   'advantages',
 )
 SAMPLE_ARRAYS = (
+  'sample_slots',
   'group_ids',
   'rewards',
   'temperature',
@@ -230,11 +231,6 @@ def forward(
   return out
 
 
-def weighted_sum(weights: Array, values: Array) -> Array:
-  """Σ weights·values in which a value without weight may be anything."""
-  return jnp.sum(weights * jnp.where(weights != 0, values, 0))
-
-
 def micro_loss(
   params: PyTree,
   rows: Mapping[str, Any],
@@ -273,11 +269,14 @@ def micro_loss(
   )
   if objective.value is not None and not shared_value:
     now |= forward(policies['value'], params['value'], rows, temperature, value=True)
-  arrays = {**rows, **samples, 'logprobs': now['logprobs'], 'entropy': now['entropy']}
+  arrays = {name: x for name, x in rows.items() if name != 'weights'} | dict(samples)
+  arrays |= {'logprobs': now['logprobs'], 'entropy': now['entropy']}
   if objective.on_policy:
     arrays['old_logprobs'] = jax.lax.stop_gradient(now['logprobs'])
   if objective.value is not None:
     arrays['new_values'] = now['values']
+
+  arrays = masking.shield(arrays, rows['action_mask'])
 
   loss = jnp.zeros(())
   sampled = rows['action_mask'] & (rows['weights']['policy'] != 0)
@@ -287,7 +286,7 @@ def micro_loss(
   total = {}
   for name, bound in objective.terms.items():
     token_loss, diagnostics = bound(arrays, hyper[name])
-    part = weighted_sum(rows['weights'][name], token_loss)
+    part = masking.weighted_sum(token_loss, rows['weights'][name])
     loss += part if name == 'policy' else hyper['coefficients'][name] * part
     prefix = 'value' if name == 'value' else 'policy'
     if name in ('policy', 'value'):

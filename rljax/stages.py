@@ -36,6 +36,7 @@ class Stage:
     iterations: of the stage.
     steps_per_iteration: optimizer steps.
     draws: prompts drawn so far in the run; numbers the draws.
+    update: `(state, frozen, batch, hyper) -> (state, metrics)`, jitted; there after `init`.
   """
 
   def __init__(self, name: str, world: World, *, layout: Layout, draws: int = 0):
@@ -52,27 +53,29 @@ class Stage:
       role: binding.bind({**optimizer, 'total_steps': optimizer.get('total_steps') or steps})
       for role, optimizer in roles.items()
     }
-    self.update = jax.jit(
-      update.make_update_step(
-        self.objective,
-        world.policies,
-        self.optimizers,
-        epochs=node.get('epochs', 1),
-        chunk_size=node.chunk_size,
-      ),
-      donate_argnums=0,
-    )
-    curriculum = binding.bind(node.get('curriculum') or {'name': 'curriculum.uniform'})
-    self.curriculum = curriculum({'prompts': world.task.train}, seed=world.config.seed)
+    curriculum = node.get('curriculum') or {'name': 'curriculum.uniform'}
+    order = {'seed': world.config.seed + world.config.stages.index(name)}
+    self.curriculum = binding.bind({**curriculum, **order})({'prompts': world.task.train})
 
   @property
   def needs_reference(self) -> bool:
     return 'ref_logprobs' in self.objective.needs
 
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
-    """The train state of the stage's start: fresh optimizers, step 0."""
+    """The train state of the stage's start (fresh optimizers, step 0), and the compiled update."""
     trained = {role: params[role] for role in self.optimizers}
-    return update.init_train_state(trained, self.optimizers, key)
+    state = update.init_train_state(trained, self.optimizers, key)
+    shardings = sharding.state_shardings(state, self.world.mesh)
+    step = update.make_update_step(
+      self.objective,
+      self.world.policies,
+      self.optimizers,
+      epochs=self.node.get('epochs', 1),
+      chunk_size=self.node.chunk_size,
+    )
+    # The state leaves in the sharding in which it came, so that there is one program.
+    self.update = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+    return jax.device_put(state, shardings)
 
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration of the stage."""

@@ -13,6 +13,14 @@ import numpy as np
 
 from rljax.structs import Batch, Rollout
 
+TOKEN_DTYPES = {
+  'tokens': np.int32,
+  'action_mask': bool,
+  'policy_logprobs': np.float32,
+  'behavior_logprobs': np.float32,
+  'policy_step': np.int32,
+}
+
 
 class CapacityError(ValueError):
   """The samples of an iteration do not fit the layout."""
@@ -150,23 +158,15 @@ def pack(
   if longest > t:
     raise CapacityError(f'a sample has {longest} tokens, but a row holds {t} (row_length)')
 
-  tokens = {
-    name: np.zeros((k, m * r, t), dtype)
-    for name, dtype in (
-      ('tokens', np.int32),
-      ('positions', np.int32),
-      ('action_mask', bool),
-      ('policy_logprobs', np.float32),
-      ('behavior_logprobs', np.float32),
-      ('policy_step', np.int32),
-    )
-  }
+  tokens = {name: np.zeros((k, m * r, t), dtype) for name, dtype in TOKEN_DTYPES.items()}
   if rollout.entropy is not None:
     tokens['entropy'] = np.zeros((k, m * r, t), np.float32)
-  segment_ids = np.full((k, m * r, t), -1, np.int32)
+  sources = {name: np.asarray(getattr(rollout, name)) for name in tokens}
+  tokens['positions'] = np.zeros((k, m * r, t), np.int32)
+  sources['positions'] = np.broadcast_to(np.arange(t), (len(rollout.group_ids), t))
+  tokens['segment_ids'] = np.full((k, m * r, t), -1, np.int32)
   sample_ids = np.full((k, m * r, s), -1, np.int32)
   num_micro = np.zeros(k, np.int32)
-  sources = {name: np.asarray(getattr(rollout, name)) for name in tokens if name != 'positions'}
   lengths = np.asarray(rollout.num_tokens)
   minibatch = _minibatch_of_group(np.asarray(rollout.group_ids), k)
 
@@ -187,8 +187,7 @@ def pack(
         end = start + int(lengths[index])
         for name, source in sources.items():
           tokens[name][which, row, start:end] = source[index, : end - start]
-        tokens['positions'][which, row, start:end] = np.arange(end - start)
-        segment_ids[which, row, start:end] = segment
+        tokens['segment_ids'][which, row, start:end] = segment
         sample_ids[which, row, segment] = index
         start = end
 
@@ -198,7 +197,6 @@ def pack(
   sample_slots[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
   batch = Batch(
     **{name: value.reshape(*shape, t) for name, value in tokens.items()},
-    segment_ids=segment_ids.reshape(*shape, t),
     token_rewards=np.zeros((*shape, t), np.float32),
     sample_ids=sample_ids.reshape(*shape, s),
     num_micro=num_micro,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from rljax.prompts import Completion, Prompt
-from rljax.sampling import make_requests
+from rljax.sampling import filters_in_use, make_requests
 from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
 from rljax.tokenization import Tokenizer
 
@@ -50,10 +50,8 @@ class Generator:
   @property
   def settings(self) -> SamplerSettings:
     """What the program is compiled for."""
-    used = {'top_k': self.top_k > 0, 'top_p': self.top_p < 1, 'min_p': self.min_p > 0}
-    return SamplerSettings(
-      length=self.max_length, filters=tuple(name for name, on in used.items() if on)
-    )
+    used = filters_in_use(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+    return SamplerSettings(length=self.max_length, filters=used)
 
   def requests(
     self, prompts: Sequence[Prompt], draw_ids: Sequence[int], **changes: Any
@@ -69,6 +67,7 @@ class Generator:
       'top_p': self.top_p,
       'min_p': self.min_p,
       'num_prompts': self.prompts,
+      'length': self.max_length,
       'prompt_ids': [p.prompt_id for p in prompts],
       **changes,
     }

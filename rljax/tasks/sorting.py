@@ -1,0 +1,91 @@
+"""Sorting: the letters of a random word in alphabetical order.
+
+    prompt      qkzbwaph>
+    completion  abhkpqwz
+"""
+
+from __future__ import annotations
+
+import functools
+
+from rljax.prompts import Prompt, Task
+from rljax.tasks import procedural
+from rljax.tasks.reverse_text import LETTERS
+
+
+def reward(completion: str, answer: str) -> dict[str, float]:
+  """1 if the completion is the answer, else 0.
+
+  Returns:
+    'reward', and the component 'similarity': the fraction of places that agree.
+  """
+  agree = sum(a == b for a, b in zip(completion, answer))
+  similarity = agree / max(len(completion), len(answer), 1)
+  return {'reward': float(completion == answer), 'similarity': similarity}
+
+
+def sorting(
+  *,
+  length: int = 8,
+  letters: str = LETTERS,
+  num_train: int = 100_000,
+  num_test: int = 1024,
+  test_fraction: float = 0.1,
+  seed: int = 0,
+) -> Task:
+  """Random words to sort; the tokenizer is `tokenization.characters(alphabet=letters + '>')`.
+
+  Words of the same letters, in whatever order, are on the same side of the split.
+
+  Args:
+    length: letters of a word; a letter may come up more than once.
+    letters: that words are made of, in their order.
+    num_train: training prompts; a word may come up more than once.
+    num_test: held-out words, no two of the same letters.
+    test_fraction: share of all problems that is held out, as a fraction.
+    seed: of the words, not of the split.
+
+  Raises:
+    ValueError: an impossible length, or fewer than `num_test` held-out problems.
+  """
+  if length < 1 or not letters:
+    raise ValueError(f'sorting: length={length}, letters={letters!r}; needs a letter at least')
+  held_out_below = procedural.threshold(test_fraction)
+
+  def make(split: str, index: int, prompt_id: int) -> Prompt:
+    def propose(draw: procedural.Draw) -> str | None:
+      word = ''.join(draw.one_of(letters) for _ in range(length))
+      held_out = procedural.mix(map(ord, sorted(word))) < held_out_below
+      return word if held_out == (split == 'test') else None
+
+    word = procedural.first_accepted(
+      procedural.Draw('sorting', seed, split, index),
+      propose,
+      f'sorting: no word found for the {split} split; raise length',
+    )
+    answer = ''.join(sorted(word, key=letters.index))
+    return Prompt(text=f'{word}>', prompt_id=prompt_id, answer=answer)
+
+  return Task(
+    name='sorting',
+    train=procedural.Generated(num_train, lambda i: make('train', i, i)),
+    test=procedural.Distinct(
+      num_test,
+      functools.partial(make, 'test'),
+      lambda prompt: prompt.answer,
+      f'sorting: too few words for num_test={num_test}; raise length or test_fraction',
+    ),
+    reward='tasks.sorting.reward',
+    demonstrate=demonstrate,
+    well_formed=functools.partial(_is_word, letters=frozenset(letters)),
+    license='Apache-2.0 (generated)',
+  )
+
+
+def demonstrate(prompt: Prompt) -> str:
+  """The sorted word."""
+  return prompt.answer
+
+
+def _is_word(completion: str, letters: frozenset[str]) -> bool:
+  return bool(completion) and set(completion) <= letters
