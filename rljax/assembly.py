@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
 from rljax import binding, checkpoint, files, models, sharding
-from rljax.prompts import Completion, Prompt, Task
-from rljax.rewards import Scorer, Scores
+from rljax.prompts import Prompt, Task
+from rljax.rewards import Scorer
 from rljax.rollouts import Generator
 from rljax.sampling import sample
 from rljax.structs import Policy, PyTree
@@ -32,7 +32,8 @@ class World:
     policies: role → Policy: 'policy', 'reference', and 'value' for a critic of its own.
     params: initial parameters of the trained roles.
     model: node from which the policy can be built again, to be saved beside its parameters.
-    scorer: the reward workers.
+    scorer: of training samples: the task's reward, or the one that the config puts in its place.
+    judge: of evaluation samples: the task's reward always.
     program: the jitted sampler of the policy.
   """
 
@@ -44,11 +45,8 @@ class World:
   params: dict[str, PyTree]
   model: dict[str, Any]
   scorer: Scorer
+  judge: Scorer
   program: Callable[..., Any]
-
-  def score(self, completions: Sequence[Completion]) -> Scores:
-    """Rewards of completions, by the workers."""
-    return self.scorer.score(completions)
 
   def generator(self, node: Any, *, seed: int) -> Generator:
     """The sampler with the shapes and temperatures of a stage."""
@@ -91,7 +89,9 @@ class World:
     ]
 
   def close(self) -> None:
+    """Ends the reward workers."""
     self.scorer.close()
+    self.judge.close()
 
 
 def assemble(config: Any) -> World:
@@ -114,12 +114,9 @@ def assemble(config: Any) -> World:
   if own_critic:
     critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=True)
     policies['value'], params['value'] = critic.policy, critic.params
-  scorer = Scorer(
-    config.rewards.reward or task.reward,
-    workers=config.rewards.workers,
-    cpu_seconds=config.rewards.cpu_seconds,
-    memory_mib=config.rewards.memory_mib,
-  )
+  limits = {k: config.rewards[k] for k in ('workers', 'cpu_seconds', 'memory_mib')}
+  judge = Scorer(task.reward, **limits)
+  reward = config.rewards.reward
   return World(
     config=config,
     tokenizer=tokenizer,
@@ -128,16 +125,16 @@ def assemble(config: Any) -> World:
     policies=policies,
     params=params,
     model=model.node,
-    scorer=scorer,
+    scorer=Scorer(reward, **limits) if reward else judge,
+    judge=judge,
     program=jax.jit(_sampler(model.policy)),
   )
 
 
 def _sampler(policy: Policy) -> Callable[..., Any]:
-  """`program(params, requests, seed, settings)`; weights are cast once a rollout."""
+  """`program(params, requests, seed, settings) -> Rollout`."""
 
   def sampler(params, requests, seed, settings):
-    params = policy.cast(params) if policy.cast else params
     return sample(policy, params, requests, seed=seed, settings=settings)
 
   return sampler
@@ -181,7 +178,7 @@ def build_model(
     node['value_head'] = True
   if not path:
     node.setdefault('vocab_size', tokenizer.vocab_size)
-    policy = binding.bind(node)({})
+    policy = sharding.on_mesh(binding.bind(node)({}), mesh)
     return Model(policy, sharding.init_params(policy, key, mesh), node)
   overrides = {k: v for k, v in node.items() if k != 'name'}
   if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
@@ -204,7 +201,8 @@ def _from_workdir(
   """
   saved = files.read_json(files.as_path(path) / MODEL)
   shape = {**saved, 'value_head': False, **overrides}
-  policy, trained = binding.bind(shape)({}), binding.bind(saved)({})
+  policy = sharding.on_mesh(binding.bind(shape)({}), mesh)
+  trained = binding.bind(saved)({})
   params = sharding.init_params(policy, key, mesh)
   example = jax.tree.map(
     lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),

@@ -37,7 +37,10 @@ class Stage:
     steps_per_iteration: optimizer steps.
     draws: prompts drawn so far in the run; numbers the draws.
     update: `(state, frozen, batch, hyper) -> (state, metrics)`, jitted; there after `init`.
+    samples: whether the policy draws what it learns from.
   """
+
+  samples = False
 
   def __init__(self, name: str, world: World, *, layout: Layout, draws: int = 0):
     node = world.config[name]
@@ -147,6 +150,8 @@ class Supervised(Stage):
 class Reinforcement(Stage):
   """Kind 'rl': the rollout strategy samples, rewards score."""
 
+  samples = True
+
   def __init__(self, name: str, world: World, draws: int = 0):
     node = world.config[name]
     self.generate = world.generator(node, seed=world.config.seed)
@@ -168,7 +173,7 @@ class Reinforcement(Stage):
     def score(completions):
       nonlocal scoring
       before = time.perf_counter()
-      scores = self.world.score(completions)
+      scores = self.world.scorer.score(completions)
       scoring += time.perf_counter() - before
       return scores
 

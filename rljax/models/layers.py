@@ -70,9 +70,18 @@ def rotate(x: Array, table: tuple[Array, Array]) -> Array:
   return turned.astype(x.dtype)
 
 
-def product(equation: str, x: Array, weight: Array) -> Array:
-  """Einsum in x's dtype; a weight that the caller has not cast is cast here."""
-  return jnp.einsum(equation, x, weight.astype(x.dtype), precision=PRECISION)
+def product(x: Array, weight: Array, *, summed: int = 1) -> Array:
+  """Σ over the last `summed` axes of x and the first of `weight`, in x's dtype.
+
+  A weight that the caller has not cast is cast here.
+  """
+  weight = weight.astype(x.dtype)
+  if not jax.sharding.get_abstract_mesh().empty:  # rows and slots keep their own sharding
+    return jnp.tensordot(x, weight, axes=summed, precision=PRECISION)
+  # As products of matrices: XLA's CPU backend is half as fast again on their gradients.
+  inner = math.prod(weight.shape[:summed])
+  out = jnp.dot(x.reshape(-1, inner), weight.reshape(inner, -1), precision=PRECISION)
+  return out.reshape(x.shape[: x.ndim - summed] + weight.shape[summed:])
 
 
 def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array]) -> list[Array]:
@@ -80,7 +89,7 @@ def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array])
   x = rms_norm(x, w['attention_norm'], config.norm_eps)
   out = []
   for name in 'qkv':
-    y = product('...d,dhk->...hk', x, w[f'w{name}'])
+    y = product(x, w[f'w{name}'])
     if config.qkv_bias:
       bias = w[f'b{name}'].astype(y.dtype)
       y = y + bias.reshape((1,) * (y.ndim - 2) + bias.shape)
@@ -93,9 +102,9 @@ def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array])
 def mlp(config: DecoderConfig, w: Weights, x: Array) -> Array:
   """The gated MLP's addition to the residual stream [..., D]."""
   x = rms_norm(x, w['mlp_norm'], config.norm_eps)
-  gate = product('...d,df->...f', x, w['w_gate'])
-  up = product('...d,df->...f', x, w['w_up'])
-  return product('...f,fd->...d', jax.nn.silu(gate) * up, w['w_down'])
+  gate = product(x, w['w_gate'])
+  up = product(x, w['w_up'])
+  return product(jax.nn.silu(gate) * up, w['w_down'])
 
 
 def layer(
@@ -107,7 +116,7 @@ def layer(
 ) -> tuple[Array, Array, Array]:
   """One layer: (x', keys, values); `attend(q, k, v)` decides what is seen."""
   q, k, v = qkv(config, w, x, table)
-  x = x + product('...hk,hkd->...d', attend(q, k, v), w['wo'])
+  x = x + product(attend(q, k, v), w['wo'], summed=2)
   return x + mlp(config, w, x), k, v
 
 

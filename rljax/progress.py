@@ -1,0 +1,79 @@
+"""What a run remembers from one start to the next, and the checkpoints that hold it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+
+from rljax.assembly import World
+from rljax.checkpoint import FOLDER, Checkpointer
+from rljax.stages import KINDS, Stage
+from rljax.structs import PyTree, TrainState
+
+
+class Progress:
+  """Where a run stands. Opened on a directory with checkpoints, it stands where the last one does.
+
+  Attributes:
+    stage: index of the stage in `config.stages`.
+    done: iterations of that stage.
+    draws: prompts drawn in the run.
+    tokens: tokens sampled in the run.
+    start: evaluation of the policy with which the last stage begins.
+    resumed: whether there was a checkpoint.
+  """
+
+  def __init__(self, path: Any, *, keep: int, compiled: Any, memory: Any):
+    self.checkpointer = Checkpointer(path / FOLDER, keep=keep)
+    self.resumed = self.checkpointer.latest() is not None
+    saved = self.checkpointer.host() if self.resumed else {}
+    self.stage: int = saved.get('stage', 0)
+    self.done: int = saved.get('done', 0)
+    self.draws: int = saved.get('draws', 0)
+    self.tokens: int = saved.get('tokens', 0)
+    self.start: dict[str, float] = saved.get('start', {})
+    self._saves: int = saved.get('saves', 0)
+    self._stage_state = saved.get('stage_state')
+    self._cost = saved.get('cost', {'seconds': 0.0, 'compile_seconds': 0.0, 'peak_mib': 0.0})
+    self._began, self._compiled, self._memory = time.perf_counter(), compiled, memory
+
+  def enter(
+    self, index: int, world: World, params: dict[str, PyTree]
+  ) -> tuple[Stage, TrainState, dict[str, PyTree]]:
+    """A stage with its state and frozen roles: as the checkpoint has them, else from `params`."""
+    name = world.config.stages[index]
+    stage = KINDS[world.config[name].kind](name, world, draws=self.draws)
+    state = stage.init(params, jax.random.fold_in(jax.random.key(world.config.seed), index))
+    frozen = {}
+    if self._stage_state is not None:
+      stage.load_state_dict(self._stage_state)
+      state, _ = self.checkpointer.restore(state)
+      if stage.needs_reference:
+        reference = self.checkpointer.restore_role('reference', index, params['policy'])
+        frozen['reference'] = reference
+      self._stage_state = None
+    else:
+      self.stage, self.done = index, 0
+      if stage.needs_reference:
+        # A copy: the update donates the parameters.
+        frozen['reference'] = jax.tree.map(lambda x: x.copy(), params['policy'])
+        self.checkpointer.save_role('reference', index, frozen['reference'])
+    return stage, state, frozen
+
+  def save(self, stage: Stage, state: TrainState) -> None:
+    """A checkpoint of everything that remembers; metrics so far must be on disk before."""
+    self._saves += 1
+    record = {name: getattr(self, name) for name in ('stage', 'done', 'draws', 'tokens', 'start')}
+    record |= {'saves': self._saves, 'cost': self.cost(), 'stage_state': stage.state_dict()}
+    roles = {'reference': self.stage} if stage.needs_reference else {}
+    self.checkpointer.save(self._saves, state, record, roles=roles)
+
+  def cost(self) -> dict[str, float]:
+    """Seconds, seconds of them in the compiler, and MiB at the peak: all starts together."""
+    return {
+      'seconds': self._cost['seconds'] + time.perf_counter() - self._began,
+      'compile_seconds': self._cost['compile_seconds'] + self._compiled.seconds,
+      'peak_mib': max(self._cost['peak_mib'], self._memory.peak_mib),
+    }
