@@ -165,7 +165,7 @@ class Run:
     return scalars
 
   def evaluate_sometimes(self, stage: Stage, state: TrainState) -> None:
-    """The evaluations in the middle of a stage that samples, `evaluation.every` iterations apart."""
+    """Evaluations in the middle of a stage that samples, `evaluation.every` iterations apart."""
     every, done = self.config.evaluation.every, self.progress.done
     if every and done % every == 0 and done < stage.iterations:
       self.evaluate(state.params['policy'], stage)
