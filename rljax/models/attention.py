@@ -127,29 +127,26 @@ def _attend(q, k, v, mask, scale, softcap) -> tuple[Array, Array]:
   lse = jnp.moveaxis((top + jnp.log(total))[..., 0], 3, 1)
   weights = weights / total
   if length == 1:
-    out = _mean_of_one(weights, v, wide).astype(v.dtype)
+    out = _mean_of_one(weights, v)
   else:
     out = jnp.einsum('rkgts,rskd->rtkgd', weights.astype(v.dtype), v, precision=PRECISION)
   return out.reshape(rows, length, heads, depth), lse.reshape(rows, length, heads)
 
 
-# One query for each row is a matrix-vector product: bound by reading the keys. As multiplications
-# and sums it fuses with the slicing of a cache, and on CPUs it is several times faster than a
-# batch of tiny matrix products.
-
-
 def _scores_of_one(q: Array, k: Array, wide: Any) -> Array:
-  """[R, 1, KV, G, d] · [R, S, KV, d] -> [R, KV, G, 1, S]."""
-  q, k = jnp.moveaxis(q, 1, 3), jnp.swapaxes(k, 1, 2)[:, :, None]
-  return jnp.sum(q.astype(wide) * k.astype(wide), axis=-1)[:, :, :, None, :]
+  """[R, 1, KV, G, d] · [R, S, KV, d] -> [R, KV, G, 1, S]; a cache has S beside d."""
+  k = jnp.swapaxes(k, 1, 2)
+  scores = jnp.einsum(
+    'rkgd,rksd->rkgs', q[:, 0], k, precision=PRECISION, preferred_element_type=wide
+  )
+  return scores[:, :, :, None, :]
 
 
-def _mean_of_one(weights: Array, v: Array, wide: Any) -> Array:
+def _mean_of_one(weights: Array, v: Array) -> Array:
   """[R, KV, G, 1, S] · [R, S, KV, d] -> [R, 1, KV, G, d]."""
-  # Without the barrier the softmax is computed anew for each of the d sums.
-  weights = jax.lax.optimization_barrier(weights)[:, :, :, 0, :, None]
-  out = jnp.sum(weights * jnp.swapaxes(v, 1, 2)[:, :, None].astype(wide), axis=3)
-  return jnp.moveaxis(out[:, :, :, None], 3, 1)
+  v = jnp.swapaxes(v, 1, 2)
+  out = jnp.einsum('rkgs,rksd->rkgd', weights[:, :, :, 0].astype(v.dtype), v, precision=PRECISION)
+  return out[:, None]
 
 
 def _in_blocks(block, queries: dict[str, Any], size: int) -> tuple[Array, Array]:
