@@ -22,7 +22,7 @@ def get_config():
   config.sft.update(stop_accuracy=0.33, stop_every=25)  # a start with room to rise
   config.sft.optimizer.update(learning_rate=2e-3, warmup_steps=20)
 
-  config.rl.update(iterations=120, prompts=32, samples=16, max_prompt=11, max_new_tokens=12)
+  config.rl.update(iterations=200, prompts=32, samples=16, max_prompt=11, max_new_tokens=12)
   config.rl.optimizer.learning_rate = 4e-4  # a few hundred times that of a large model
   for stage in (config.sft, config.rl):
     stage.update(rows=64, row_length=24, packed=False)  # samples are short and of like length
