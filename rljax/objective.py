@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.binding import Bound, bind, value_at
-from rljax.logprobs import token_statistics
+from rljax.forward import forward, token_temperature
 from rljax.structs import Array, Batch, Policy, PyTree
 
 TOKEN_ARRAYS = (
@@ -51,6 +51,7 @@ SAMPLE_ARRAYS = (
   'role_ids',
 )
 PREPARED = ('old_logprobs', 'ref_logprobs', 'values')
+COMPUTED = ('logprobs', 'new_values', 'full_kl')  # by the loss pass, differentiated
 
 
 class ObjectiveError(ValueError):
@@ -101,6 +102,17 @@ class Objective:
       asked.discard('old_logprobs')
     return frozenset(asked & set(PREPARED))
 
+  @property
+  def statistics(self) -> tuple[str, ...]:
+    """What the loss pass computes of the policy's distribution: see `token_statistics`."""
+    asked = {name for bound in self.terms.values() for name in bound.arrays}
+    return ('logprobs', 'entropy', *(('full_kl',) if 'full_kl' in asked else ()))
+
+  @property
+  def needs_reference(self) -> bool:
+    """Whether there is a forward pass of the reference, before the update or in it."""
+    return 'ref_logprobs' in self.needs or 'full_kl' in self.statistics
+
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration: nested dict of Python floats."""
     bounds = {**self.terms, 'weights': self.weights, 'advantage': self.advantage, 'kl': self.kl}
@@ -123,7 +135,7 @@ def build(stage: Mapping[str, Any]) -> Objective:
   """
   on_policy = stage.get('epochs', 1) * stage.get('minibatches', 1) == 1
   early = (*TOKEN_ARRAYS, *SAMPLE_ARRAYS, *PREPARED, 'entropy', *stage.get('extras', ()))
-  late = ('logprobs', 'new_values', *OPTIONAL_TOKEN_ARRAYS, *early)
+  late = (*COMPUTED, *OPTIONAL_TOKEN_ARRAYS, *early)
 
   def term(name: str, available) -> Bound | None:
     node = stage.get(name)
@@ -187,50 +199,6 @@ def token_arrays(batch: Batch) -> dict[str, Any]:
   return {**arrays, 'weights': batch.weights}
 
 
-def token_temperature(temperature: Array, sample_ids: Array, segment_ids: Array) -> Array:
-  """[N] -> [..., T]: what logits are divided by; greedy samples and padding count as 1."""
-  scale = masking.sample_to_token(temperature, sample_ids, segment_ids)
-  return jnp.where(scale > 0, scale, 1.0)
-
-
-def forward(
-  policy: Policy,
-  params: PyTree,
-  rows: Mapping[str, Array],
-  temperature: Array,
-  *,
-  statistics: tuple[str, ...] = (),
-  value: bool = False,
-  chunk_size: int = 512,
-) -> dict[str, Array]:
-  """One pass over rows [r, T]: the token statistics asked for, and 'values' of the states.
-
-  `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t].
-  """
-  hidden, _ = policy.hidden(
-    params,
-    rows['tokens'],
-    segment_ids=rows['segment_ids'],
-    positions=rows['positions'],
-    prefix_ids=rows.get('prefix_ids'),
-  )
-  out = {}
-  if statistics:
-    out = token_statistics(
-      policy.unembed,
-      policy.head(params),
-      hidden,
-      rows['tokens'],
-      rows['segment_ids'],
-      temperature=temperature,
-      statistics=statistics,
-      chunk_size=chunk_size,
-    )
-  if value:
-    out['values'] = masking.shift(policy.value(params, hidden), rows['segment_ids'])
-  return out
-
-
 def micro_loss(
   params: PyTree,
   rows: Mapping[str, Any],
@@ -240,6 +208,7 @@ def micro_loss(
   objective: Objective,
   policies: Mapping[str, Policy],
   chunk_size: int,
+  frozen: Mapping[str, PyTree] | None = None,
 ) -> tuple[Array, dict[str, dict[str, Array]]]:
   """The summed objective of one micro-batch.
 
@@ -251,6 +220,7 @@ def micro_loss(
     objective: the stage's.
     policies: role -> Policy.
     chunk_size: slots that pass the vocabulary at once.
+    frozen: 'reference' where a term asks for 'full_kl'.
 
   Returns:
     (loss, {'total': sums, 'mean': Σ over sampled tokens, 'max': maxima}); the caller adds up
@@ -258,19 +228,21 @@ def micro_loss(
   """
   temperature = token_temperature(samples['temperature'], rows['sample_ids'], rows['segment_ids'])
   shared_value = objective.value is not None and 'value' not in policies
+  full = 'full_kl' in objective.statistics
   now = forward(
     policies['policy'],
     params['policy'],
     rows,
     temperature,
-    statistics=('logprobs', 'entropy'),
+    statistics=objective.statistics,
     value=shared_value,
     chunk_size=chunk_size,
+    reference=(policies['reference'], frozen['reference']) if full else None,
   )
   if objective.value is not None and not shared_value:
     now |= forward(policies['value'], params['value'], rows, temperature, value=True)
   arrays = {name: x for name, x in rows.items() if name != 'weights'} | dict(samples)
-  arrays |= {'logprobs': now['logprobs'], 'entropy': now['entropy']}
+  arrays |= {name: now[name] for name in objective.statistics}
   if objective.on_policy:
     arrays['old_logprobs'] = jax.lax.stop_gradient(now['logprobs'])
   if objective.value is not None:

@@ -11,14 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import corrections, masking
-from rljax.objective import (
-  SAMPLE_ARRAYS,
-  Objective,
-  forward,
-  sample_arrays,
-  token_arrays,
-  token_temperature,
-)
+from rljax.forward import forward, token_temperature
+from rljax.objective import SAMPLE_ARRAYS, Objective, sample_arrays, token_arrays
 from rljax.structs import Array, Batch, Policy, PyTree
 
 

@@ -66,11 +66,17 @@ def make_update_step(
     keys = jax.random.split(order_key, epochs)
     order = jax.vmap(lambda k: jax.random.permutation(k, minibatches))(keys).reshape(-1)
     tokens, samples = token_arrays(batch), sample_arrays(batch)
+    constant = _cast(policies, frozen)
 
     def step(carry, k):
       rows = jax.tree.map(lambda x: x[k], tokens)
       grads, seen = accumulate(
-        loss, _cast(policies, carry[0]), rows, samples, hyper, batch.num_micro[k]
+        partial(loss, frozen=constant),
+        _cast(policies, carry[0]),
+        rows,
+        samples,
+        hyper,
+        batch.num_micro[k],
       )
       carry, logs = _apply(carry, grads, optimizers, hyper['optimizer'], batch.num_micro[k])
       return carry, {**seen, **logs}
