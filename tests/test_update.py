@@ -1,5 +1,6 @@
 """The update: invariant to micro-batches, packing, padding, order and devices; each term acts."""
 
+import functools
 import re
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from rollouts import random_rollout
 
-from rljax import binding, objective, update
+from rljax import binding, objective, sharding, update
 from rljax.data.packing import make_layout, pack
 from rljax.models import decoder
 
@@ -45,41 +46,44 @@ def model(dtype='float64'):
   )
 
 
-def gradients(stage, rollout, rewards, *, packed, rows, row_length, mesh=None, dtype='float64'):
-  """(loss of the first step, its gradient) from prepare and accumulate."""
+def programs(stage, *, dtype='float64'):
+  """(jitted prepare, jitted gradient of the first minibatch, params) of a stage.
+
+  Apart, so that another aggregation compiles `prepare` alone: weights are data of the gradient.
+  """
   policy = model(dtype)
   params = {'policy': policy.init(jax.random.key(0))}
-  reference = policy.init(jax.random.key(1))
+  frozen = {'reference': policy.init(jax.random.key(1))}
+  policies = {'policy': policy, 'reference': policy}
   terms = objective.build(stage)
+  static = dict(objective=terms, policies=policies, chunk_size=512)
+  hyper = terms.hyper(0)
+
+  def prepared(params, batch):
+    return update.prepare(batch, params, frozen, hyper, **static)[0]
+
+  def gradient(params, batch):
+    rows = jax.tree.map(lambda x: x[0], objective.token_arrays(batch))
+    loss = functools.partial(objective.micro_loss, **static)
+    samples = objective.sample_arrays(batch)
+    return update.accumulate(loss, params, rows, samples, hyper, batch.num_micro[0])
+
+  return jax.jit(prepared), jax.jit(gradient), params
+
+
+def packed_batch(rollout, rewards, *, packed, rows, row_length, mesh=None, dtype='float64'):
   layout = make_layout(
     samples=len(rewards) + 3, group_size=1, max_length=20, rows=rows, row_length=row_length,
     packed=packed, minibatches=1,
-  )
+  )  # fmt: skip
   batch, _ = pack(rollout, rewards, layout)
-  if dtype == 'float64':
-    batch = jax.tree.map(lambda x: np.asarray(x, np.float64) if x.dtype == np.float32 else x, batch)
-  if mesh is not None:
-    from rljax import sharding
+  batch = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float32 else x, batch)
+  return batch if mesh is None else jax.device_put(batch, sharding.batch_shardings(batch, mesh))
 
-    batch = jax.device_put(batch, sharding.batch_shardings(batch, mesh))
-  policies = {'policy': policy, 'reference': policy}
-  hyper = terms.hyper(0)
 
-  @jax.jit
-  def run(params, batch):
-    frozen = {'reference': reference}
-    batch, _ = update.prepare(
-      batch, params, frozen, hyper, objective=terms, policies=policies, chunk_size=512
-    )
-    rows = jax.tree.map(lambda x: x[0], objective.token_arrays(batch))
-    loss = lambda *a: objective.micro_loss(  # noqa: E731
-      *a, objective=terms, policies=policies, chunk_size=512
-    )
-    return update.accumulate(
-      loss, params, rows, objective.sample_arrays(batch), hyper, batch.num_micro[0]
-    )
-
-  grads, seen = run(params, batch)
+def evaluate(prepared, gradient, params, batch):
+  """(loss, [(path, gradient)])."""
+  grads, seen = gradient(params, prepared(params, batch))
   return float(seen['policy/loss']), jax.tree.leaves_with_path(grads['policy'])
 
 
@@ -90,55 +94,69 @@ def assert_equal_gradients(one, other, tolerance):
     assert float(jnp.linalg.norm((a - b).ravel())) <= tolerance * norm, path
 
 
-@pytest.mark.parametrize('weights', AGGREGATIONS, ids=lambda w: w['name'])
-def test_micro_batches_and_packing_add_up(weights):
+LAYOUTS = [
+  dict(packed=False, rows=27, row_length=20),
+  dict(packed=False, rows=7, row_length=20),
+  dict(packed=True, rows=2, row_length=64),
+]
+
+
+def test_micro_batches_and_packing_add_up_in_each_aggregation():
   rollout, rewards = random_rollout(1)
-  stage = {**PPO, 'weights': weights, 'epochs': 2}
   with jax.enable_x64(True):
-    base = gradients(stage, rollout, rewards, packed=False, rows=27, row_length=20)
-    assert any(float(jnp.abs(g).max()) > 0 for _, g in base[1])
-    for packed, rows, length in ((False, 7, 20), (True, 2, 64), (True, 8, 40)):
-      other = gradients(stage, rollout, rewards, packed=packed, rows=rows, row_length=length)
+    found = [{} for _ in AGGREGATIONS]
+    gradient = None
+    for weights, results in zip(AGGREGATIONS, found):
+      prepared, first, params = programs({**GRPO, 'weights': weights})
+      gradient = gradient or first
+      for number, layout in enumerate(LAYOUTS):
+        batch = packed_batch(rollout, rewards, **layout)
+        results[number] = evaluate(prepared, gradient, params, batch)
+    for results in found:
+      assert any(float(jnp.abs(g).max()) > 0 for _, g in results[0][1])
+      for other in (results[1], results[2]):
+        assert_equal_gradients(results[0], other, 1e-10)
+  losses = {round(results[0][0], 8) for results in found}
+  assert len(losses) == len(AGGREGATIONS)  # they are different objectives
+
+
+def test_all_terms_add_up_on_one_and_on_eight_devices():
+  rollout, rewards = random_rollout(2)
+  mesh = sharding.make_mesh(data=2, fsdp=4)
+  with jax.enable_x64(True):
+    three = programs({**PPO, 'epochs': 2})
+    base = evaluate(*three, packed_batch(rollout, rewards, **LAYOUTS[0]))
+    for layout in (LAYOUTS[2], dict(packed=True, rows=8, row_length=40, mesh=mesh)):
+      other = evaluate(*three, packed_batch(rollout, rewards, **layout))
       assert_equal_gradients(base, other, 1e-10)
 
 
-def test_eight_devices_give_the_gradient_of_one():
-  from rljax import sharding
-
-  rollout, rewards = random_rollout(2)
-  with jax.enable_x64(True):
-    base = gradients(PPO, rollout, rewards, packed=True, rows=8, row_length=40)
-    mesh = sharding.make_mesh(data=2, fsdp=4)
-    other = gradients(PPO, rollout, rewards, packed=True, rows=8, row_length=40, mesh=mesh)
-    assert_equal_gradients(base, other, 1e-10)
-
-
-def test_float32_is_close_too():
+def test_float32_is_close_and_unscorable_samples_have_no_influence():
   rollout, rewards = random_rollout(1)
-  one = gradients(GRPO, rollout, rewards, packed=False, rows=27, row_length=20, dtype='float32')
-  two = gradients(GRPO, rollout, rewards, packed=True, rows=2, row_length=64, dtype='float32')
-  assert_equal_gradients(one, two, 1e-5)
-
-
-def test_unscorable_samples_have_no_influence():
-  rollout, rewards = random_rollout(4)
   poisoned = rollout.replace(
     tokens=np.where(np.isnan(rewards)[:, None] & rollout.action_mask, 5, rollout.tokens)
   )
-  with jax.enable_x64(True):
-    one = gradients(GRPO, rollout, rewards, packed=True, rows=2, row_length=64)
-    two = gradients(GRPO, poisoned, rewards, packed=True, rows=2, row_length=64)
-    assert_equal_gradients(one, two, 1e-12)
+  three = programs(GRPO, dtype='float32')
+  one, two, other = (
+    evaluate(*three, packed_batch(samples, rewards, **layout, dtype='float32'))
+    for samples, layout in ((rollout, LAYOUTS[0]), (rollout, LAYOUTS[2]), (poisoned, LAYOUTS[2]))
+  )
+  assert_equal_gradients(one, two, 1e-5)
+  assert_equal_gradients(two, other, 1e-6)
+
+
+compiled = {}  # by stage: several tests use one program
 
 
 def make(stage, *, epochs=1, learning_rate=1e-2):
+  """(jitted update, fresh state, hyper(iteration), frozen roles)."""
   policy = model('float32')
   terms = objective.build(stage)
   optimizers = {'policy': binding.bind(dict(name='optimizers.adamw', learning_rate=learning_rate))}
-  policies = {'policy': policy, 'reference': policy}
-  step = jax.jit(
-    update.make_update_step(terms, policies, optimizers, epochs=epochs), donate_argnums=0
-  )
+  if str(stage) not in compiled:
+    policies = {'policy': policy, 'reference': policy}
+    step = update.make_update_step(terms, policies, optimizers, epochs=epochs)
+    compiled[str(stage)] = jax.jit(step, donate_argnums=0)
   params = {'policy': policy.init(jax.random.key(0))}
   state = update.init_train_state(params, optimizers, jax.random.key(1))
 
@@ -146,7 +164,7 @@ def make(stage, *, epochs=1, learning_rate=1e-2):
     rates = {'policy': optimizers['policy'].hyper(iteration)}
     return {**terms.hyper(iteration), 'optimizer': rates}
 
-  return step, state, hyper, {'reference': policy.init(jax.random.key(2))}
+  return compiled[str(stage)], state, hyper, {'reference': policy.init(jax.random.key(2))}
 
 
 def batches(seed, **arguments):
@@ -200,7 +218,7 @@ def test_a_step_raises_the_logprob_of_what_was_rewarded():
   rewards = np.where(np.arange(24) % 4 == 0, 1.0, 0.0)
   layout = make_layout(samples=24, group_size=4, max_length=20, rows=2, row_length=40)
   batch, _ = pack(rollout, rewards, layout)
-  step, state, hyper, _ = make({**GRPO, 'weights': dict(name='weighting.token_sum')})
+  step, state, hyper, _ = make(GRPO)
   policy = model('float32')
 
   def rewarded(params):
