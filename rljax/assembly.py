@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from rljax import binding, checkpoint, files, models, sharding
+from rljax.evaluation import evaluate
 from rljax.prompts import Prompt, Task
 from rljax.rewards import Scorer
 from rljax.rollouts import Generator
@@ -81,12 +82,36 @@ class World:
     )
 
   def held_out(self, first: int, count: int) -> list[Prompt]:
-    """Tokenized test prompts first … first + count − 1, as far as there are any."""
-    last = min(first + count, len(self.task.test))
-    prompts = [self.task.test[i] for i in range(first, last)]
+    """Tokenized test prompts first … first + count − 1, as far as there are any.
+
+    Raises:
+      ValueError: there are none.
+    """
+    there = len(self.task.test)
+    if there <= first:
+      raise ValueError(
+        f'evaluation: task {self.task.name} has {there} held-out prompts, and those from number '
+        f'{first} on are needed; lower evaluation.num_prompts'
+      )
+    prompts = [self.task.test[i] for i in range(first, min(first + count, there))]
     return [
       dataclasses.replace(p, tokens=prompt_tokens(self.tokenizer, p)) for p in prompts
     ]
+
+  def evaluate(
+    self, params: PyTree, first: int, count: int, *, samples: int, ks: Sequence[int] = ()
+  ) -> dict[str, float]:
+    """Metrics of a policy on `count` held-out prompts from number `first` on."""
+    found = evaluate(
+      params,
+      self.held_out(first, count),
+      self.evaluator(),
+      self.judge.score,
+      samples=samples,
+      ks=ks,
+      well_formed=self.task.well_formed,
+    )
+    return found.metrics
 
   def close(self) -> None:
     """Ends the reward workers."""

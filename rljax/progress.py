@@ -9,8 +9,10 @@ import jax
 
 from rljax.assembly import World
 from rljax.checkpoint import FOLDER, Checkpointer
-from rljax.stages import KINDS, Stage
+from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
+
+REMEMBERED = ('stage', 'done', 'draws', 'tokens', 'stopped', 'start', 'end')
 
 
 class Progress:
@@ -21,7 +23,8 @@ class Progress:
     done: iterations of that stage.
     draws: prompts drawn in the run.
     tokens: tokens sampled in the run.
-    start: evaluation of the policy with which the last stage begins.
+    stopped: whether the stage has ended before its last iteration.
+    start, end: evaluation of the policy with which the last stage begins, and ends.
     resumed: whether there was a checkpoint.
   """
 
@@ -33,7 +36,9 @@ class Progress:
     self.done: int = saved.get('done', 0)
     self.draws: int = saved.get('draws', 0)
     self.tokens: int = saved.get('tokens', 0)
+    self.stopped: bool = saved.get('stopped', False)
     self.start: dict[str, float] = saved.get('start', {})
+    self.end: dict[str, float] = saved.get('end', {})
     self._saves: int = saved.get('saves', 0)
     self._stage_state = saved.get('stage_state')
     self._cost = saved.get('cost', {'seconds': 0.0, 'compile_seconds': 0.0, 'peak_mib': 0.0})
@@ -43,8 +48,7 @@ class Progress:
     self, index: int, world: World, params: dict[str, PyTree]
   ) -> tuple[Stage, TrainState, dict[str, PyTree]]:
     """A stage with its state and frozen roles: as the checkpoint has them, else from `params`."""
-    name = world.config.stages[index]
-    stage = KINDS[world.config[name].kind](name, world, draws=self.draws)
+    stage = make_stage(world.config.stages[index], world, draws=self.draws)
     state = stage.init(params, jax.random.fold_in(jax.random.key(world.config.seed), index))
     frozen = {}
     if self._stage_state is not None:
@@ -55,7 +59,7 @@ class Progress:
         frozen['reference'] = reference
       self._stage_state = None
     else:
-      self.stage, self.done = index, 0
+      self.stage, self.done, self.stopped = index, 0, False
       if stage.needs_reference:
         # A copy: the update donates the parameters.
         frozen['reference'] = jax.tree.map(lambda x: x.copy(), params['policy'])
@@ -65,7 +69,7 @@ class Progress:
   def save(self, stage: Stage, state: TrainState) -> None:
     """A checkpoint of everything that remembers; metrics so far must be on disk before."""
     self._saves += 1
-    record = {name: getattr(self, name) for name in ('stage', 'done', 'draws', 'tokens', 'start')}
+    record = {name: getattr(self, name) for name in REMEMBERED}
     record |= {'saves': self._saves, 'cost': self.cost(), 'stage_state': stage.state_dict()}
     roles = {'reference': self.stage} if stage.needs_reference else {}
     self.checkpointer.save(self._saves, state, record, roles=roles)

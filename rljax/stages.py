@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +14,12 @@ from rljax.assembly import World
 from rljax.data.demonstrations import as_rollout
 from rljax.data.packing import Layout, make_layout, pack
 from rljax.prompts import Prompt
-from rljax.rollouts import Experience
+from rljax.rollouts.measures import experience_metrics, group_means, table_rows
 from rljax.structs import Batch, PyTree, TrainState
 from rljax.tokenization import prompt_tokens
+
+DEV_PROMPTS = 256  # held-out prompts behind those of the evaluation, for an early stop of SFT
+DEV_SAMPLES = 3
 
 
 class Collected(NamedTuple):
@@ -44,6 +46,11 @@ class Stage:
 
   def __init__(self, name: str, world: World, *, layout: Layout, draws: int = 0):
     node = world.config[name]
+    if layout.rows % sharding.row_divisor(world.mesh):
+      raise ValueError(
+        f'{name}.rows is {layout.rows}: it must be a multiple of data × fsdp = '
+        f'{sharding.row_divisor(world.mesh)} devices'
+      )
     self.name, self.node, self.world, self.layout = name, node, world, layout
     self.iterations, self.draws = node.iterations, draws
     self.objective = objective.build(node)
@@ -62,7 +69,7 @@ class Stage:
 
   @property
   def needs_reference(self) -> bool:
-    return 'ref_logprobs' in self.objective.needs
+    return self.objective.needs_reference
 
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
     """The train state of the stage's start (fresh optimizers, step 0), and the compiled update."""
@@ -88,6 +95,10 @@ class Stage:
   def rename(self, metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics under the names of this kind of stage."""
     return metrics
+
+  def is_good_enough(self, state: TrainState, done: int) -> bool:
+    """Whether the stage ends here, after `done` of its iterations."""
+    return False
 
   def next_prompts(self, count: int) -> list[Prompt]:
     """Prompts of the curriculum, tokenized."""
@@ -126,7 +137,17 @@ class Supervised(Stage):
     )
     super().__init__(name, world, layout=layout, draws=draws)
 
-  def collect(self, state: TrainState) -> Collected:
+  def is_good_enough(self, state: TrainState, done: int) -> bool:
+    """True once `stop_accuracy` is reached: pass@1 (temperature 1) on held-out prompts."""
+    if not self.node.stop_accuracy or done % self.node.stop_every:
+      return False
+    first = self.world.config.evaluation.num_prompts
+    seen = self.world.evaluate(
+      state.params['policy'], first, DEV_PROMPTS, samples=DEV_SAMPLES
+    )
+    return seen[f'avg@{DEV_SAMPLES}'] >= self.node.stop_accuracy
+
+  def collect(self, state: TrainState, iteration: int) -> Collected:
     prompts = self.next_prompts(self.node.prompts)
     tokenizer, demonstrate = self.world.tokenizer, self.world.task.demonstrate
     completions = [
@@ -167,7 +188,7 @@ class Reinforcement(Stage):
     super().__init__(name, world, layout=layout, draws=draws)
     self.strategy = binding.bind(node.rollout)
 
-  def collect(self, state: TrainState) -> Collected:
+  def collect(self, state: TrainState, iteration: int) -> Collected:
     started, scoring = time.perf_counter(), 0.0
 
     def score(completions):
@@ -183,7 +204,9 @@ class Reinforcement(Stage):
         'params': state.params['policy'],
         'prompts': prompts,
         'draw_ids': self.draws + np.arange(len(prompts)),
-        'generate': self.generate,
+        'generate': dataclasses.replace(
+          self.generate, temperature=binding.value_at(self.node.temperature, iteration)
+        ),
         'score': score,
         'policy_step': state.step,
       }
@@ -191,7 +214,7 @@ class Reinforcement(Stage):
     self.draws += len(prompts)
     rewards = experience.to_rows(experience.scores.rewards)
     components = {k: experience.to_rows(v) for k, v in experience.scores.components.items()}
-    self.curriculum.update([p.prompt_id for p in prompts], _group_means(experience, len(prompts)))
+    self.curriculum.update([p.prompt_id for p in prompts], group_means(experience, len(prompts)))
     batch, capacity = pack(experience.rollout, rewards, self.layout, components=components)
     metrics = {
       **experience_metrics(experience),
@@ -199,81 +222,16 @@ class Reinforcement(Stage):
       'time/reward': scoring,
       'time/rollout': time.perf_counter() - started - scoring,
     }
-    return Collected(self.place(batch), metrics, _rows(experience))
+    return Collected(self.place(batch), metrics, table_rows(experience))
 
 
 KINDS = {'sft': Supervised, 'rl': Reinforcement}
 
 
-def experience_metrics(experience: Experience) -> dict[str, Any]:
-  """reward/*, group/* and rollout/* of one iteration, over its used samples."""
-  rollout, scores = experience.rollout, experience.scores
-  used = rollout.group_ids >= 0
-  scored = np.isfinite(scores.rewards)
-  rewards, groups = scores.rewards[scored], rollout.group_ids[used][scored]
-  spread = [np.ptp(rewards[groups == g]) for g in np.unique(groups)]
-  lengths = (rollout.num_tokens - rollout.prompt_length)[used]
-  truncated = float(rollout.truncated[used].mean())
-  metrics = {
-    'reward/mean': float(rewards.mean()) if len(rewards) else float('nan'),
-    'reward/std': float(rewards.std()) if len(rewards) else float('nan'),
-    'reward/errors': scores.errors,
-    'reward/timeouts': scores.timeouts,
-    'group/zero_variance': float(np.mean(np.array(spread) <= 1e-6)) if spread else 1.0,
-    'group/size': len(groups) / max(len(spread), 1),
-    'rollout/tokens': int(lengths.sum()),
-    'rollout/length_mean': float(lengths.mean()),
-    'rollout/truncated': truncated,
-    'rollout/eos_rate': 1.0 - truncated,
-  }
-  for name, values in scores.components.items():
-    metrics[f'reward/{name}'] = float(np.nanmean(values)) if np.isfinite(values).any() else None
-  return {k: v for k, v in metrics.items() if v is not None}
+def make_stage(name: str, world: World, *, draws: int = 0) -> Stage:
+  """The stage of a key of the config.
 
-
-def _group_means(experience: Experience, count: int) -> np.ndarray:
-  """Mean reward of each prompt's group; NaN where nothing was scored."""
-  groups = experience.rollout.group_ids[experience.rollout.group_ids >= 0]
-  rewards = experience.scores.rewards
-  scored = np.isfinite(rewards)
-  total = np.bincount(groups[scored], rewards[scored], minlength=count)
-  number = np.bincount(groups[scored], minlength=count)
-  return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def _rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
-  """The first samples of an iteration for the samples table."""
-  scores = experience.scores
-  return [
-    {
-      'prompt_id': c.prompt.prompt_id,
-      'draw_id': c.draw_id,
-      'sample_index': c.sample_index,
-      'prompt': c.prompt.text,
-      'completion': c.text,
-      'truncated': c.truncated,
-      'reward': float(reward),
-      'components': {k: float(v[i]) for k, v in scores.components.items()},
-    }
-    for i, (c, reward) in enumerate(zip(experience.completions[:most], scores.rewards))
-  ]
-
-
-def is_hopeless(history: Sequence[dict[str, Any]]) -> str | None:
-  """Why nothing can be learnt from these first iterations, or None.
-
-  Args:
-    history: metrics of the stage's first iterations.
+  Raises:
+    ValueError: functions, shapes or files that do not fit together.
   """
-  if all(m['rollout/truncated'] == 1 for m in history):
-    return (
-      'every completion was truncated: no stop token was sampled. Raise max_new_tokens, or check '
-      'that the model has learnt to end (an SFT stage, a chat template)'
-    )
-  if all(m['group/zero_variance'] == 1 for m in history):
-    mean = history[-1]['reward/mean']
-    return (
-      f'all samples of every prompt have the same reward (mean {mean:.3g}), so the advantage is 0 '
-      f'everywhere. Check the reward function on the samples, or start from a better policy'
-    )
-  return None
+  return KINDS[world.config[name].kind](name, world, draws=draws)

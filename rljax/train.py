@@ -12,16 +12,13 @@ from typing import Any
 from rljax import config as configs
 from rljax import files, metrics
 from rljax.assembly import MODEL, World, assemble
-from rljax.evaluation import evaluate
 from rljax.progress import Progress
-from rljax.stages import Stage, is_hopeless
+from rljax.rollouts.measures import is_hopeless
+from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 from rljax.workdir import default_workdir, open_workdir, versions
 
 __all__ = ['HealthError', 'default_workdir', 'train']
-
-DEV_PROMPTS = 256  # held-out prompts behind those of the evaluation, for an early stop of SFT
-DEV_SAMPLES = 3
 
 
 class HealthError(RuntimeError):
@@ -80,6 +77,8 @@ class Run:
 
   def __init__(self, world: World, path: Any, progress: Progress):
     self.world, self.config, self.path, self.progress = world, world.config, path, progress
+    for name in self.config.stages:
+      make_stage(name, world)  # what is wrong with a later stage is said now
     stages = {name: self.config[name].iterations for name in self.config.stages}
     place = (self.config.stages[progress.stage], progress.done) if progress.resumed else None
     if place:
@@ -98,22 +97,24 @@ class Run:
       for index in range(self.progress.stage, last + 1):
         stage, state, frozen = self.progress.enter(index, self.world, params)
         if index == last and not self.progress.start:
-          self.progress.start = self.evaluate(state.params['policy'], stage)
+          self.progress.start = self.evaluate(state, stage)
         if not self.progress.done:
           self.save(stage, state)
-        state = self.run_stage(stage, state, frozen)
+        state = self.run_stage(stage, state, frozen, is_last=index == last)
         params = {**params, **state.params}
-      return self.finish(stage, state)
+      return self.finish()
     finally:
       self.progress.checkpointer.close()
       self.writers.close()
 
-  def run_stage(self, stage: Stage, state: TrainState, frozen: Mapping[str, PyTree]) -> TrainState:
+  def run_stage(
+    self, stage: Stage, state: TrainState, frozen: Mapping[str, PyTree], *, is_last: bool
+  ) -> TrainState:
     """The loop: collect samples, update, write metrics one iteration late, save."""
     progress, history = self.progress, []
-    while progress.done < stage.iterations:
+    while progress.done < stage.iterations and not progress.stopped:
       started = time.perf_counter()
-      collected = stage.collect(state)
+      collected = stage.collect(state, progress.done)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(progress.done))
       progress.done, progress.draws = progress.done + 1, stage.draws
       progress.tokens += collected.metrics['rollout/tokens'] if stage.samples else 0
@@ -128,13 +129,14 @@ class Run:
       if stage.samples:
         history.append(collected.metrics)
         self.check_health(history)
-        self.evaluate_sometimes(stage, state)
-      stop = self.is_good_enough(stage, state)
-      last = stop or progress.done == stage.iterations
-      if last or progress.done % self.config.checkpoint_every == 0:
+      progress.stopped = stage.is_good_enough(state, progress.done)
+      ends = progress.stopped or progress.done == stage.iterations
+      if ends and is_last:
+        progress.end = self.evaluate(state, stage)
+      elif stage.samples and _is_due(progress.done, self.config.evaluation.every):
+        self.evaluate(state, stage)
+      if ends or _is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
-      if last:
-        break
     return state
 
   def save(self, stage: Stage, state: TrainState) -> None:
@@ -143,57 +145,33 @@ class Run:
 
   def check_health(self, history: Sequence[Mapping[str, Any]]) -> None:
     """Stops a run whose first iterations show that nothing can be learnt."""
-    if self.config.health_check and len(history) == self.config.health_iterations:
+    # A run that continues in the middle has been looked at before.
+    if self.config.health_check and self.progress.done == len(history) == (
+      self.config.health_iterations
+    ):
       if why := is_hopeless(history):
         raise HealthError(f'{why} (--config.health_check=False goes on all the same)')
 
-  def evaluate(self, params: PyTree, stage: Stage) -> dict[str, float]:
-    """Held-out metrics of a policy, written under the stage's present iteration."""
+  def evaluate(self, state: TrainState, stage: Stage) -> dict[str, float]:
+    """Held-out metrics of the policy, written under the stage's present iteration."""
     node, started = self.config.evaluation, time.perf_counter()
-    found = evaluate(
-      params,
-      self.world.held_out(0, node.num_prompts),
-      self.world.evaluator(),
-      self.world.judge.score,
-      samples=node.samples,
-      ks=node.ks,
-      well_formed=self.world.task.well_formed,
+    found = self.world.evaluate(
+      state.params['policy'], 0, node.num_prompts, samples=node.samples, ks=node.ks
     )
-    scalars = {f'eval/{self.world.task.name}/{k}': v for k, v in found.metrics.items()}
+    scalars = {f'eval/{self.world.task.name}/{k}': v for k, v in found.items()}
     scalars['time/evaluation'] = time.perf_counter() - started
     self.delayed.write(self.progress.done, scalars, stage=stage.name)
     return scalars
 
-  def evaluate_sometimes(self, stage: Stage, state: TrainState) -> None:
-    """Evaluations in the middle of a stage that samples, `evaluation.every` iterations apart."""
-    every, done = self.config.evaluation.every, self.progress.done
-    if every and done % every == 0 and done < stage.iterations:
-      self.evaluate(state.params['policy'], stage)
-
-  def is_good_enough(self, stage: Stage, state: TrainState) -> bool:
-    """True once SFT has reached `stop_accuracy` (pass@1 at temperature 1 on held-out prompts)."""
-    goal = stage.node.get('stop_accuracy', 0)
-    if not goal or self.progress.done % stage.node.stop_every:
-      return False
-    seen = evaluate(
-      state.params['policy'],
-      self.world.held_out(self.config.evaluation.num_prompts, DEV_PROMPTS),
-      self.world.evaluator(),
-      self.world.judge.score,
-      samples=DEV_SAMPLES,
-    )
-    return seen.metrics[f'avg@{DEV_SAMPLES}'] >= goal
-
-  def finish(self, stage: Stage, state: TrainState) -> dict[str, Any]:
-    """Evaluates, draws the curves, writes and prints the summary."""
-    end = self.evaluate(state.params['policy'], stage)
+  def finish(self) -> dict[str, Any]:
+    """Draws the curves, writes and prints the summary."""
     self.delayed.flush()
     self.progress.checkpointer.wait()
     metrics.plot_curves(self.path)
     summary = metrics.write_summary(
       self.path,
       start=self.progress.start,
-      end=end,
+      end=self.progress.end or self.progress.start,  # there may have been no iteration
       **self.progress.cost(),
       tokens=self.progress.tokens,
       config=self.config.to_dict(),
@@ -202,6 +180,10 @@ class Run:
     )
     metrics.print_summary(summary, next_commands=_next_commands(self.path))
     return summary
+
+
+def _is_due(done: int, every: int) -> bool:
+  return every > 0 and done % every == 0
 
 
 def _next_commands(path: Any) -> list[str]:

@@ -23,7 +23,7 @@ FLOORS = {
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
   '3': ('optimizers forward objective prepare update rollouts evaluation', 'optax flax'),
   '4': (
-    'config overrides workdir assembly stages train cli __main__',
+    'config overrides workdir assembly stages progress train cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }

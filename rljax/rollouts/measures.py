@@ -1,0 +1,95 @@
+"""What an iteration's samples say: its metrics, rows of the samples table, signs of ill health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rljax.rollouts.single_turn import Experience
+
+
+def experience_metrics(experience: Experience) -> dict[str, Any]:
+  """reward/*, group/* and rollout/* of one iteration, over its used samples."""
+  rollout, scores = experience.rollout, experience.scores
+  used = rollout.group_ids >= 0
+  scored = np.isfinite(scores.rewards)
+  rewards, groups = scores.rewards[scored], rollout.group_ids[used][scored]
+  spread = [np.ptp(rewards[groups == g]) for g in np.unique(groups)]
+  lengths = (rollout.num_tokens - rollout.prompt_length)[used]
+  truncated = float(rollout.truncated[used].mean())
+  metrics = {
+    'reward/mean': float(rewards.mean()) if len(rewards) else float('nan'),
+    'reward/std': float(rewards.std()) if len(rewards) else float('nan'),
+    'reward/errors': scores.errors,
+    'reward/timeouts': scores.timeouts,
+    'group/zero_variance': float(np.mean(np.array(spread) <= 1e-6)) if spread else 1.0,
+    'group/size': len(groups) / max(len(spread), 1),
+    'rollout/tokens': int(lengths.sum()),
+    'rollout/length_mean': float(lengths.mean()),
+    'rollout/truncated': truncated,
+    'rollout/eos_rate': 1.0 - truncated,
+  }
+  for name, values in scores.components.items():
+    metrics[f'reward/{name}'] = float(np.nanmean(values)) if np.isfinite(values).any() else None
+  return {k: v for k, v in metrics.items() if v is not None}
+
+
+def group_means(experience: Experience, count: int) -> np.ndarray:
+  """Mean reward of each prompt's group; NaN where nothing was scored."""
+  groups = experience.rollout.group_ids[experience.rollout.group_ids >= 0]
+  rewards = experience.scores.rewards
+  scored = np.isfinite(rewards)
+  total = np.bincount(groups[scored], rewards[scored], minlength=count)
+  number = np.bincount(groups[scored], minlength=count)
+  return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
+  """The first samples of an iteration for the samples table."""
+  scores = experience.scores
+  return [
+    {
+      'prompt_id': c.prompt.prompt_id,
+      'draw_id': c.draw_id,
+      'sample_index': c.sample_index,
+      'prompt': c.prompt.text,
+      'completion': c.text,
+      'truncated': c.truncated,
+      'reward': float(reward),
+      'components': {k: float(v[i]) for k, v in scores.components.items()},
+    }
+    for i, (c, reward) in enumerate(zip(experience.completions[:most], scores.rewards))
+  ]
+
+
+def _is_flat(metrics: dict[str, Any]) -> bool:
+  """Whether no group, or where groups have one member the whole iteration, has any spread."""
+  alone = metrics['group/size'] <= 1
+  return metrics['reward/std'] == 0 if alone else metrics['group/zero_variance'] == 1
+
+
+def is_hopeless(history: Sequence[dict[str, Any]]) -> str | None:
+  """Why nothing can be learnt from these first iterations, or None.
+
+  Args:
+    history: metrics of the stage's first iterations.
+  """
+  if all(m['rollout/truncated'] == 1 for m in history):
+    return (
+      'every completion was truncated: no stop token was sampled. Raise max_new_tokens, or check '
+      'that the model has learnt to end (an SFT stage, a chat template)'
+    )
+  if all(np.isnan(m['reward/mean']) for m in history):
+    return (
+      'no completion could be scored: the reward raised, timed out or returned no finite number '
+      'every time (reward/errors, reward/timeouts)'
+    )
+  if all(_is_flat(m) for m in history):
+    mean = history[-1]['reward/mean']
+    return (
+      f'all samples of every prompt have the same reward (mean {mean:.3g}), so the advantage is 0 '
+      f'everywhere. Check the reward function on the samples, or start from a better policy'
+    )
+  return None

@@ -1,0 +1,79 @@
+"""Whole runs that take seconds: the smallest model on words of three letters."""
+
+from collections.abc import Mapping
+
+import rljax
+from rljax import sharding
+from rljax.train import train
+
+MODEL = dict(num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32)
+ROWS = dict(rows=8, row_length=16)
+
+
+def tiny_config(**changes):
+  """SFT for 6 iterations, RL for 4, on one device or eight; `changes` are nested dicts."""
+  config = rljax.load_config('default').to_dict()
+  small = dict(
+    task=dict(
+      name='tasks.reverse_text',
+      letters='abcd',
+      min_length=2,
+      max_length=3,
+      num_train=64,
+      num_test=24,
+      test_fraction=0.4,
+    ),
+    tokenizer=dict(name='tokenization.characters', alphabet='abcd>'),
+    model=MODEL,
+    rewards=dict(workers=0),
+    evaluation=dict(num_prompts=8, samples=4, ks=(1, 2, 4), batch=16),
+    writers=('jsonl',),
+    checkpoint_every=2,
+    health_check=False,
+    sft=dict(iterations=6, prompts=8, max_length=8, optimizer=dict(learning_rate=3e-3), **ROWS),
+    rl=dict(
+      iterations=4,
+      prompts=4,
+      samples=4,
+      max_prompt=4,
+      max_new_tokens=4,
+      optimizer=dict(learning_rate=1e-3),
+      **ROWS,
+    ),
+  )
+  return merge(merge(config, small), changes)
+
+
+def merge(config, changes):
+  """A copy of nested dicts with `changes`; a node of another function replaces the old one."""
+  config = dict(config)
+  for key, value in changes.items():
+    old = config.get(key)
+    same = isinstance(old, Mapping) and isinstance(value, Mapping)
+    if same and value.get('name', old.get('name')) == old.get('name'):
+      config[key] = merge(old, value)
+    else:
+      config[key] = value
+  return config
+
+
+def on_one_device(monkeypatch):
+  """Runs that are started from here on see the first of the devices only."""
+  import jax
+
+  make = sharding.make_mesh
+  monkeypatch.setattr(
+    sharding, 'make_mesh', lambda **sizes: make(**sizes, devices=jax.devices()[:1])
+  )
+
+
+def run(workdir, **changes):
+  """The summary of a tiny run."""
+  return train(tiny_config(**changes), workdir=str(workdir))
+
+
+def without_times(rows):
+  """Metric lines without what depends on the clock and the machine."""
+  return [
+    {k: v for k, v in row.items() if not k.startswith(('time/', 'memory/'))} for row in rows
+  ]
