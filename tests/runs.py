@@ -1,5 +1,6 @@
 """Whole runs that take seconds: the smallest model on words of three letters."""
 
+import contextlib
 from collections.abc import Mapping
 
 import rljax
@@ -77,3 +78,20 @@ def without_times(rows):
   return [
     {k: v for k, v in row.items() if not k.startswith(('time/', 'memory/'))} for row in rows
   ]
+
+
+@contextlib.contextmanager
+def kept_programs(folder):
+  """Programs compiled inside are kept in `folder`, so that the next run of the same one loads it."""
+  import jax
+  from jax.experimental.compilation_cache import compilation_cache
+
+  names = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
+  before = {name: getattr(jax.config, name) for name in names}
+  for name, value in zip(names, (str(folder), 0.1)):
+    jax.config.update(name, value)
+  compilation_cache.reset_cache()
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+  compilation_cache.reset_cache()
