@@ -133,7 +133,7 @@ def test_configs_lists_shows_and_copies(here, capsys):
   assert cli.main(['configs']) == 0
   lines = capsys.readouterr().out.splitlines()
   assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
-  assert any(line.startswith('quickstart ') and 'Signs' in line for line in lines)
+  assert any(line.startswith('quickstart ') and 'Sorting' in line for line in lines)
 
   assert cli.main(['configs', '--copy=quickstart']) == 0
   mine = here / 'configs' / 'quickstart.py'

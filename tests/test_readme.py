@@ -32,9 +32,9 @@ def test_the_reward_runs_where_its_command_puts_it(tmp_path, monkeypatch):
   from rljax.binding import resolve
 
   reward = resolve(config.resolve(changed).rewards.reward.name)
-  parts = reward('+5=12-3=9+2=11', 11, {'numbers': (7, 5, 3, 2)}, tuple(range(10)))
-  assert parts['right'] == 1.0 and 0.8 < parts['reward'] < 1.0
-  assert reward('+5=12', 11, {'numbers': (7, 5, 3, 2)}, (1,))['reward'] == 0.0
+  assert reward('abchkpqwxz', 'abchkpqwxz') == {'reward': 1.0, 'right': 1.0, 'start': 1.0}
+  assert reward('abhckpqwxz', 'abchkpqwxz') == {'reward': 0.1, 'right': 0.0, 'start': 0.2}
+  assert reward('', 'abchkpqwxz')['reward'] == 0.0
   sys.modules.pop('my_reward')
 
 
