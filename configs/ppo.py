@@ -16,6 +16,7 @@ import rljax
 def get_config():
   config = rljax.load_config('quickstart')
   config.rl.update(
+    iterations=80,
     samples=1,  # a critic needs no group
     prompts=512,
     minibatches=4,
