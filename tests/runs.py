@@ -1,10 +1,14 @@
 """Whole runs that take seconds: the smallest model on words of three letters."""
 
 import contextlib
+import os
+import signal
 from collections.abc import Mapping
 
+import pytest
+
 import rljax
-from rljax import sharding
+from rljax import metrics, sharding
 from rljax.train import train
 
 MODEL = dict(num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32)
@@ -58,14 +62,16 @@ def merge(config, changes):
   return config
 
 
-def on_one_device(monkeypatch):
-  """Runs that are started from here on see the first of the devices only."""
+@contextlib.contextmanager
+def small_machine(folder):
+  """Runs inside see the first device only, draw no curves, and keep their programs in `folder`."""
   import jax
 
   make = sharding.make_mesh
-  monkeypatch.setattr(
-    sharding, 'make_mesh', lambda **sizes: make(**sizes, devices=jax.devices()[:1])
-  )
+  with pytest.MonkeyPatch.context() as patch, kept_programs(folder):
+    patch.setattr(sharding, 'make_mesh', lambda **sizes: make(**sizes, devices=jax.devices()[:1]))
+    patch.setattr(metrics, 'plot_curves', lambda path: None)
+    yield
 
 
 def run(workdir, **changes):
@@ -82,7 +88,7 @@ def without_times(rows):
 
 @contextlib.contextmanager
 def kept_programs(folder):
-  """Programs compiled inside are kept in `folder`, so that the next run of the same one loads it."""
+  """Keeps programs that are compiled inside in `folder`: the next run with them is quick."""
   import jax
   from jax.experimental.compilation_cache import compilation_cache
 
@@ -95,3 +101,33 @@ def kept_programs(folder):
   for name, value in before.items():
     jax.config.update(name, value)
   compilation_cache.reset_cache()
+
+
+class Stopped(Exception):
+  """Raised by `Stopper`."""
+
+
+class Stopper:
+  """A writer that ends the run when it writes a certain row, by an exception or by kill -9.
+
+  Attributes:
+    row: SFT has the rows 0 … iterations, RL those behind; None = none.
+  """
+
+  row = None
+
+  def __init__(self, workdir):
+    del workdir
+
+  def write_scalars(self, row, scalars):
+    del scalars
+    if os.environ.get('KILL_AT') == str(row):
+      os.kill(os.getpid(), signal.SIGKILL)
+    if row == Stopper.row:
+      raise Stopped
+
+  def flush(self):
+    pass
+
+  def close(self):
+    pass
