@@ -2,8 +2,7 @@
 
 Schulman et al., "Proximal policy optimization algorithms", arXiv 1707.06347. Differs from
 `quickstart`: one sample of each prompt; advantages by GAE (λ = 1: completions have a dozen tokens)
-from a critic of its own that is trained beside the policy; four minibatches a rollout, so that old
-and new log-probs differ and the clip acts.
+from a critic of its own that is trained beside the policy.
 
   rljax train --config=ppo
 
@@ -19,12 +18,10 @@ def get_config():
     iterations=80,
     samples=1,  # a critic needs no group
     prompts=512,
-    minibatches=4,
     value_coef=1.0,  # the critic has an optimizer of its own
   )
   config.rl.advantage = dict(name='advantages.gae', gae_lambda=1.0)
   config.rl.value = dict(name='losses.clipped_value')
   config.rl.critic = {k: v for k, v in config.model.items() if k != 'value_head'}
-  config.rl.optimizer.learning_rate = 2e-4  # four steps a rollout where the quick start has one
   config.rl.critic_optimizer.learning_rate = 1e-3
   return config
