@@ -18,6 +18,7 @@ from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer, prompt_tokens
 
 EVALUATION_SEED = 0x5EED0000  # evaluation's noise differs from training's
+EVALUATION_GROUP = 16  # completions of a prompt in one call, at most: they share its prefill
 MODEL = 'model.json'  # in a work directory: the model's node, resolved
 
 
@@ -69,12 +70,15 @@ class World:
     )
 
   def evaluator(self) -> Generator:
-    """The sampler for evaluation: shapes and limits of the stage 'rl', other noise, no filters."""
-    node, rl = self.config.evaluation, self.config.rl
-    generate = self.generator(rl, seed=self.config.seed ^ EVALUATION_SEED)
+    """The sampler for evaluation: the limits of the stage 'rl', other noise, no filters."""
+    node = self.config.evaluation
+    generate = self.generator(self.config.rl, seed=self.config.seed ^ EVALUATION_SEED)
+    completions = node.samples + 1  # one is greedy
+    samples = -(-completions // -(-completions // EVALUATION_GROUP))
     return dataclasses.replace(
       generate,
-      prompts=max(1, node.batch // rl.samples),
+      prompts=max(1, node.batch // samples),
+      samples=samples,
       temperature=node.temperature,
       top_k=0,
       top_p=1.0,
