@@ -57,7 +57,7 @@ def test_errors_name_the_knob():
   with pytest.raises(ValueError, match='cannot be cut into 9 minibatches'):
     make_layout(samples=24, group_size=4, max_length=20, minibatches=9)
   layout = make_layout(samples=8, group_size=4, max_length=20)
-  with pytest.raises(CapacityError, match='24 samples.*8'):
+  with pytest.raises(CapacityError, match=r'24 samples.*8'):
     pack(rollout, rewards, layout)
   short = make_layout(samples=24, group_size=4, max_length=8, row_length=8)
   with pytest.raises(CapacityError, match='row_length'):
