@@ -89,7 +89,7 @@ def train(out, name, seed, flags):
       stderr=subprocess.STDOUT,
     ).returncode
   if status:
-    sys.exit(f'{name} failed ({status}):\n' + '\n'.join(log.read_text().splitlines()[-15:]))
+    sys.exit(f'{name} failed ({status}):\n' + '\n'.join(log.read_text().splitlines()[-5:]))
 
 
 def fitting(out, seed, overrides):
