@@ -3,7 +3,8 @@
 The rule. In a stage function positional parameters are arrays, named as in `Batch` (with a default
 of None: optional); keyword-only parameters are hyper-parameters, named as in the config, each with
 its one default. Two names are reserved among the keyword-only ones: `key` (the function draws) and
-`state` (it remembers: it returns `(result, state)`, and `<name>_init` stands beside it).
+`state` (it remembers: it returns `(result, state)`, and `<name>_init` stands beside it: the first
+state, a pytree of arrays, from the hyper-parameters that it names among its own keyword-only ones).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import difflib
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -135,6 +137,7 @@ class Bound:
     static: hyper-parameters that are part of the program (str, bool, int, None, tuples).
     scheduled: float hyper-parameters (numbers or schedules): traced.
     reserved: of 'key' and 'state', those that it takes.
+    init: `<name>_init` of a function that takes 'state'.
   """
 
   name: str
@@ -144,6 +147,12 @@ class Bound:
   static: dict[str, Any]
   scheduled: dict[str, Any]
   reserved: tuple[str, ...]
+  init: Callable[..., Any] | None = None
+
+  def first_state(self) -> Any:
+    """What a function that remembers knows before its first call."""
+    given, wanted = {**self.static, **self.hyper(0)}, signature(self.init)
+    return self.init(**{k: given[k] for k in (*wanted.hyper, *wanted.required) if k in given})
 
   def hyper(self, step: int) -> dict[str, float]:
     """The traced hyper-parameters at iteration `step`, as Python floats."""
@@ -152,6 +161,9 @@ class Bound:
   def __call__(
     self, arrays: Mapping[str, Any], hyper: Mapping[str, Any] | None = None, **reserved: Any
   ) -> Any:
+    for name in self.arrays:
+      if name not in arrays:
+        raise BindingError(f'{self.name}: takes the array {name!r}, which this stage does not make')
     positional = [arrays[name] for name in self.arrays]
     optional = {n: arrays[n] for n in self.optional if arrays.get(n) is not None}
     traced = self.scheduled if hyper is None else hyper
@@ -196,15 +208,23 @@ def bind(node: Mapping[str, Any], available: Iterable[str] | None = None) -> Bou
           f'{label}: takes the array {name!r}, which does not exist here; '
           f'there are {", ".join(sorted(names))}'
         )
+  init = None
+  if 'state' in found.reserved:
+    init = getattr(sys.modules[function.__module__], f'{label}_init', None)
+    if init is None:
+      raise BindingError(
+        f'{label}: takes state, so {label}_init must stand beside it in {function.__module__}'
+      )
   values = {**found.hyper, **node}
   traced = {k: v for k, v in values.items() if _is_traced(v, found.hyper.get(k))}
   static = {k: v for k, v in values.items() if k not in traced}
   return Bound(
-    name=function.__name__,
+    name=label,
     function=function,
     arrays=found.arrays,
     optional=found.optional,
     static=static,
     scheduled=traced,
     reserved=found.reserved,
+    init=init,
   )

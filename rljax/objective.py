@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.binding import Bound, bind, value_at
+from rljax.combinations import ObjectiveError, refuse_known_mistakes
 from rljax.forward import forward, token_temperature
 from rljax.structs import Array, Batch, Policy, PyTree
 
@@ -54,10 +55,6 @@ PREPARED = ('old_logprobs', 'ref_logprobs', 'values')
 COMPUTED = ('logprobs', 'new_values', 'full_kl')  # by the loss pass, differentiated
 
 
-class ObjectiveError(ValueError):
-  """A combination of stage functions that would be wrong."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Objective:
   """The bound functions of a stage.
@@ -92,12 +89,15 @@ class Objective:
     return {name: bound for name, bound in terms.items() if bound is not None}
 
   @property
+  def early(self) -> frozenset[str]:
+    """The arrays that are asked for before the update."""
+    bounds = (self.advantage, self.weights, self.kl if self.kl_in_reward else None)
+    return frozenset(name for bound in bounds if bound for name in bound.arrays)
+
+  @property
   def needs(self) -> frozenset[str]:
     """The forward passes before the update: of 'old_logprobs', 'ref_logprobs', 'values'."""
-    asked = {name for bound in self.terms.values() for name in bound.arrays}
-    early = set(self.advantage.arrays) if self.advantage else set()
-    early |= set(self.kl.arrays) if self.kl and self.kl_in_reward else set()
-    asked |= early
+    asked = {name for bound in self.terms.values() for name in bound.arrays} | self.early
     if self.on_policy:
       asked.discard('old_logprobs')
     return frozenset(asked & set(PREPARED))
@@ -112,6 +112,16 @@ class Objective:
   def needs_reference(self) -> bool:
     """Whether there is a forward pass of the reference, before the update or in it."""
     return 'ref_logprobs' in self.needs or 'full_kl' in self.statistics
+
+  def first_state(self) -> dict[str, PyTree]:
+    """`TrainState.method_state` before the first update: by the name of what remembers."""
+    bound = self.advantage
+    if bound is None or bound.init is None:
+      return {}
+    # With their dtypes said: the arrays of Python numbers are weakly typed, and those of the next
+    # update are not, which would be another program.
+    first = jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), bound.first_state())
+    return {bound.name: first}
 
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration: nested dict of Python floats."""
@@ -150,37 +160,17 @@ def build(stage: Mapping[str, Any]) -> Objective:
     loss=bind(stage['loss'], late),
     weights=bind(stage['weights'], early),
     advantage=term('advantage', early),
-    kl=term('kl', early if placement == 'reward' else late),
+    kl=term('kl', late),
     kl_in_reward=placement == 'reward',
     entropy=term('entropy', late),
     value=term('value', late),
     coefficients={n: stage.get(f'{n}_coef', 0.0) for n in ('kl', 'entropy', 'value')},
     on_policy=on_policy,
   )
-  _refuse_known_mistakes(objective, stage)
+  refuse_known_mistakes(objective, stage)
+  if objective.kl_in_reward:
+    term('kl', early)  # here, so that rljax's own functions are refused with their reason
   return objective
-
-
-def _refuse_known_mistakes(objective: Objective, stage: Mapping[str, Any]) -> None:
-  advantage = objective.advantage
-  if 'advantages' in objective.loss.arrays and advantage is None:
-    raise ObjectiveError(f'{objective.loss.name} takes advantages, but the stage has no advantage')
-  if objective.kl is not None and objective.kl_in_reward and advantage is not None:
-    if advantage.static.get('scale') == 'group':
-      raise ObjectiveError(
-        f"kl_placement 'reward' with {advantage.name}(scale='group'): the group's std rescales the "
-        f"KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement 'loss', or scale 'batch' or "
-        f"'none'"
-      )
-  if objective.kl is not None and objective.kl_in_reward != (objective.kl.name == 'kl_reward'):
-    wanted = 'regularizers.kl_reward' if objective.kl_in_reward else 'regularizers.reverse_kl'
-    placement = stage.get('kl_placement', 'loss')
-    raise ObjectiveError(
-      f'kl_placement {placement!r} with {objective.kl.name}: its gradient would not be that of '
-      f'the KL; use {wanted}'
-    )
-  if objective.value is not None and advantage is not None and 'values' not in advantage.arrays:
-    raise ObjectiveError(f'a value loss is set, but {advantage.name} makes no use of values')
 
 
 def sample_arrays(batch: Batch) -> dict[str, Array]:

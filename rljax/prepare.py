@@ -49,7 +49,9 @@ def prepare(
   objective: Objective,
   policies: Mapping[str, Policy],
   chunk_size: int,
-) -> tuple[Batch, dict[str, Array]]:
+  key: Array | None = None,
+  method_state: Mapping[str, PyTree] | None = None,
+) -> tuple[Batch, dict[str, Array], dict[str, PyTree]]:
   """Fills the slots of a batch that the objective asks for.
 
   Args:
@@ -58,10 +60,12 @@ def prepare(
     frozen: 'reference' where the objective needs it.
     hyper: `Objective.hyper` of the iteration.
     objective, policies, chunk_size: as in `objective.micro_loss`.
+    key: of the draws of an advantage or of weights that take one.
+    method_state: what an advantage that takes 'state' remembers, by its name.
 
   Returns:
     (batch with old_logprobs, ref_logprobs, values, returns, advantages [K, M, r, T] and weights,
-    metrics of the whole iteration).
+    metrics of the whole iteration, the next method_state).
   """
   batch, metrics = _forward_passes(
     batch, params, frozen, objective=objective, policies=policies, chunk_size=chunk_size
@@ -70,7 +74,9 @@ def prepare(
   sampled = batch.action_mask & masking.sample_to_token(
     scored, batch.sample_ids, batch.segment_ids
   )
-  rewards, token_rewards = batch.rewards, batch.token_rewards
+  key = jax.random.key(0) if key is None else key
+  advantage_key, weights_key = jax.random.split(key)
+  rewards, token_rewards, memory = batch.rewards, batch.token_rewards, dict(method_state or {})
   early = {**token_arrays(batch), **sample_arrays(batch), 'action_mask': sampled}
   if objective.on_policy:
     early['old_logprobs'] = batch.policy_logprobs
@@ -84,11 +90,14 @@ def prepare(
         token_rewards, sampled, batch.segment_ids, batch.sample_slots, batch.sample_ids.shape[-1]
       )
     early |= {'rewards': rewards, 'token_rewards': token_rewards}
-    batch = _with_advantages(batch, objective.advantage(early, hyper['advantage']), sampled)
+    result, memory = _remembering(
+      objective.advantage, early, hyper['advantage'], advantage_key, memory
+    )
+    batch = _with_advantages(batch, result, sampled)
     if objective.value is not None:
       metrics['value/explained_variance'] = _explained(batch, sampled)
-  weights = _weights(objective, early, hyper)
-  return batch.replace(weights=dict.fromkeys(objective.terms, weights)), metrics
+  weights = _weights(objective, early, hyper, weights_key)
+  return batch.replace(weights=dict.fromkeys(objective.terms, weights)), metrics, memory
 
 
 def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
@@ -134,6 +143,17 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
   return batch, metrics
 
 
+def _remembering(bound, arrays, hyper, key, memory):
+  """(what the function gives, `memory` after it); it draws and remembers where it asks to."""
+  if bound.init is None:
+    return bound(arrays, hyper, key=key), memory
+  old = memory[bound.name]
+  result, new = bound(arrays, hyper, key=key, state=old)
+  # In the dtypes of the first state, so that the next update is the same program.
+  new = jax.tree.map(lambda x, first: jnp.asarray(x, first.dtype), new, old)
+  return result, {**memory, bound.name: jax.lax.stop_gradient(new)}
+
+
 def _with_advantages(batch: Batch, result: Any, sampled: Array) -> Batch:
   """Advantages (and returns) as token arrays, 0 where nothing was sampled."""
   advantages, returns = result if isinstance(result, tuple) else (result, None)
@@ -143,13 +163,20 @@ def _with_advantages(batch: Batch, result: Any, sampled: Array) -> Batch:
   return batch.replace(advantages=advantages, returns=returns)
 
 
-def _weights(objective: Objective, arrays: Mapping[str, Any], hyper: Mapping[str, Any]) -> Array:
+def _weights(
+  objective: Objective, arrays: Mapping[str, Any], hyper: Mapping[str, Any], key: Array
+) -> Array:
   """Aggregation weights [K, M, r, T], normalised within each minibatch."""
   bound = objective.weights
   names = [n for n in (*bound.arrays, *bound.optional) if n in arrays]
   per_minibatch = {n: arrays[n] for n in names if n not in SAMPLE_ARRAYS}
   whole = {n: arrays[n] for n in names if n in SAMPLE_ARRAYS}
-  return jax.vmap(lambda tokens: bound({**tokens, **whole}, hyper['weights']))(per_minibatch)
+
+  def one(tokens, key):
+    return bound({**tokens, **whole}, hyper['weights'], key=key)
+
+  keys = jax.random.split(key, arrays['tokens'].shape[0])
+  return jax.vmap(one)(per_minibatch, keys)
 
 
 def _explained(batch: Batch, sampled: Array) -> Array:

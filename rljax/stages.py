@@ -74,7 +74,9 @@ class Stage:
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
     """The train state of the stage's start (fresh optimizers, step 0), and the compiled update."""
     trained = {role: params[role] for role in self.optimizers}
-    state = update.init_train_state(trained, self.optimizers, key)
+    state = update.init_train_state(
+      trained, self.optimizers, key, self.objective.first_state()
+    )
     shardings = sharding.state_shardings(state, self.world.mesh)
     step = update.make_update_step(
       self.objective,

@@ -19,11 +19,20 @@ UpdateStep = Callable[[TrainState, dict, Batch, dict], tuple[TrainState, Metrics
 
 
 def init_train_state(
-  params: dict[str, PyTree], optimizers: Mapping[str, Bound], key: Array
+  params: dict[str, PyTree],
+  optimizers: Mapping[str, Bound],
+  key: Array,
+  method_state: Mapping[str, PyTree] | None = None,
 ) -> TrainState:
   """A train state at step 0 with fresh optimizers; moments take the sharding of their params."""
   opt_state = {role: optimizers[role]({}).init(params[role]) for role in params}
-  return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state, key=key)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=opt_state,
+    key=key,
+    method_state=dict(method_state or {}),
+  )
 
 
 def make_update_step(
@@ -52,21 +61,23 @@ def make_update_step(
   loss = partial(micro_loss, objective=objective, policies=policies, chunk_size=chunk_size)
 
   def update_step(state, frozen, batch, hyper):
-    key, order_key = jax.random.split(state.key)
-    batch, metrics = prepare(
+    key, order_key, draw_key = jax.random.split(state.key, 3)
+    constant = _cast(policies, frozen)
+    batch, metrics, method_state = prepare(
       batch,
-      state.params,
-      frozen,
+      _cast(policies, state.params),
+      constant,
       hyper,
       objective=objective,
       policies=policies,
       chunk_size=chunk_size,
+      key=draw_key,
+      method_state=state.method_state,
     )
     minibatches = batch.num_micro.shape[0]
     keys = jax.random.split(order_key, epochs)
     order = jax.vmap(lambda k: jax.random.permutation(k, minibatches))(keys).reshape(-1)
     tokens, samples = token_arrays(batch), sample_arrays(batch)
-    constant = _cast(policies, frozen)
 
     def step(carry, k):
       rows = jax.tree.map(lambda x: x[k], tokens)
@@ -84,7 +95,9 @@ def make_update_step(
     (params, opt_state, count), logs = jax.lax.scan(
       step, (state.params, state.opt_state, state.step), order
     )
-    state = state.replace(step=count, params=params, opt_state=opt_state, key=key)
+    state = state.replace(
+      step=count, params=params, opt_state=opt_state, key=key, method_state=method_state
+    )
     return state, {**metrics, **_over_steps(logs)}
 
   return update_step

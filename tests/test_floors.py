@@ -21,7 +21,7 @@ FLOORS = {
   '1a': ('logprobs filters losses regularizers advantages weighting corrections', 'chex'),
   '1b': ('data rewards tasks environments curriculum', ''),
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
-  '3': ('optimizers forward objective prepare update rollouts evaluation', 'optax flax'),
+  '3': ('optimizers forward combinations objective prepare update rollouts evaluation', 'optax flax'),
   '4': (
     'config overrides workdir assembly stages progress train cli __main__',
     'absl ml_collections etils flax optax',

@@ -1,0 +1,85 @@
+"""Combinations of stage functions that are known to be wrong; refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rljax.binding import Bound
+
+
+class ObjectiveError(ValueError):
+  """A combination of stage functions that would be wrong."""
+
+
+def refuse_known_mistakes(objective: Any, stage: Mapping[str, Any]) -> None:
+  """Raises `ObjectiveError` for an `Objective` that would not do what its config says.
+
+  Args:
+    objective: the bound functions.
+    stage: the config node that they come from.
+  """
+  _check_advantage(objective, stage)
+  _check_kl(objective, stage)
+  _check_reserved(objective)
+
+
+def _check_advantage(objective: Any, stage: Mapping[str, Any]) -> None:
+  advantage = objective.advantage
+  if advantage is None:
+    if 'advantages' in objective.loss.arrays:
+      raise ObjectiveError(
+        f'{objective.loss.name} takes advantages, but the stage has no advantage'
+      )
+    return
+  if stage.get('samples') == 1 and _compares_group(advantage):
+    raise ObjectiveError(
+      f'samples is 1, and {advantage.name} compares the samples of a prompt, so every advantage '
+      f"would be 0; raise samples, or take advantages.gae or center and scale 'batch'"
+    )
+  if 'values' in advantage.arrays and objective.value is None:
+    raise ObjectiveError(
+      f"{advantage.name} takes values, but nothing learns them; set value to "
+      f"dict(name='losses.clipped_value') and value_coef above 0"
+    )
+  if objective.value is not None and 'values' not in advantage.arrays:
+    raise ObjectiveError(f'a value loss is set, but {advantage.name} makes no use of values')
+
+
+def _compares_group(advantage: Bound) -> bool:
+  """Whether a sample that is alone in its group gets the advantage 0."""
+  declared = getattr(advantage.function, 'declared', None)
+  scopes = [advantage.static.get(name, 'group') for name in ('center', 'scale')]
+  return declared is not None and 'group_relative' in declared.traits and 'group' in scopes
+
+
+def _check_kl(objective: Any, stage: Mapping[str, Any]) -> None:
+  kl, advantage = objective.kl, objective.advantage
+  if kl is None:
+    return
+  if objective.kl_in_reward and advantage and advantage.static.get('scale') == 'group':
+    raise ObjectiveError(
+      f"kl_placement 'reward' with {advantage.name}(scale='group'): the group's std rescales the "
+      f"KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement 'loss', or scale 'batch' or "
+      f"'none'"
+    )
+  is_own = kl.function.__module__.startswith('rljax.')  # nothing is known of others
+  if is_own and objective.kl_in_reward != (kl.name == 'kl_reward'):
+    wanted = 'regularizers.kl_reward' if objective.kl_in_reward else 'regularizers.reverse_kl'
+    placement = stage.get('kl_placement', 'loss')
+    raise ObjectiveError(
+      f'kl_placement {placement!r} with {kl.name}: its gradient would not be that of '
+      f'the KL; use {wanted}'
+    )
+
+
+def _check_reserved(objective: Any) -> None:
+  """`key` and `state` exist where all samples are seen at once, so not in the loss pass."""
+  bounds = [*objective.terms.values(), objective.kl]
+  wrong = [(b.name, name) for b in bounds if b for name in b.reserved]
+  wrong += [(objective.weights.name, name) for name in objective.weights.reserved if name != 'key']
+  for function, name in wrong:
+    raise ObjectiveError(
+      f'{function} takes {name!r}, which it cannot have: losses see one micro-batch at a time. An '
+      f"advantage may take 'key' and 'state', weights may take 'key'"
+    )
