@@ -16,6 +16,7 @@ from rljax.rollouts import Generator
 from rljax.sampling import sample
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer, prompt_tokens
+from rljax.workdir import read_config
 
 EVALUATION_SEED = 0x5EED0000  # evaluation's noise differs from training's
 EVALUATION_GROUP = 16  # completions of a prompt in one call, at most: they share its prefill
@@ -173,8 +174,21 @@ def _tokenizer_node(config: Any) -> dict[str, Any]:
   """The tokenizer's node; without a path of its own it comes from the model's directory."""
   node = dict(config.tokenizer)
   if node['name'].endswith('huggingface') and not node.get('path'):
-    node['path'] = models.local_directory(config.model.path)
+    node['path'] = _tokenizer_directory(config.model.path)
   return node
+
+
+def _tokenizer_directory(path: str) -> str:
+  """Where the tokenizer of a model stands; of a work directory that of the model it began with."""
+  if not path:
+    raise ValueError(
+      'a Hugging Face tokenizer is wanted, but neither config.tokenizer.path nor '
+      'config.model.path says where it is'
+    )
+  if path.startswith('hf://') or not (files.as_path(path) / MODEL).exists():
+    return str(models.local_directory(path))
+  began = read_config(path)['config']
+  return began['tokenizer'].get('path') or _tokenizer_directory(began['model']['path'])
 
 
 class Model(NamedTuple):
@@ -211,14 +225,18 @@ def build_model(
     return Model(policy, sharding.init_params(policy, key, mesh), node)
   overrides = {k: v for k, v in node.items() if k != 'name'}
   if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
+    _check_vocabulary(tokenizer, files.read_json(files.as_path(path) / MODEL)['vocab_size'], path)
     return _from_workdir(path, overrides, mesh, key)
   policy, params, found = models.load(path, mesh=mesh, **overrides)
-  if tokenizer.vocab_size > found.vocab_size:
-    raise ValueError(
-      f'the tokenizer has {tokenizer.vocab_size} ids, but the model at {path} only '
-      f'{found.vocab_size}'
-    )
+  _check_vocabulary(tokenizer, found.vocab_size, path)
   return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
+
+
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, path: str) -> None:
+  if tokenizer.vocab_size > vocab_size:
+    raise ValueError(
+      f'the tokenizer has {tokenizer.vocab_size} ids, but the model at {path} only {vocab_size}'
+    )
 
 
 def _from_workdir(

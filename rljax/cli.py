@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def train(argv: Sequence[str]) -> int:
   print(f'config {path}', flush=True)
   resolved = _configure(path, changes, args.seed)
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
-  print(*config.describe(resolved), sep='\n', flush=True)
+  print(*_folded(config.describe(resolved)), sep='\n', flush=True)
   devices.keep_compiled_programs()
 
   from rljax import workdir
@@ -111,7 +112,7 @@ def configs(argv: Sequence[str]) -> int:
   if changes and not args.show:
     raise UsageError(f'unknown argument {changes[0]!r}')
   if args.show:
-    print('\n'.join(config.describe(_configure(config.find(args.show), changes))))
+    print('\n'.join(_folded(config.describe(_configure(config.find(args.show), changes)))))
     return 0
   if not args.copy:
     found = config.listing()
@@ -172,6 +173,18 @@ def _parse(verb: str, argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]
       print(f'  --{name:22} {meaning}' + (f' (default {default})' if default else ''))
     raise SystemExit(0)
   return values, changes
+
+
+def _folded(lines: Sequence[str]) -> list[str]:
+  """Lines as wide as the terminal, indented; what is folded is indented once more."""
+  fold = textwrap.TextWrapper(
+    width=shutil.get_terminal_size((100, 24)).columns,
+    initial_indent='  ',
+    subsequent_indent='      ',
+    break_long_words=False,
+    break_on_hyphens=False,
+  )
+  return [folded for line in lines for folded in fold.wrap(line)]
 
 
 def _configure(path: Path, changes: Sequence[str], seed: int | None = None):

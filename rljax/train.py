@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
 from rljax import config as configs
 from rljax import files, metrics
 from rljax.assembly import MODEL, World, assemble
@@ -19,6 +21,8 @@ from rljax.structs import PyTree, TrainState
 from rljax.workdir import default_workdir, open_workdir, versions
 
 __all__ = ['HealthError', 'default_workdir', 'train']
+
+NEXT = 'look at curves.png, pass_at_k.png and samples.jsonl in {}'
 
 
 class HealthError(RuntimeError):
@@ -59,11 +63,12 @@ def train(
   with work:
     print(f'workdir {work.path}', *work.notes, sep='\n', flush=True)
     if work.finished:
-      metrics.print_summary(work.summary, next_commands=_next_commands(work.path))
+      metrics.print_summary(work.summary, next_commands=[NEXT.format(work.path)])
       return work.summary
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
       world = assemble(config)
       try:
+        print(_overview(world), flush=True)
         progress = Progress(
           work.path, keep=config.keep_checkpoints, compiled=compiled, memory=memory
         )
@@ -137,6 +142,8 @@ class Run:
         self.evaluate(state, stage)
       if ends or _is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
+      if progress.stopped:
+        print(f'{stage.name} ends here: stop_accuracy is reached', flush=True)
     return state
 
   def save(self, stage: Stage, state: TrainState) -> None:
@@ -178,7 +185,7 @@ class Run:
       versions=versions(),
       seed=self.config.seed,
     )
-    metrics.print_summary(summary, next_commands=_next_commands(self.path))
+    metrics.print_summary(summary, next_commands=[NEXT.format(self.path)])
     return summary
 
 
@@ -186,5 +193,7 @@ def _is_due(done: int, every: int) -> bool:
   return every > 0 and done % every == 0
 
 
-def _next_commands(path: Any) -> list[str]:
-  return [f'look at {path}/curves.png and {path}/samples.jsonl']
+def _overview(world: World) -> str:
+  size = sum(leaf.size for leaf in jax.tree.leaves(world.params['policy']))
+  stages = ', '.join(f'{name} {world.config[name].iterations}' for name in world.config.stages)
+  return f'trains {size:,} parameters on {world.task.name}: {stages} iterations at most'

@@ -83,7 +83,8 @@ def test_train_hands_over_what_the_user_said(here, trained, capsys):
   assert trained['restart'] and trained['accept_config_change'] == ('rl.iterations', 'seed')
   assert trained['workdir'].startswith('runs/quickstart/') and trained['workdir'].endswith('-s7')
   first, second, *rest = capsys.readouterr().out.splitlines()
-  assert any(line.startswith('rl.loss: losses.clipped_surrogate(clip_high=0.2') for line in rest)
+  assert any(line.startswith('  rl.loss: losses.clipped_surrogate(clip_high=0.2') for line in rest)
+  assert max(map(len, rest)) <= 100
   assert first.startswith('config ') and first.endswith('configs/quickstart.py')
   assert 'cpu' in second
   assert cli.main(['train', '--config', 'quickstart', '--workdir', 'mine']) == 0

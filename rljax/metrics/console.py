@@ -54,13 +54,13 @@ class Pace:
     self._stage, self._last, self._intervals = '', 0.0, []
 
   def tick(self, stage: str, now: float) -> float | None:
-    """Seconds of one iteration, None before the second one."""
+    """Seconds of one iteration; None where that would be the time of a compilation."""
     if stage != self._stage:
       self._stage, self._intervals = stage, []
     else:
       self._intervals.append(now - self._last)
     self._last = now
-    recent = self._intervals[1:] or self._intervals
+    recent = self._intervals[1:]
     return statistics.median(recent[-20:]) if recent else None
 
 
@@ -95,7 +95,7 @@ def evaluation_lines(place: str, scalars: Mapping[str, float], width: int) -> li
   for task, values in tasks.items():
     line = f'{place}  eval {task}:'
     order = sorted(values, key=lambda what: (what != 'greedy', '@' not in what, _natural(what)))
-    for what in [what for what in order if not what.endswith('_se')]:
+    for what in [what for what in order if not _says_nothing(what, values)]:
       text = f'{what} {_number(values[what], ".1f" if what == "length_mean" else ".1%")}'
       if len(line) + 2 + len(text) > width:
         lines.append(line)
@@ -103,6 +103,13 @@ def evaluation_lines(place: str, scalars: Mapping[str, float], width: int) -> li
       line += f'  {text}'
     lines.append(line)
   return lines
+
+
+def _says_nothing(what: str, values: Mapping[str, float]) -> bool:
+  """True for standard errors, no errors, and an avg@n beside pass@1, which is the same number."""
+  if what.startswith('avg@'):
+    return 'pass@1' in values
+  return what.endswith('_se') or (what == 'errors' and not values[what])
 
 
 def samples_table(rows: Sequence[Mapping[str, Any]], *, limit: int = 8) -> Any:

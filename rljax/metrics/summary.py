@@ -120,7 +120,8 @@ def _rows(start: Mapping[str, Any], end: Mapping[str, Any]) -> list[tuple[str, A
   sizes = sorted({*first, *last} - {'1'}, key=int)
   rows.append(('pass@1', start.get('pass@1'), end.get('pass@1'), 'fraction'))
   rows += [(f'pass@{k}', first.get(k), last.get(k), 'fraction') for k in sizes]
-  if (n := end.get('n') or start.get('n')) is not None:
+  n = end.get('n') or start.get('n')
+  if n is not None and any(r.get('avg@n') != r.get('pass@1') for r in (start, end)):
     rows.append((f'avg@{n}', start.get('avg@n'), end.get('avg@n'), 'fraction'))
   for name in ('well_formed', 'truncated', 'length_mean'):
     kind = 'number' if name == 'length_mean' else 'fraction'
