@@ -117,13 +117,12 @@ def _first_fit(lengths: np.ndarray, layout: Layout) -> list[list[int]]:
 
 
 def _minibatch_of_group(group_ids: np.ndarray, minibatches: int) -> np.ndarray:
-  """int [N]: groups are dealt to minibatches in order of appearance, in equal shares."""
+  """int [N]: groups go to minibatches in order of appearance, in shares that differ by one."""
   used = group_ids >= 0
   _, first, inverse = np.unique(group_ids[used], return_index=True, return_inverse=True)
   order = np.argsort(np.argsort(first))  # rank of each group by its first sample
-  share = -(-len(first) // minibatches)
   out = np.full(len(group_ids), -1)
-  out[used] = order[inverse] // max(share, 1)
+  out[used] = order[inverse] * minibatches // max(len(first), 1)
   return out
 
 
