@@ -242,9 +242,10 @@ def micro_loss(
 
   loss = jnp.zeros(())
   sampled = rows['action_mask'] & (rows['weights']['policy'] != 0)
-  gap = jax.lax.stop_gradient(jnp.abs(arrays['logprobs'] - rows['policy_logprobs']))
-  seen = {'policy/entropy': now['entropy'], 'rollout/mismatch_mean': gap}
-  seen['rollout/mismatch_max'] = gap
+  seen = {'policy/entropy': now['entropy']}
+  if objective.on_policy:  # else the parameters have moved on, and `prepare` has compared
+    gap = jax.lax.stop_gradient(jnp.abs(arrays['logprobs'] - rows['policy_logprobs']))
+    seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
   total = {}
   for name, bound in objective.terms.items():
     token_loss, diagnostics = bound(arrays, hyper[name])

@@ -140,6 +140,7 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
     metrics |= corrections.mismatch_metrics(
       batch.policy_logprobs, batch.old_logprobs, batch.action_mask
     )
+    metrics |= {f'rollout/mismatch_{k}': metrics[f'mismatch/abs_{k}'] for k in ('mean', 'max')}
   return batch, metrics
 
 
