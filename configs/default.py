@@ -54,6 +54,7 @@ def _sft() -> dict:
     max_length=256,  # tokens of a prompt and its demonstration; a longer one is an error
     stop_accuracy=0.0,  # fraction: stop as soon as pass@1 (temperature 1) reaches it; 0 = never
     stop_every=50,  # iterations between looks at it
+    curriculum=dict(name='curriculum.uniform'),  # which prompts come next
     loss=dict(name='losses.nll'),
     weights=dict(name='weighting.token_mean'),
     optimizer=dict(name='optimizers.adamw', learning_rate=1e-3),

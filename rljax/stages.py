@@ -20,6 +20,7 @@ from rljax.tokenization import prompt_tokens
 
 DEV_PROMPTS = 256  # held-out prompts behind those of the evaluation, for an early stop of SFT
 DEV_SAMPLES = 3
+STRATEGY_GETS = ('params', 'prompts', 'draw_ids', 'generate', 'score', 'policy_step')
 
 
 class Collected(NamedTuple):
@@ -59,13 +60,12 @@ class Stage:
     roles = {'policy': node.optimizer}
     if self.objective.value is not None and 'value' in world.policies:
       roles['value'] = node.critic_optimizer
-    self.optimizers = {
-      role: binding.bind({**optimizer, 'total_steps': optimizer.get('total_steps') or steps})
-      for role, optimizer in roles.items()
+    self.optimizers = {role: _bind_optimizer(node, steps) for role, node in roles.items()}
+    given = {
+      'prompts': world.task.train,
+      'seed': world.config.seed + world.config.stages.index(name),
     }
-    curriculum = node.get('curriculum') or {'name': 'curriculum.uniform'}
-    order = {'seed': world.config.seed + world.config.stages.index(name)}
-    self.curriculum = binding.bind({**curriculum, **order})({'prompts': world.task.train})
+    self.curriculum = binding.bind(node.curriculum, given)(given)
 
   @property
   def needs_reference(self) -> bool:
@@ -120,6 +120,12 @@ class Stage:
   def load_state_dict(self, state: dict[str, Any]) -> None:
     self.draws = state['draws']
     self.curriculum.load_state_dict(state['curriculum'])
+
+
+def _bind_optimizer(node: Any, steps: int) -> binding.Bound:
+  """The optimizer; one that asks for `total_steps` and is not told gets the stage's."""
+  length = {'total_steps': steps} if node.get('total_steps') == 0 else {}
+  return binding.bind({**node, **length})
 
 
 class Supervised(Stage):
@@ -188,7 +194,10 @@ class Reinforcement(Stage):
       packed=node.packed,
     )
     super().__init__(name, world, layout=layout, draws=draws)
-    self.strategy = binding.bind(node.rollout)
+    self.strategy = binding.bind(node.rollout, STRATEGY_GETS)
+    # What a function asks for before the update, the sampler records.
+    capture = ('entropy',) if 'entropy' in self.objective.early else ()
+    self.generate = dataclasses.replace(self.generate, capture=capture)
 
   def collect(self, state: TrainState, iteration: int) -> Collected:
     started, scoring = time.perf_counter(), 0.0
@@ -215,9 +224,9 @@ class Reinforcement(Stage):
     )
     self.draws += len(prompts)
     rewards = experience.to_rows(experience.scores.rewards)
-    components = {k: experience.to_rows(v) for k, v in experience.scores.components.items()}
     self.curriculum.update([p.prompt_id for p in prompts], group_means(experience, len(prompts)))
-    batch, capacity = pack(experience.rollout, rewards, self.layout, components=components)
+    # Without the components: which there are may depend on the samples, and the program on them.
+    batch, capacity = pack(experience.rollout, rewards, self.layout)
     metrics = {
       **experience_metrics(experience),
       'rollout/capacity': capacity,

@@ -49,11 +49,11 @@ class Uniform:
     self._position = int(state['position'])
 
 
-def uniform(prompts: Sequence[Prompt], *, seed: int = 0) -> Uniform:
+def uniform(prompts: Sequence[Prompt], seed: int = 0) -> Uniform:
   """Every prompt once an epoch, in another order each epoch.
 
   Args:
     prompts: at least one; may be longer than memory, places are computed.
-    seed: of the order.
+    seed: of the order; a stage gives one that follows from the run's.
   """
   return Uniform(prompts, seed)

@@ -27,6 +27,7 @@ class Generator:
     max_prompt, max_new_tokens: tokens.
     temperature, top_k, top_p, min_p: of the draws; see `Requests`.
     seed: of the noise.
+    capture: what the sampler records besides, see `SamplerSettings`.
   """
 
   program: Callable[..., Rollout]
@@ -41,6 +42,7 @@ class Generator:
   top_p: float = 1.0
   min_p: float = 0.0
   seed: int = 0
+  capture: tuple[str, ...] = ()
 
   @property
   def max_length(self) -> int:
@@ -51,7 +53,7 @@ class Generator:
   def settings(self) -> SamplerSettings:
     """What the program is compiled for."""
     used = filters_in_use(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
-    return SamplerSettings(length=self.max_length, filters=used)
+    return SamplerSettings(length=self.max_length, filters=used, capture=self.capture)
 
   def requests(
     self, prompts: Sequence[Prompt], draw_ids: Sequence[int], **changes: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from rljax.prompts import Completion, Prompt
@@ -39,7 +40,7 @@ def single_turn(
   draw_ids: Sequence[int],
   generate: Generator,
   score: Callable[[Sequence[Completion]], Scores],
-  policy_step: int = 0,
+  policy_step: jax.Array | int = 0,
 ) -> Experience:
   """Samples `generate.samples` completions of each prompt and scores them.
 

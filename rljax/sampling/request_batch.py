@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from rljax.structs import Requests
@@ -32,7 +33,7 @@ def make_requests(
   group_ids: Sequence[int] | None = None,
   prompt_ids: Sequence[int] | None = None,
   first_sample_index: int = 0,
-  policy_step: int = 0,
+  policy_step: jax.Array | int = 0,
   num_prompts: int | None = None,
   prefixes: Sequence[Sequence[int]] | None = None,
   max_prefix: int | None = None,
@@ -55,7 +56,8 @@ def make_requests(
     group_ids: [q] ≥ 0, default 0 … q − 1.
     prompt_ids: [q], default 0 … q − 1.
     first_sample_index: sample_index of each prompt's first sample.
-    policy_step: optimizer step of the parameters.
+    policy_step: optimizer step of the parameters; a device array is passed on as it is, since a
+      look at it would wait for the update that makes it.
     num_prompts: Q.
     prefixes: for each of the q·G samples the first tokens of its completion, may be empty ones.
     max_prefix: F, tokens; default the longest prefix. Without prefixes the field is None.
@@ -122,7 +124,7 @@ def make_requests(
     min_p=per_sample('min_p', min_p, np.float32, 0),
     prefix=prefix,
     prefix_length=prefix_length,
-    policy_step=np.int32(policy_step),
+    policy_step=policy_step if isinstance(policy_step, jax.Array) else np.int32(policy_step),
   )
 
 
