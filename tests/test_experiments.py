@@ -1,0 +1,88 @@
+"""The experiments: their configs and flags are valid, and their reports say what the runs found."""
+
+import importlib.util
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from rljax import config, overrides
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def quickstart(tmp_path):
+  """The quick start's run.py from a copy of its folder."""
+  folder = shutil.copytree(ROOT / 'experiments' / 'quickstart', tmp_path / 'quickstart')
+  spec = importlib.util.spec_from_file_location('quickstart_run', folder / 'run.py')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def write_run(out, arm, seed, gain):
+  def record(accuracy):
+    passes = {'1': accuracy, '2': 0.5}
+    return {'greedy': accuracy, 'pass@1': accuracy, 'pass@k': passes, 'well_formed': 1.0}
+
+  cost = dict(seconds=60.0, compile_seconds=6.0, peak_mib=1024.0, tokens=9)
+  node = {'stages': ['sft', 'rl'], 'rl': {'iterations': 2}}
+  summary = dict(start=record(0.25), end=record(0.25 + gain), seed=seed, config=node, **cost)
+  rows = [
+    {'stage': 'sft', 'iteration': 1, 'sft/loss': 1.0, 'time/iteration': 9.0},
+    {'stage': 'rl', 'iteration': 0, 'eval/sorting/pass@1': 0.25},
+    {'stage': 'rl', 'iteration': 1, 'reward/mean': 0.3, 'time/iteration': 4.0},
+    {'stage': 'rl', 'iteration': 2, 'reward/mean': 0.4, 'time/iteration': 2.0},
+    {'stage': 'rl', 'iteration': 2, 'eval/sorting/pass@1': 0.25 + gain},
+  ]
+  (out / f'{arm}-s{seed}').mkdir(parents=True)
+  (out / f'{arm}-s{seed}' / 'summary.json').write_text(json.dumps(summary))
+  (out / f'{arm}-s{seed}' / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, rows)) + '\n')
+
+
+def test_the_arms_of_the_quick_start_are_configs(quickstart):
+  for name, value in quickstart.ARMS.items():
+    name, *changes = value
+    changed, _ = overrides.override(config.load(name.removeprefix('--config=')), changes)
+    config.resolve(changed)
+  resolved = config.resolve(config.load(str(quickstart.HERE / 'config.py')))
+  assert resolved.stages == ('sft', 'more') and resolved.more.stop_accuracy == 0
+  assert resolved.sft == config.resolve(config.load('quickstart')).sft
+
+
+def test_the_report_of_the_quick_start(quickstart, tmp_path, monkeypatch):
+  out, started = tmp_path / 'out', []
+  for arm, gains in dict(quickstart=(0.25, 0.5), random=(0.0, -0.125)).items():
+    for seed, gain in enumerate(gains):
+      write_run(out, arm, seed, gain)
+  monkeypatch.setattr(quickstart, 'train', lambda *args: started.append(args))
+  arguments = f'run.py --out={out} --arms=quickstart,random --seeds=0,1 --publish'
+  monkeypatch.setattr('sys.argv', [*arguments.split(), '--config.rl.rows=8'])
+  quickstart.main()
+  assert [args[1:3] for args in started[:2]] == [('quickstart-s0', 0), ('quickstart-s1', 1)]
+  assert all('--config.rl.rows=8' in args[3] for args in started)
+
+  page = (quickstart.HERE / 'README.md').read_text()
+  assert '| quickstart | 25.0 → 62.5 | **+37.5** (+25.0, +50.0) |' in page
+  assert '| random rewards | 25.0 → 18.8 | **-6.2** (+0.0, -12.5) |' in page
+  assert 'quickstart is nowhere below its start up to k = 2' in page and 'not measured' not in page
+  table = (quickstart.HERE / 'results.csv').read_text().splitlines()
+  assert table[0].startswith('arm,seed,start greedy,') and len(table) == 5
+  for name in ('pass_at_k.png', 'training.png'):
+    assert (quickstart.HERE / name).read_bytes().startswith(b'\x89PNG')
+  quickstart.publish(out, 'again\n')
+  assert '+37.5' not in (quickstart.HERE / 'README.md').read_text()
+
+
+def test_sft_gets_the_time_of_rl(quickstart, tmp_path, monkeypatch):
+  write_run(tmp_path, 'quickstart', 0, 0.25)
+
+  def train(out, name, seed, flags):
+    seconds = {'probe-20': 10.0, 'probe-220': 30.0}[name]
+    (out / name).mkdir()
+    (out / name / 'summary.json').write_text(json.dumps(dict(seconds=seconds, compile_seconds=2)))
+
+  monkeypatch.setattr(quickstart, 'train', train)
+  assert quickstart.fitting(tmp_path, 0, []) == 60  # 6 s of RL, 0.1 s each
