@@ -145,6 +145,7 @@ def assemble(config: Any) -> World:
     critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=True)
     policies['value'], params['value'] = critic.policy, critic.params
   limits = {k: config.rewards[k] for k in ('workers', 'cpu_seconds', 'memory_mib')}
+  limits['seed'] = config.seed
   judge = Scorer(task.reward, **limits)
   reward = config.rewards.reward
   return World(

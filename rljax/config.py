@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from rljax import binding
 
-# Numbers of the run itself that may be schedules, besides every float hyper-parameter.
+# Numbers of a stage that may be schedules, besides every float hyper-parameter.
 SCHEDULED = ('kl_coef', 'entropy_coef', 'value_coef', 'temperature')
 
 # It has all the methods of one; so code below floor 4 need not know ml_collections.
@@ -165,7 +165,8 @@ def _check_group(given, known, path, kinds):
       result[key] = _check_group(value, default, f'{full}.', kinds)
     else:
       kinds[full] = (type(default), False)
-      result[key] = _cast(value, *kinds[full], full, key in SCHEDULED)
+      scheduled = key in SCHEDULED and 'kind' in known
+      result[key] = _cast(value, *kinds[full], full, scheduled)
   return result
 
 

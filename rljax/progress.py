@@ -53,10 +53,12 @@ class Progress:
     frozen = {}
     if self._stage_state is not None:
       stage.load_state_dict(self._stage_state)
-      state, _ = self.checkpointer.restore(state)
+      like, policy = jax.tree.map(_outline, (state, params['policy']))
+      for fresh in jax.tree.leaves((state.params, state.opt_state)):
+        fresh.delete()  # to make room for the saved ones
+      state, _ = self.checkpointer.restore(like)
       if stage.needs_reference:
-        reference = self.checkpointer.restore_role('reference', index, params['policy'])
-        frozen['reference'] = reference
+        frozen['reference'] = self.checkpointer.restore_role('reference', index, policy)
       self._stage_state = None
     else:
       self.stage, self.done, self.stopped = index, 0, False
@@ -81,3 +83,7 @@ class Progress:
       'compile_seconds': self._cost['compile_seconds'] + self._compiled.seconds,
       'peak_mib': max(self._cost['peak_mib'], self._memory.peak_mib),
     }
+
+
+def _outline(x: jax.Array) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)

@@ -199,6 +199,19 @@ class Reinforcement(Stage):
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
     self.generate = dataclasses.replace(self.generate, capture=capture)
 
+  def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
+    if used := self.generate.settings.filters:
+      kl = self.objective.kl
+      also = '' if kl is None or 'full_kl' in kl.arrays else (
+        '; a KL of sampled tokens is then biased, regularizers.full_reverse_kl is not'
+      )
+      print(
+        f'{self.name}: {", ".join(used)} in use: samples are not from the policy that is '
+        f'trained, while ratios compare its log-probs before filters{also}',
+        flush=True,
+      )
+    return super().init(params, key)
+
   def collect(self, state: TrainState, iteration: int) -> Collected:
     started, scoring = time.perf_counter(), 0.0
 

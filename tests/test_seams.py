@@ -1,5 +1,6 @@
 """Functions of the user in the places of a stage, and what the stage gives them."""
 
+import random
 import sys
 import types
 
@@ -14,6 +15,8 @@ from runs import small_machine, tiny_config
 from rljax import assembly, binding, config, objective, update
 from rljax.data.packing import make_layout, pack
 from rljax.models import decoder
+from rljax.progress import Progress
+from rljax.prompts import Completion
 from rljax.rewards import Scores
 from rljax.sampling import make_requests
 from rljax.stages import make_stage
@@ -88,6 +91,57 @@ def test_a_strategy_that_wants_what_there_is_not_is_refused_at_start(parts):
 def test_seed_of_the_order_is_no_knob_of_the_curriculum():
   with pytest.raises(config.ConfigError, match="no hyper-parameter 'seed'"):
     config.resolve(tiny_config(rl=dict(curriculum=dict(name='curriculum.uniform', seed=3))))
+
+
+def test_the_seed_of_the_run_is_that_of_rewards_that_draw():
+  def draws(seed):
+    world = assembly.assemble(config.resolve(tiny_config(
+      stages=('rl',), seed=seed, rewards=dict(reward='test_seams.draws_a_number')
+    )))  # fmt: skip
+    prompt = world.held_out(0, 1)[0]
+    completion = Completion(prompt=prompt, tokens=(1,), text='', truncated=False)
+    return world.scorer.score([completion]).rewards[0]
+
+  assert draws(1) == draws(1) != draws(2)
+
+
+def draws_a_number(completion):
+  return random.random()
+
+
+def test_filters_are_told_of(capsys):
+  stage_of(top_k=3, kl_coef=0.1)
+  said = capsys.readouterr().out
+  assert said.count('top_k in use') == 1 and 'full_reverse_kl is not' in said
+  stage_of(kl_coef=0.1)
+  assert 'in use' not in capsys.readouterr().out
+
+
+def test_only_stages_have_schedules():
+  schedule = dict(schedule='linear', start=1.0, end=0.5, steps=3)
+  config.resolve(tiny_config(rl=dict(temperature=schedule)))
+  with pytest.raises(config.ConfigError, match=r'evaluation\.temperature.*no schedule'):
+    config.resolve(tiny_config(evaluation=dict(temperature=schedule)))
+
+
+def test_a_run_that_goes_on_has_its_parameters_once(tmp_path):
+  world = assembly.assemble(config.resolve(tiny_config(stages=('rl',), rl=dict(kl_coef=0.1))))
+  watch = types.SimpleNamespace(seconds=0.0, peak_mib=0.0)
+
+  def enter(params):
+    progress = Progress(tmp_path, keep=1, compiled=watch, memory=watch)
+    stage, state, frozen = progress.enter(0, world, params)
+    if not progress.resumed:
+      progress.save(stage, state)
+    progress.checkpointer.close()
+    return state, frozen
+
+  first = enter({'policy': jax.tree.map(jnp.copy, world.params['policy'])})
+  second = enter(world.params)
+  held = [jax.tree.leaves((state.params, frozen)) for state, frozen in (first, second)]
+  for a, b in zip(*held):
+    np.testing.assert_array_equal(a, b)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(world.params['policy']))
 
 
 def test_components_that_come_and_go_do_not_change_the_program():
