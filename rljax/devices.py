@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from importlib import metadata
 
+from rljax.data import data_dir
+
 # PCI vendor of Google, and the devices of that vendor that are TPUs (v2/v3, v4, v5p, v5e, v6e, v7).
 _GOOGLE = '0x1ae0'
 _TPUS = ('0x0027', '0x0056', '0x005e', '0x0062', '0x0063', '0x006f', '0x0076')
@@ -92,8 +94,7 @@ def keep_compiled_programs() -> None:
   import jax
 
   if jax.config.jax_compilation_cache_dir is None:
-    cache = pathlib.Path(os.environ.get('RLJAX_DATA', '~/.cache/rljax')).expanduser() / 'compiled'
-    jax.config.update('jax_compilation_cache_dir', str(cache))
+    jax.config.update('jax_compilation_cache_dir', str(data_dir() / 'compiled'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 
 

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import optax
+
+
+class RateState(NamedTuple):
+  """Optimizer steps so far, int32, and the rate of the last one: the metric `update/lr`."""
+
+  count: jax.Array
+  learning_rate: jax.Array
+
+
+def scale_by_rate(rate: Callable[[jax.Array], jax.Array]) -> optax.GradientTransformation:
+  """Updates times −rate(steps so far); the rate stands in the state."""
+
+  def init(params):
+    del params
+    return RateState(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32))
+
+  def update(updates, state, params=None):
+    del params
+    now = jnp.asarray(rate(state.count), jnp.float32)
+    updates = jax.tree.map(lambda u: -now.astype(u.dtype) * u, updates)
+    return updates, RateState(optax.safe_increment(state.count), now)
+
+  return optax.GradientTransformation(init, update)
 
 
 def adamw(
@@ -44,11 +71,11 @@ def adamw(
     rise = jnp.minimum((count + 1) / max(warmup_steps, 1), 1.0)
     past = jnp.clip((count - warmup_steps) / max(total_steps - warmup_steps, 1), 0.0, 1.0)
     fall = {'constant': 1.0, 'linear': 1.0 - past, 'cosine': 0.5 + 0.5 * jnp.cos(jnp.pi * past)}
-    return -learning_rate * rise * fall[decay]
+    return learning_rate * rise * fall[decay]
 
   return optax.chain(
     optax.clip_by_global_norm(clip_norm),
     optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
     optax.add_decayed_weights(weight_decay),
-    optax.scale_by_schedule(schedule),
+    scale_by_rate(schedule),
   )

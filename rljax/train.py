@@ -123,10 +123,10 @@ class Run:
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(progress.done))
       progress.done, progress.draws = progress.done + 1, stage.draws
       progress.tokens += collected.metrics['rollout/tokens'] if stage.samples else 0
-      times = {'time/iteration': time.perf_counter() - started}
+      costs = {'time/iteration': time.perf_counter() - started, **metrics.device_memory()}
       self.delayed.write(
         progress.done,
-        {**collected.metrics, **stage.rename(seen), **times},
+        {**collected.metrics, **stage.rename(seen), **costs},
         stage=stage.name,
         step=progress.done * stage.steps_per_iteration,
       )

@@ -17,11 +17,14 @@ PACKAGE = ROOT / 'rljax'
 # (parts, libraries that they may import at module level); a part imports from lower rows and from
 # what stands left of it. Heavy libraries that are missing here are imported on use.
 FLOORS = {
-  '0': ('structs prompts masking traits binding tokenization files devices', 'chex flax etils'),
+  '0': ('structs prompts masking traits binding tokenization files', 'chex flax etils'),
   '1a': ('logprobs filters losses regularizers advantages weighting corrections', 'chex'),
-  '1b': ('data rewards tasks environments curriculum', ''),
+  '1b': ('data devices rewards tasks environments curriculum', ''),
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
-  '3': ('optimizers forward combinations objective prepare update rollouts evaluation', 'optax flax'),
+  '3': (
+    'optimizers forward combinations objective prepare update rollouts evaluation',
+    'optax flax',
+  ),
   '4': (
     'config overrides workdir assembly stages progress train cli __main__',
     'absl ml_collections etils flax optax',

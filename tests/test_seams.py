@@ -80,7 +80,7 @@ def test_an_optimizer_a_curriculum_and_weights_of_the_user(parts):
   drawn = np.asarray(batch.action_mask)
   assert np.all(np.asarray(batch.entropy)[drawn] > 0)  # recorded because the weights ask for it
   state, metrics = stage.update(state, {}, batch, stage.hyper(0))
-  assert np.isfinite(float(metrics['policy/loss']))
+  assert np.isfinite(float(metrics['policy/loss'])) and 'update/lr' not in metrics
 
 
 def test_a_strategy_that_wants_what_there_is_not_is_refused_at_start(parts):
@@ -197,3 +197,4 @@ def test_mismatch_is_that_of_the_parameters_that_sampled():
   metrics = step(state, {}, batch, hyper)[1]
   assert metrics['rollout/mismatch_mean'] == metrics['mismatch/abs_mean']
   assert metrics['rollout/mismatch_max'] == metrics['mismatch/abs_max']
+  assert metrics['update/lr'] == pytest.approx(0.3)

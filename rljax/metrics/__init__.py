@@ -2,7 +2,7 @@
 
 from rljax.metrics.compilations import CompileWatch
 from rljax.metrics.curves import plot_curves
-from rljax.metrics.memory import MemoryWatch, device_mib
+from rljax.metrics.memory import MemoryWatch, device_memory
 from rljax.metrics.names import MetricNameError, check_name
 from rljax.metrics.sinks import WriterError
 from rljax.metrics.summary import evaluation_record, print_summary, read_summary, write_summary
@@ -17,7 +17,7 @@ __all__ = [
   'WriterError',
   'check_name',
   'cut',
-  'device_mib',
+  'device_memory',
   'evaluation_record',
   'make_writers',
   'plot_curves',

@@ -95,10 +95,12 @@ class MemoryWatch:
     self._peak = max(self._peak, tree_bytes())
 
 
-def device_mib() -> float | None:
-  """Highest memory in use on the fullest local device (MiB); None where it is not known (CPU)."""
+def device_memory() -> dict[str, float]:
+  """'memory/device_mib': the highest so far on the fullest local device; {} where it is not known
+  (CPU).
+  """
   import jax
 
   peaks = [(device.memory_stats() or {}).get('peak_bytes_in_use') for device in jax.local_devices()]
   known = [peak for peak in peaks if peak is not None]
-  return max(known) / MIB if known else None
+  return {'memory/device_mib': max(known) / MIB} if known else {}
