@@ -113,7 +113,7 @@ def test_one_program_for_each_stage(finished):
   compiled = finished.compiled
   assert compiled['sft'] == compiled['rl'] == 1 and compiled['update_step'] == 2
   # With top_k for the rollouts, without filters for evaluation.
-  assert compiled['sampler'] == 2 == finished.stages[0].world.program._cache_size()
+  assert compiled['sampler'] == 2
 
 
 def test_rl_starts_with_the_policy_of_sft(finished):
@@ -138,7 +138,8 @@ def test_the_same_prompt_is_drawn_anew(finished):
   rows = files.read_jsonl(finished.path / 'samples.jsonl')
   assert len({row['draw_id'] for row in rows}) == 2 * 4  # of each iteration two groups are shown
   world, generate = finished.stages[1].world, finished.stages[1].generate
-  params, judge = finished.last[0].params['policy'], world.evaluator()
+  params = finished.last[0].params['policy']
+  judge = dataclasses.replace(world.evaluator(), prompts=4, samples=4)
   prompt = world.held_out(0, 1) * 4
   plain = dataclasses.replace(generate, top_k=0)
 
