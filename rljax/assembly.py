@@ -135,8 +135,11 @@ def assemble(config: Any) -> World:
   task = binding.bind(config.task)({})
   mesh = sharding.make_mesh(**config.mesh)
   stages = [config[name] for name in config.stages]
-  own_critic = next((s.critic for s in stages if s.get('value') and s.get('critic')), None)
-  shared_value = any(s.get('value') and not s.get('critic') for s in stages)
+  critics = [s.get('critic') for s in stages if s.get('value')]
+  if any(critic != critics[0] for critic in critics):
+    raise ValueError('stages with values have different critics; a run has one, or one value head')
+  own_critic = critics[0] if critics else None
+  shared_value = bool(critics) and not own_critic
   keys = jax.random.split(jax.random.key(config.seed), 2)
   model = build_model(config.model, tokenizer, mesh, keys[0], value_head=shared_value)
   policies = {'policy': model.policy, 'reference': model.policy}

@@ -171,11 +171,6 @@ def json_lines(rows: Iterable[Any]) -> str:
   return ''.join(json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n' for row in rows)
 
 
-def append_jsonl(path: PathLike, rows: Iterable[Any]) -> None:
-  """Appends one line of JSON for each row."""
-  append_text(path, json_lines(rows))
-
-
 def read_jsonl(path: PathLike) -> list[Any]:
   """The rows of a file of JSON lines; an incomplete last line (of a killed writer) is left out.
 

@@ -112,7 +112,7 @@ class Stage:
 
   def place(self, batch: Batch) -> Batch:
     """The batch on the devices of the mesh."""
-    return jax.device_put(batch, sharding.batch_shardings(batch, self.world.mesh))
+    return sharding.shard_batch(batch, self.world.mesh)
 
   def state_dict(self) -> dict[str, Any]:
     return {'draws': self.draws, 'curriculum': self.curriculum.state_dict()}
@@ -195,6 +195,7 @@ class Reinforcement(Stage):
     )
     super().__init__(name, world, layout=layout, draws=draws)
     self.strategy = binding.bind(node.rollout, STRATEGY_GETS)
+    self._told: set[str] = set()
     # What a function asks for before the update, the sampler records.
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
     self.generate = dataclasses.replace(self.generate, capture=capture)
@@ -220,6 +221,7 @@ class Reinforcement(Stage):
       before = time.perf_counter()
       scores = self.world.scorer.score(completions)
       scoring += time.perf_counter() - before
+      self._tell(scores.messages)
       return scores
 
     prompts = self.next_prompts(self.node.prompts)
@@ -247,6 +249,13 @@ class Reinforcement(Stage):
       'time/rollout': time.perf_counter() - started - scoring,
     }
     return Collected(self.place(batch), metrics, table_rows(experience))
+
+  def _tell(self, messages: dict[str, int]) -> None:
+    """Prints what went wrong in rewards, each message once."""
+    for message, count in messages.items():
+      if message not in self._told:
+        print(f'{self.name}: no reward for {count} completions: {message}', flush=True)
+        self._told.add(message)
 
 
 KINDS = {'sft': Supervised, 'rl': Reinforcement}

@@ -41,11 +41,12 @@ def test_a_killed_writer_leaves_the_old_file_and_its_rest_is_removed(tmp_path):
 def test_jsonl_appends_and_is_cut(tmp_path):
   path = tmp_path / 'rows.jsonl'
   assert files.truncate_jsonl(path, lambda row: True) == 0
-  files.append_jsonl(path, [{'i': i, 'text': 'a\u2028\x85b'} for i in range(5)])
+  rows = [{'i': i, 'text': 'a\u2028\x85b'} for i in range(5)]
+  files.append_text(path, files.json_lines(rows))
   files.append_text(path, '{"i": 5, "te')
   assert [row['i'] for row in files.read_jsonl(path)] == [0, 1, 2, 3, 4]
   assert files.truncate_jsonl(path, lambda row: row['i'] <= 2) == 3
-  files.append_jsonl(path, [{'i': 3}])
+  files.append_text(path, files.json_lines([{'i': 3}]))
   assert [row['i'] for row in files.read_jsonl(path)] == [0, 1, 2, 3]
   assert files.read_jsonl(path)[0]['text'] == 'a\u2028\x85b'
 

@@ -198,3 +198,12 @@ def test_mismatch_is_that_of_the_parameters_that_sampled():
   assert metrics['rollout/mismatch_mean'] == metrics['mismatch/abs_mean']
   assert metrics['rollout/mismatch_max'] == metrics['mismatch/abs_max']
   assert metrics['update/lr'] == pytest.approx(0.3)
+
+
+def test_stages_with_different_critics_are_refused():
+  settings = config.load('ppo')
+  settings.more = settings.rl.copy_and_resolve_references()
+  settings.more.critic = None  # a value head on the policy's trunk
+  settings.stages = ('rl', 'more')
+  with pytest.raises(ValueError, match='different critics'):
+    assembly.assemble(config.resolve(settings))
