@@ -8,7 +8,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from runs import merge, run, small_machine, tiny_config
+from tiny_runs import merge, run, small_machine, tiny_config
 
 import rljax
 from rljax import assembly, checkpoint, config, files, metrics, models, rewards, tasks, tokenization

@@ -1,7 +1,7 @@
 """A tiny policy learns a task whose optimum is known, from random parameters."""
 
 import pytest
-from runs import merge, run, small_machine
+from tiny_runs import merge, run, small_machine
 
 from rljax import metrics
 

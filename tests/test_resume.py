@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from runs import Stopped, Stopper, merge, run, small_machine, tiny_config, without_times
+from tiny_runs import Stopped, Stopper, merge, run, small_machine, tiny_config, without_times
 
 from rljax import checkpoint, files, metrics, stages
 from rljax.train import train

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from rollouts import random_rollout
-from runs import small_machine, tiny_config
+from tiny_runs import small_machine, tiny_config
 
 from rljax import assembly, binding, config, objective, update
 from rljax.data.packing import make_layout, pack

@@ -6,7 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from runs import merge, run, small_machine, tiny_config
+from tiny_runs import merge, run, small_machine, tiny_config
 
 from rljax import assembly, cli, config, files, metrics, tokenization
 from rljax.prepare import prepare

@@ -8,7 +8,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from runs import run, small_machine, without_times
+from tiny_runs import run, small_machine, without_times
 
 from rljax import checkpoint, files, metrics, progress, sharding, stages
 from rljax.rewards import Scorer
