@@ -24,10 +24,10 @@ CONFIG = """
 import sys
 sys.path.insert(0, {tests!r})
 from ml_collections import ConfigDict
-import runs
+import tiny_runs
 
 def get_config():
-  return ConfigDict(runs.tiny_config(writers=('jsonl', 'runs.Stopper'), rl={rl!r}), type_safe=False)
+  return ConfigDict(tiny_runs.tiny_config(writers=('jsonl', 'tiny_runs.Stopper'), rl={rl!r}), type_safe=False)
 """
 
 
@@ -83,7 +83,7 @@ def interrupted(workdir, *rows, **changes):
   for row in (*rows, None):
     Stopper.row = row
     try:
-      summary = run(workdir, writers=('jsonl', 'runs.Stopper'), **changes)
+      summary = run(workdir, writers=('jsonl', 'tiny_runs.Stopper'), **changes)
     except Stopped:
       assert row is not None
     else:
@@ -105,10 +105,10 @@ def test_an_early_end_of_sft_is_kept(tmp_path, monkeypatch):
   monkeypatch.setattr(stages.Supervised, 'is_good_enough', lambda self, state, done: done == 2)
   with pytest.raises(Stopped):  # at the start of RL, before its first checkpoint
     monkeypatch.setattr(Stopper, 'row', 7)
-    run(tmp_path / 'w', writers=('jsonl', 'runs.Stopper'), rl=dict(iterations=1))
+    run(tmp_path / 'w', writers=('jsonl', 'tiny_runs.Stopper'), rl=dict(iterations=1))
   monkeypatch.setattr(Stopper, 'row', None)
   monkeypatch.setattr(stages.Supervised, 'is_good_enough', goal)
-  run(tmp_path / 'w', writers=('jsonl', 'runs.Stopper'), rl=dict(iterations=1))
+  run(tmp_path / 'w', writers=('jsonl', 'tiny_runs.Stopper'), rl=dict(iterations=1))
   places = [(r['stage'], r['iteration']) for r in metrics.read_metrics(tmp_path / 'w')]
   assert places == [('sft', 1), ('sft', 2), ('rl', 0), ('rl', 1)]
 
