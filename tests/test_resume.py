@@ -27,7 +27,8 @@ from ml_collections import ConfigDict
 import tiny_runs
 
 def get_config():
-  return ConfigDict(tiny_runs.tiny_config(writers=('jsonl', 'tiny_runs.Stopper'), rl={rl!r}), type_safe=False)
+  config = tiny_runs.tiny_config(writers=('jsonl', 'tiny_runs.Stopper'), rl={rl!r})
+  return ConfigDict(config, type_safe=False)
 """
 
 

@@ -178,7 +178,7 @@ def command(folder, *arguments):
     (['--config.model.path=nowhere'], 'nowhere is no directory'),
     (['--config.rl.kl.name=regularizers.kl_reward', '--config.rl.kl_coef=0.1'], 'not be that of'),
     (['--config.rl.value.name=losses.clipped_value'], 'makes no use of values'),
-    (['--config.rewards.reward.name=runs.nothing'], 'nothing'),
+    (['--config.rewards.reward.name=tiny_runs.nothing'], 'nothing'),
   ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
