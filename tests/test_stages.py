@@ -153,7 +153,7 @@ def test_sft_stops_at_its_goal(tmp_path, monkeypatch):
 
 def command(folder, *arguments):
   (folder / 'tiny.py').write_text(
-    'from ml_collections import ConfigDict\nimport runs\n\n'
+    'from ml_collections import ConfigDict\nimport tiny_runs\n\n'
     'def get_config():\n  return ConfigDict(tiny_runs.tiny_config(), type_safe=False)\n'
   )
   return cli.main(['train', '--config=tiny.py', '--workdir=w', *arguments])
