@@ -24,10 +24,10 @@ from rljax.tasks.countdown import reward as countdown_reward
 from rljax.tasks.countdown import token_twin as countdown_twin
 from rljax.tasks.gsm8k import reward as gsm8k_reward
 from rljax.tasks.reverse_text import canonical as reverse_canonical
-from rljax.tasks.reverse_text import reward as reverse_reward
 from rljax.tasks.signs import canonical as signs_canonical
 from rljax.tasks.signs import reward as signs_reward
 from rljax.tasks.signs import well_formed as signs_well_formed
+from rljax.tasks.words import reward as word_reward
 
 REAL_GSM8K = pathlib.Path(__file__).parents[2] / 'shared' / 'data' / 'gsm8k'
 TOKENIZER = tokenization.characters(alphabet=steps.ALPHABET)
@@ -195,9 +195,9 @@ def test_reverse_text():
   prompt = task.train[0]
   word = prompt.text.removeprefix('Reverse: ').removesuffix('>')
   assert task.demonstrate(prompt) == word[::-1] and task.well_formed(word)
-  assert reverse_reward(word[::-1], prompt.answer) == {'reward': 1.0, 'similarity': 1.0}
-  assert reverse_reward('axc', 'abc') == {'reward': 0.0, 'similarity': pytest.approx(2 / 3)}
-  assert reverse_reward('', 'abc')['similarity'] == 0
+  assert word_reward(word[::-1], prompt.answer) == {'reward': 1.0, 'similarity': 1.0}
+  assert word_reward('axc', 'abc') == {'reward': 0.0, 'similarity': pytest.approx(2 / 3)}
+  assert word_reward('', 'abc')['similarity'] == 0
   assert not task.well_formed('') and not task.well_formed('a b')
 
 

@@ -55,6 +55,7 @@ def from_module(module: str, qualified: str) -> Callable[..., Any]:
 
 
 def with_hyper(function: Callable[..., Any], hyper: Mapping[str, Any]) -> Callable[..., Any]:
+  """The reward with the hyper-parameters of its config node."""
   return functools.partial(function, **hyper) if hyper else function
 
 

@@ -10,19 +10,7 @@ import functools
 
 from rljax.prompts import Prompt, Task
 from rljax.tasks import procedural
-
-LETTERS = 'abcdefghijklmnopqrstuvwxyz'
-
-
-def reward(completion: str, answer: str) -> dict[str, float]:
-  """1 if the completion is the answer, else 0.
-
-  Returns:
-    'reward', and the component 'similarity': the fraction of places that agree.
-  """
-  agree = sum(a == b for a, b in zip(completion, answer))
-  similarity = agree / max(len(completion), len(answer), 1)
-  return {'reward': float(completion == answer), 'similarity': similarity}
+from rljax.tasks.words import LETTERS, demonstrate, is_word
 
 
 def reverse_text(
@@ -75,16 +63,16 @@ def reverse_text(
 
   return Task(
     name='reverse_text',
-    train=procedural.Generated(num_train, functools.partial(_twice, make, 'train')),
+    train=procedural.Generated(num_train, lambda i: make('train', i, i)),
     test=procedural.Distinct(
       num_test,
       functools.partial(make, 'test'),
       lambda prompt: prompt.answer,
       f'reverse_text: too few words for num_test={num_test}; raise max_length or test_fraction',
     ),
-    reward='tasks.reverse_text.reward',
+    reward='tasks.words.reward',
     demonstrate=demonstrate,
-    well_formed=functools.partial(_is_word, letters=frozenset(letters)),
+    well_formed=functools.partial(is_word, letters=frozenset(letters)),
     license='Apache-2.0 (generated)',
   )
 
@@ -92,16 +80,3 @@ def reverse_text(
 def canonical(word: str) -> str:
   """The lesser of a word and its reverse: equal for two prompts that are the same problem."""
   return min(word, word[::-1])
-
-
-def demonstrate(prompt: Prompt) -> str:
-  """The reversed word."""
-  return prompt.answer
-
-
-def _twice(make, split: str, index: int) -> Prompt:
-  return make(split, index, index)
-
-
-def _is_word(completion: str, letters: frozenset[str]) -> bool:
-  return bool(completion) and set(completion) <= letters

@@ -10,18 +10,7 @@ import functools
 
 from rljax.prompts import Prompt, Task
 from rljax.tasks import procedural
-from rljax.tasks.reverse_text import LETTERS
-
-
-def reward(completion: str, answer: str) -> dict[str, float]:
-  """1 if the completion is the answer, else 0.
-
-  Returns:
-    'reward', and the component 'similarity': the fraction of places that agree.
-  """
-  agree = sum(a == b for a, b in zip(completion, answer))
-  similarity = agree / max(len(completion), len(answer), 1)
-  return {'reward': float(completion == answer), 'similarity': similarity}
+from rljax.tasks.words import LETTERS, demonstrate, is_word
 
 
 def sorting(
@@ -75,17 +64,8 @@ def sorting(
       lambda prompt: prompt.answer,
       f'sorting: too few words for num_test={num_test}; raise length or test_fraction',
     ),
-    reward='tasks.sorting.reward',
+    reward='tasks.words.reward',
     demonstrate=demonstrate,
-    well_formed=functools.partial(_is_word, letters=frozenset(letters)),
+    well_formed=functools.partial(is_word, letters=frozenset(letters)),
     license='Apache-2.0 (generated)',
   )
-
-
-def demonstrate(prompt: Prompt) -> str:
-  """The sorted word."""
-  return prompt.answer
-
-
-def _is_word(completion: str, letters: frozenset[str]) -> bool:
-  return bool(completion) and set(completion) <= letters
