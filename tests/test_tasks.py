@@ -47,6 +47,7 @@ def score(prompt, completion):
     (tasks.arithmetic, arithmetic_canonical),
     (tasks.signs, signs_canonical),
     (tasks.reverse_text, lambda prompt: reverse_canonical(prompt.answer)),
+    (tasks.sorting, lambda prompt: prompt.answer),
   ],
 )
 def test_train_and_test_share_no_problem(make, canonical):
@@ -75,7 +76,7 @@ def test_the_split_depends_on_the_problem_only():
 
 
 @pytest.mark.parametrize(
-  'make', [tasks.countdown, tasks.arithmetic, tasks.signs, tasks.reverse_text]
+  'make', [tasks.countdown, tasks.arithmetic, tasks.signs, tasks.reverse_text, tasks.sorting]
 )
 def test_prompts_are_a_function_of_seed_and_index(make):
   one, other = make(seed=3), make(seed=3)
@@ -188,6 +189,24 @@ def test_signs_reward_is_exact():
   assert check('+05=12-3=9+2=11') == check('+5=12-3=9+2=11\n') == 0
   assert check('+5=12', (7, 5), 12) == 1 and check('+5=12', (7, 5), 13) == 0
   assert signs_well_formed('+5=1-3=9', 2) and not signs_well_formed('+5=1-3=9', 3)
+
+
+def test_sorting():
+  task = tasks.sorting(length=5)
+  for prompt in [*task.train[:200], *task.test[:200]]:
+    assert len(prompt.text) == 6 and prompt.text[-1] == '>'
+    assert prompt.answer == ''.join(sorted(prompt.text[:-1])) == task.demonstrate(prompt)
+    assert word_reward(prompt.answer, prompt.answer) == {'reward': 1.0, 'similarity': 1.0}
+  assert word_reward('abdce', 'abcde') == {'reward': 0.0, 'similarity': 0.6}
+  assert word_reward('abcdee', 'abcde')['reward'] == word_reward('', 'abcde')['reward'] == 0
+  assert task.well_formed('ab') and not task.well_formed('') and not task.well_formed('a>b')
+
+
+def test_sorting_splits_whatever_the_order_of_the_letters():
+  task = tasks.sorting(length=4, letters='abcde', num_test=15, num_train=3000, test_fraction=0.3)
+  test, train = {p.answer for p in task.test}, {p.answer for p in task.train}
+  assert len(test) == 15 and not test & train
+  assert len({p.text for p in task.train}) > 5 * len(train), 'permutations of one word come up'
 
 
 def test_reverse_text():
