@@ -216,6 +216,34 @@ def micro_loss(
     (loss, {'total': sums, 'mean': Σ over sampled tokens, 'max': maxima}); the caller adds up
     micro-batches and divides 'mean' by its 'count'.
   """
+  arrays = _loss_arrays(
+    params, rows, samples, frozen, objective=objective, policies=policies, chunk_size=chunk_size
+  )
+  arrays = masking.shield(arrays, rows['action_mask'])
+
+  loss = jnp.zeros(())
+  sampled = rows['action_mask'] & (rows['weights']['policy'] != 0)
+  seen = {'policy/entropy': arrays['entropy']}
+  if objective.on_policy:  # else the parameters have moved on, and `prepare` has compared
+    gap = jax.lax.stop_gradient(jnp.abs(arrays['logprobs'] - rows['policy_logprobs']))
+    seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
+  total = {}
+  for name, bound in objective.terms.items():
+    token_loss, diagnostics = bound(arrays, hyper[name])
+    part = masking.weighted_sum(token_loss, rows['weights'][name])
+    loss += part if name == 'policy' else hyper['coefficients'][name] * part
+    prefix = 'value' if name == 'value' else 'policy'
+    if name in ('policy', 'value'):
+      total[f'{prefix}/loss'] = part
+    seen |= {f'{prefix}/{key}': value for key, value in diagnostics.items()}
+  maxima = {k: masking.masked_max(v, sampled) for k, v in seen.items() if k.endswith('_max')}
+  means = {k: masking.masked_sum(v, sampled) for k, v in seen.items() if not k.endswith('_max')}
+  means['count'] = jnp.sum(sampled).astype(jnp.float32)
+  return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})
+
+
+def _loss_arrays(params, rows, samples, frozen, *, objective, policies, chunk_size):
+  """What the terms may ask for, by name: the batch's arrays and those of the forward passes."""
   temperature = token_temperature(samples['temperature'], rows['sample_ids'], rows['segment_ids'])
   shared_value = objective.value is not None and 'value' not in policies
   full = 'full_kl' in objective.statistics
@@ -237,25 +265,4 @@ def micro_loss(
     arrays['old_logprobs'] = jax.lax.stop_gradient(now['logprobs'])
   if objective.value is not None:
     arrays['new_values'] = now['values']
-
-  arrays = masking.shield(arrays, rows['action_mask'])
-
-  loss = jnp.zeros(())
-  sampled = rows['action_mask'] & (rows['weights']['policy'] != 0)
-  seen = {'policy/entropy': now['entropy']}
-  if objective.on_policy:  # else the parameters have moved on, and `prepare` has compared
-    gap = jax.lax.stop_gradient(jnp.abs(arrays['logprobs'] - rows['policy_logprobs']))
-    seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
-  total = {}
-  for name, bound in objective.terms.items():
-    token_loss, diagnostics = bound(arrays, hyper[name])
-    part = masking.weighted_sum(token_loss, rows['weights'][name])
-    loss += part if name == 'policy' else hyper['coefficients'][name] * part
-    prefix = 'value' if name == 'value' else 'policy'
-    if name in ('policy', 'value'):
-      total[f'{prefix}/loss'] = part
-    seen |= {f'{prefix}/{key}': value for key, value in diagnostics.items()}
-  maxima = {k: masking.masked_max(v, sampled) for k, v in seen.items() if k.endswith('_max')}
-  means = {k: masking.masked_sum(v, sampled) for k, v in seen.items() if not k.endswith('_max')}
-  means['count'] = jnp.sum(sampled).astype(jnp.float32)
-  return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})
+  return arrays
