@@ -115,10 +115,10 @@ class Stage:
     return sharding.shard_batch(batch, self.world.mesh)
 
   def state_dict(self) -> dict[str, Any]:
-    return {'draws': self.draws, 'curriculum': self.curriculum.state_dict()}
+    """What the stage remembers besides the train state and `draws`, which outlives it."""
+    return {'curriculum': self.curriculum.state_dict()}
 
   def load_state_dict(self, state: dict[str, Any]) -> None:
-    self.draws = state['draws']
     self.curriculum.load_state_dict(state['curriculum'])
 
 
