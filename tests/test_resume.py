@@ -130,3 +130,8 @@ def test_a_finished_run_with_another_config(tmp_path):
   rows = metrics.read_metrics(workdir)
   assert [r['iteration'] for r in rows if r['stage'] == 'rl'] == [0, 1, 2]
   assert summary['end']['length_mean'] == rows[-1]['eval/reverse_text/length_mean']
+  # A draw of the continued run has a number of its own: two iterations of four prompts.
+  with checkpoint.Checkpointer(f'{workdir}/{checkpoint.FOLDER}', read_only=True) as saved:
+    assert saved.host()['draws'] == 8
+  draws = [row['draw_id'] for row in files.read_jsonl(f'{workdir}/samples.jsonl')]
+  assert max(draws) >= 4
