@@ -18,7 +18,10 @@ PACKAGE = ROOT / 'rljax'
 # what stands left of it. Heavy libraries that are missing here are imported on use.
 FLOORS = {
   '0': ('structs prompts masking traits binding tokenization files', 'chex flax etils'),
-  '1a': ('logprobs filters losses regularizers advantages weighting corrections', 'chex'),
+  '1a': (
+    'logprobs filters losses regularizers advantages weighting corrections selection shaping',
+    'chex',
+  ),
   '1b': ('data devices rewards tasks environments curriculum', ''),
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
   '3': (

@@ -1,16 +1,14 @@
 """Token losses and regularizers: one line of CASES holds a function to everything that it says."""
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import policy_losses, supervised, values
+from cases import regularizers as regularizer_cases
 from reference import batches
-from reference import losses as reference
 
 from rljax import losses, masking, regularizers
 from rljax.binding import signature
@@ -20,41 +18,7 @@ BATCH = batches.packed(1)
 DIFFERENTIATED = ('logprobs', 'new_values', 'entropy', 'full_kl')
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-  function: Callable[..., Any]
-  reference: Callable[..., Any]  # one token: (value, derivative)
-  hyper: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
-CASES = {
-  'clipped_surrogate': Case(losses.clipped_surrogate, reference.clipped_surrogate),
-  'clipped_surrogate, all bounds': Case(
-    losses.clipped_surrogate,
-    functools.partial(reference.clipped_surrogate, low=0.1, high=0.28, dual=1.5),
-    {'clip_low': 0.1, 'clip_high': 0.28, 'dual_clip': 1.5},
-  ),
-  'clipped_value': Case(losses.clipped_value, reference.clipped_value),
-  'clipped_value, off': Case(
-    losses.clipped_value, functools.partial(reference.clipped_value, clip=None), {'clip': None}
-  ),
-  'nll': Case(losses.nll, reference.nll),
-  'reinforce': Case(losses.reinforce, reference.reinforce),
-  'reverse_kl': Case(regularizers.reverse_kl, reference.reverse_kl),
-  'reverse_kl, bounded': Case(
-    regularizers.reverse_kl,
-    functools.partial(reference.reverse_kl, max_ratio=1.1, max_value=0.05),
-    {'max_ratio': 1.1, 'max_value': 0.05},
-  ),
-  'full_reverse_kl': Case(regularizers.full_reverse_kl, reference.full_reverse_kl),
-  'forward_k3': Case(regularizers.forward_k3, reference.forward_k3),
-  'k1_in_loss': Case(regularizers.k1_in_loss, reference.k1_in_loss),
-  'kl_reward': Case(regularizers.kl_reward, reference.kl_reward),
-  'entropy_bonus': Case(regularizers.entropy_bonus, reference.entropy_bonus),
-  'sampled_entropy_bonus': Case(
-    regularizers.sampled_entropy_bonus, reference.sampled_entropy_bonus
-  ),
-}
+CASES = {**policy_losses.CASES, **values.CASES, **supervised.CASES, **regularizer_cases.CASES}
 ESTIMATORS = {'k1', 'k2', 'k3'}  # functions of d, not losses
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))

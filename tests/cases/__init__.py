@@ -1,0 +1,26 @@
+"""What the parametrised suites hold each function to: a function joins by one line in a CASES dict.
+
+One file for each family; the suites (`test_losses.py`, `test_advantages.py`, …) gather them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """A function with hyper-parameters and its slow reference.
+
+  Attributes:
+    function: of rljax.
+    reference: from the formula; the suite says with which arguments it is called.
+    hyper: keyword arguments of the function.
+    traits, couples: where `hyper` makes them differ from what is declared.
+  """
+
+  function: Callable[..., Any]
+  reference: Callable[..., Any]
+  hyper: dict[str, Any] = dataclasses.field(default_factory=dict)
+  traits: frozenset[str] | set[str] | None = None
+  couples: str | None = None
