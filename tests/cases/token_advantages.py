@@ -1,0 +1,3 @@
+"""Advantages of tokens, and what shapes them."""
+
+NAMES = {'gae', 'whiten'}
