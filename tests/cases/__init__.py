@@ -1,6 +1,8 @@
 """What the parametrised suites hold each function to: a function joins by one line in a CASES dict.
 
-One file for each family; the suites (`test_losses.py`, `test_advantages.py`, …) gather them.
+One file for each family; the suites (`test_losses.py`, `test_advantages.py`, …) gather them. A
+module may also have `ARRAYS`, a dict of a method's own arrays: name -> function of (batch, rng);
+and `SUITE`, the file that holds its functions to account instead of the family's own.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ class Case:
     reference: from the formula; the suite says with which arguments it is called.
     hyper: keyword arguments of the function.
     traits, couples: where `hyper` makes them differ from what is declared.
+    optional: those of the function's optional arrays that it is called with.
   """
 
   function: Callable[..., Any]
@@ -24,3 +27,4 @@ class Case:
   hyper: dict[str, Any] = dataclasses.field(default_factory=dict)
   traits: frozenset[str] | set[str] | None = None
   couples: str | None = None
+  optional: tuple[str, ...] = ()

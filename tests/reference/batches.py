@@ -1,5 +1,7 @@
 """Random ragged packed minibatches as numpy arrays, named as in `Batch`."""
 
+import zlib
+
 import numpy as np
 
 M, ROWS, T, S, N = 2, 3, 12, 3, 20
@@ -43,6 +45,47 @@ def packed(seed=0):
   out['logprobs'] = -3 * rng.random(shape)
   for name in ('old_logprobs', 'ref_logprobs', 'policy_logprobs'):
     out[name] = out['logprobs'] + 0.5 * rng.normal(size=shape)
+  return out | _further(out, seed)
+
+
+def _further(batch, seed):
+  """The other arrays that a function of the loss pass may ask for; each has its own stream."""
+  shape, tokens = batch['logprobs'].shape, batch['action_mask']
+
+  def rng(name):
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+  out = {
+    'tokens': rng('tokens').integers(0, 9, shape).astype(np.int32),
+    'positions': np.broadcast_to(np.arange(T, dtype=np.int32), shape).copy(),
+    'policy_step': rng('policy_step').integers(0, 5, shape).astype(np.int32),
+    'behavior_logprobs': batch['policy_logprobs'].copy(),
+    'step': np.int32(7),
+    'prox_step': np.int32(4),
+    'is_external': rng('is_external').random(N) < 0.3,
+    'role_ids': rng('role_ids').integers(0, 2, N).astype(np.int32),
+    'temperature': rng('temperature').choice([0.7, 1.0], N),
+    'scores': rng('scores').normal(size=N),
+  }
+  teacher = 0.5 * rng('teacher_logprobs').normal(size=shape)
+  out['teacher_logprobs'] = batch['logprobs'] + teacher
+  for name in ('old_entropy', 'sum_squares', 'old_sum_squares'):
+    out[name] = rng(name).random(shape)
+  for name in ('num_tokens', 'prompt_length'):
+    out[name] = np.zeros(N, np.int32)
+  out['completion_length'] = np.zeros(N, np.float32)
+  for prefix in ('', 'old_', 'ref_', 'policy_'):
+    out[f'sequence_{prefix}logprobs'] = np.zeros(N)
+  for sample, places in samples(batch):
+    actions = [p for p in places if tokens[p]]
+    first = actions[0] if actions else places[-1]
+    out['positions'][places[0][:2]][[p[2] for p in places]] = np.arange(len(places))
+    out['num_tokens'][sample] = len(places)
+    out['prompt_length'][sample] = places.index(first)
+    out['completion_length'][sample] = len(actions)
+    for prefix in ('', 'old_', 'ref_', 'policy_'):
+      total = sum(batch[f'{prefix}logprobs'][p] for p in actions)
+      out[f'sequence_{prefix}logprobs'][sample] = total
   return out
 
 
