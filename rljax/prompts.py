@@ -85,7 +85,10 @@ class TokenTwin:
       `answer` a pytree of arrays [Q, …].
     reward: `reward(tokens int32 [N, C], length int32 [N], answer) -> float32 [N]` on completions
       without the stop token, `answer` gathered to samples.
+    answer: `answer(prompt: Prompt) -> answer` of one prompt of the task: the same pytree, of
+      numbers and numpy arrays without the axis Q.
   """
 
   prompts: Callable[..., Any]
   reward: Callable[..., Any]
+  answer: Callable[[Prompt], Any]

@@ -147,7 +147,9 @@ def token_twin(
 
     return token_steps.arithmetic_reward(tokens, length, answer['value'], ids)
 
-  return TokenTwin(prompts=prompts, reward=token_reward)
+  return TokenTwin(
+    prompts=prompts, reward=token_reward, answer=lambda prompt: {'value': prompt.answer}
+  )
 
 
 def _check(num_operands: int, low: int, high: int, max_value: int, operators: str) -> None:

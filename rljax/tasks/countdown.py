@@ -167,7 +167,12 @@ def token_twin(
 
     return token_steps.countdown_reward(tokens, length, answer['numbers'], answer['target'], ids)
 
-  return TokenTwin(prompts=prompts, reward=token_reward)
+  def answer(prompt: Prompt):
+    import numpy as np
+
+    return {'numbers': np.array(prompt.metadata['numbers']), 'target': prompt.answer}
+
+  return TokenTwin(prompts=prompts, reward=token_reward, answer=answer)
 
 
 def _check(num_numbers: int, low: int, high: int, max_value: int, operators: str) -> None:

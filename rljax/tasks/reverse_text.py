@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 
-from rljax.prompts import Prompt, Task
-from rljax.tasks import procedural
+from rljax.prompts import Prompt, Task, TokenTwin
+from rljax.tasks import procedural, words
 from rljax.tasks.words import LETTERS, demonstrate, is_word
 
 
@@ -74,7 +74,46 @@ def reverse_text(
     demonstrate=demonstrate,
     well_formed=functools.partial(is_word, letters=frozenset(letters)),
     license='Apache-2.0 (generated)',
+    twin=token_twin(
+      min_length=min_length, max_length=max_length, letters=letters, test_fraction=test_fraction
+    ),
   )
+
+
+def token_twin(
+  *,
+  min_length: int = 4,
+  max_length: int = 10,
+  letters: str = LETTERS,
+  test_fraction: float = 0.1,
+) -> TokenTwin:
+  """Training prompts (without an instruction) and the reward on token arrays.
+
+  Args:
+    min_length, max_length, letters, test_fraction: as in `reverse_text`.
+  """
+  below = procedural.threshold(test_fraction)
+
+  def prompts(key, num_prompts: int):
+    import jax.numpy as jnp
+
+    from rljax.tasks import token_words
+
+    word, size = token_words.any_words(
+      key,
+      num_prompts,
+      codes=jnp.array([ord(letter) for letter in letters]),
+      min_length=min_length,
+      max_length=max_length,
+      accept=lambda codes, size: token_words.reversible_mix(codes, size) >= jnp.uint32(below),
+    )
+    tokens, num_tokens = token_words.write(word, size, token_words.FIRST + len(letters))
+    places = jnp.arange(max_length)[None, :]
+    answer = token_words.reverse(word, size) + token_words.FIRST
+    answer = jnp.where(places < size[:, None], answer, 0)
+    return tokens, num_tokens, {'word': answer, 'size': size}
+
+  return words.token_twin(letters, max_length, prompts)
 
 
 def canonical(word: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 
-from rljax.prompts import Prompt, Task
-from rljax.tasks import procedural
+from rljax.prompts import Prompt, Task, TokenTwin
+from rljax.tasks import procedural, words
 from rljax.tasks.words import LETTERS, demonstrate, is_word
 
 
@@ -68,4 +68,30 @@ def sorting(
     demonstrate=demonstrate,
     well_formed=functools.partial(is_word, letters=frozenset(letters)),
     license='Apache-2.0 (generated)',
+    twin=token_twin(length=length, letters=letters, test_fraction=test_fraction),
   )
+
+
+def token_twin(
+  *, length: int = 8, letters: str = LETTERS, test_fraction: float = 0.1
+) -> TokenTwin:
+  """Training prompts and the reward on token arrays; arguments as in `sorting`."""
+  below = procedural.threshold(test_fraction)
+
+  def prompts(key, num_prompts: int):
+    import jax.numpy as jnp
+
+    from rljax.tasks import token_words
+
+    word, size = token_words.any_words(
+      key,
+      num_prompts,
+      codes=jnp.array([ord(letter) for letter in letters]),
+      min_length=length,
+      max_length=length,
+      accept=lambda codes, size: token_words.sorted_mix(codes, size) >= jnp.uint32(below),
+    )
+    tokens, num_tokens = token_words.write(word, size, token_words.FIRST + len(letters))
+    return tokens, num_tokens, {'word': jnp.sort(word, axis=1) + token_words.FIRST, 'size': size}
+
+  return words.token_twin(letters, length, prompts)

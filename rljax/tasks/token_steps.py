@@ -13,7 +13,8 @@ from rljax.tasks.steps import ALPHABET
 Array = jax.Array
 
 _OTHER = len(ALPHABET)  # a token that is no character of steps
-_OUTSIDE = -1  # behind the end of a completion
+_OUTSIDE = -1  # behind the end of a completion, or no part of its text
+_FIRST = 2  # smaller ids are the tokenizer's own, which decoding drops
 _PLUS, _MINUS, _TIMES, _EQUALS, _COMMA = range(ALPHABET.index('+'), ALPHABET.index('+') + 5)
 
 
@@ -65,6 +66,7 @@ def _symbols(tokens: Array, length: Array, ids: Sequence[int]) -> Array:
   """[N, C] -> [C + 1, N]: places in ALPHABET; the end of a completion closes a step as a comma."""
   match = tokens[:, :, None] == jnp.asarray(ids, jnp.int32)[None, None, :]
   symbols = jnp.where(match.any(-1), match.argmax(-1), _OTHER)
+  symbols = jnp.where(tokens < _FIRST, _OUTSIDE, symbols)
   symbols = jnp.pad(symbols, ((0, 0), (0, 1)))
   places = jnp.arange(symbols.shape[1])[None, :]
   symbols = jnp.where(places == length[:, None], _COMMA, symbols)
@@ -172,18 +174,19 @@ def arithmetic_reward(tokens: Array, length: Array, value: Array, ids: Sequence[
 # -- problems
 
 
-def mix(values: Array) -> Array:
-  """`procedural.mix` along the last axis: int32 [Q, n] -> uint32 [Q]."""
+def mix(values: Array, length: Array | None = None) -> Array:
+  """`procedural.mix` of the first `length` [Q] values of each row: int32 [Q, n] -> uint32 [Q]."""
   state = jnp.full(values.shape[:-1], 0x9E3779B9, jnp.uint32)
   for i in range(values.shape[-1]):
-    state = (state ^ values[..., i].astype(jnp.uint32)) * jnp.uint32(0x85EBCA6B)
-    state ^= state >> jnp.uint32(13)
-    state *= jnp.uint32(0xC2B2AE35)
-    state ^= state >> jnp.uint32(16)
+    mixed = (state ^ values[..., i].astype(jnp.uint32)) * jnp.uint32(0x85EBCA6B)
+    mixed ^= mixed >> jnp.uint32(13)
+    mixed *= jnp.uint32(0xC2B2AE35)
+    mixed ^= mixed >> jnp.uint32(16)
+    state = mixed if length is None else jnp.where(i < length, mixed, state)
   return state
 
 
-def _until_all_good(key: Array, propose) -> dict[str, Array]:
+def until_all_good(key: Array, propose) -> dict[str, Array]:
   """Draws rows again until all are good; `propose(key) -> (rows, good)`."""
 
   def body(state):
@@ -223,7 +226,7 @@ def countdown_problems(
     good &= mix(problem) >= jnp.uint32(held_out_below)
     return (numbers, target), good
 
-  return _until_all_good(key, propose)
+  return until_all_good(key, propose)
 
 
 def arithmetic_problems(
@@ -253,4 +256,4 @@ def arithmetic_problems(
     good &= (value >= 0) & (value <= max_value)
     return (operands, index, value), good
 
-  return _until_all_good(key, propose)
+  return until_all_good(key, propose)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
+from typing import Any
 
-from rljax.prompts import Prompt
+from rljax.prompts import Prompt, TokenTwin
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
@@ -28,3 +29,30 @@ def demonstrate(prompt: Prompt) -> str:
 def is_word(completion: str, letters: Set[str]) -> bool:
   """Whether there is something, and nothing but letters: the format without the answer."""
   return bool(completion) and set(completion) <= letters
+
+
+def token_twin(
+  letters: str, longest: int, prompts: Callable[..., tuple[Any, Any, dict[str, Any]]]
+) -> TokenTwin:
+  """The reward on token arrays, for prompts of one's own.
+
+  Args:
+    letters: that words are made of; ids as of `tokenization.characters(alphabet=letters + '>')`.
+    longest: letters of the longest answer.
+    prompts: as in `TokenTwin`; answers are {'word': ids [Q, longest], 'size': [Q]}.
+  """
+  ids = {letter: i + 2 for i, letter in enumerate(letters)}
+
+  def token_reward(tokens, length, answer):
+    from rljax.tasks import token_words
+
+    return token_words.reward(tokens, length, answer['word'], answer['size'])
+
+  def answer(prompt: Prompt):
+    import numpy as np
+
+    word = [ids[letter] for letter in prompt.answer]
+    padded = np.array(word + [0] * (longest - len(word)), np.int32)
+    return {'word': padded, 'size': np.int32(len(word))}
+
+  return TokenTwin(prompts=prompts, reward=token_reward, answer=answer)
