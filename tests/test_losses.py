@@ -27,25 +27,22 @@ from rljax import losses, masking, regularizers
 from rljax.binding import signature
 
 DIFFERENTIATED = (
-  'logprobs',
-  'sequence_logprobs',
-  'new_values',
-  'scores',
-  'entropy',
-  'full_kl',
-  'sum_squares',
+  *('logprobs', 'sequence_logprobs', 'new_values', 'scores', 'token_scores'),
+  *('entropy', 'sum_squares', 'self_certainty', 'full_kl'),
+  *('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'),
 )
 MAPS = {'segment_ids', 'sample_ids', 'sample_slots'}
-SCOPES = ('token', 'sequence', 'group', 'batch')
 ESTIMATORS = {'k1', 'k2', 'k3'}  # functions of d, not losses
+SCOPES = ('token', 'sequence', 'group', 'batch')
 
 
 def gather():
-  """(cases of this suite by name, names of functions that have a case anywhere, own arrays)."""
+  """(cases of this suite by name, names of functions that are tested anywhere, own arrays)."""
   here, named, own = {}, set(), {}
   for info in pkgutil.iter_modules(cases.__path__):
     module = importlib.import_module(f'cases.{info.name}')
     own |= getattr(module, 'ARRAYS', {})
+    named |= getattr(module, 'OTHERS', set())
     for name, case in getattr(module, 'CASES', {}).items():
       home = case.function.__module__ if isinstance(case, Case) else ''
       if home.startswith(('rljax.losses', 'rljax.regularizers')):
@@ -119,7 +116,8 @@ def gradient_of(case, arrays, weights):
 
 
 def test_every_loss_has_a_case():
-  assert {*losses.__all__, *regularizers.__all__} - ESTIMATORS == NAMED
+  public = {*losses.__all__, *regularizers.__all__}
+  assert public - ESTIMATORS - NAMED == set(), 'without a case'
   assert all(hasattr(case.function, 'declared') for case in CASES.values())
 
 

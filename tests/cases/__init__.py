@@ -2,7 +2,8 @@
 
 One file for each family; the suites (`test_losses.py`, `test_advantages.py`, …) gather them. A
 module may also have `ARRAYS`, a dict of a method's own arrays: name -> function of (batch, rng);
-and `SUITE`, the file that holds its functions to account instead of the family's own.
+`SUITE`, the file that holds its functions to account instead of the family's own; and `OTHERS`, the
+public names that no suite is for.
 """
 
 import dataclasses

@@ -69,12 +69,16 @@ def _further(batch, seed):
   }
   teacher = 0.5 * rng('teacher_logprobs').normal(size=shape)
   out['teacher_logprobs'] = batch['logprobs'] + teacher
-  for name in ('old_entropy', 'sum_squares', 'old_sum_squares'):
+  for name in ('old_entropy', 'sum_squares', 'old_sum_squares', 'self_certainty'):
     out[name] = rng(name).random(shape)
+  for name in ('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'):
+    out[name] = rng(name).random(shape)
+  out['token_scores'] = rng('token_scores').normal(size=shape)
   for name in ('num_tokens', 'prompt_length'):
     out[name] = np.zeros(N, np.int32)
   out['completion_length'] = np.zeros(N, np.float32)
-  for prefix in ('', 'old_', 'ref_', 'policy_'):
+  prefixes = ('', 'old_', 'ref_', 'policy_', 'teacher_')
+  for prefix in prefixes:
     out[f'sequence_{prefix}logprobs'] = np.zeros(N)
   for sample, places in samples(batch):
     actions = [p for p in places if tokens[p]]
@@ -83,8 +87,8 @@ def _further(batch, seed):
     out['num_tokens'][sample] = len(places)
     out['prompt_length'][sample] = places.index(first)
     out['completion_length'][sample] = len(actions)
-    for prefix in ('', 'old_', 'ref_', 'policy_'):
-      total = sum(batch[f'{prefix}logprobs'][p] for p in actions)
+    for prefix in prefixes:
+      total = sum((batch | out)[f'{prefix}logprobs'][p] for p in actions)
       out[f'sequence_{prefix}logprobs'][sample] = total
   return out
 
