@@ -21,6 +21,8 @@ def refuse_known_mistakes(objective: Any, stage: Mapping[str, Any]) -> None:
   """
   _check_advantage(objective, stage)
   _check_kl(objective, stage)
+  _check_correction(objective)
+  _check_controllers(objective)
   _check_reserved(objective)
 
 
@@ -73,13 +75,46 @@ def _check_kl(objective: Any, stage: Mapping[str, Any]) -> None:
     )
 
 
+ANCHORED_AT_SAMPLER = 'policy_logprobs'  # a ratio to the sampler holds the mismatch already
+
+
+def _check_correction(objective: Any) -> None:
+  """One ratio is corrected once, and a loss of samples has no weights of tokens."""
+  correction, loss = objective.correction, objective.loss
+  if correction is None:
+    return
+  if objective.bypass:
+    raise ObjectiveError(
+      f"old_logprobs 'sampler' with {correction.name}: the ratio to the sampler holds the mismatch "
+      f"already, it would count twice; set correction to None or old_logprobs to 'recompute'"
+    )
+  if ANCHORED_AT_SAMPLER in loss.arrays:
+    raise ObjectiveError(
+      f'{loss.name} has the ratio to the sampler itself; with {correction.name} the mismatch would '
+      f'count twice'
+    )
+  if objective.is_of_samples:
+    raise ObjectiveError(f'{loss.name} is a loss of whole samples; {correction.name} weighs tokens')
+
+
+def _check_controllers(objective: Any) -> None:
+  for name in objective.controllers:
+    if getattr(objective, name) is None:
+      raise ObjectiveError(
+        f'{name}_controller moves {name}_coef, but the stage has no {name} term; set {name}_coef '
+        f'to its first value'
+      )
+
+
 def _check_reserved(objective: Any) -> None:
   """`key` and `state` exist where all samples are seen at once, so not in the loss pass."""
   bounds = [*objective.terms.values(), objective.kl]
   wrong = [(b.name, name) for b in bounds if b for name in b.reserved]
-  wrong += [(objective.weights.name, name) for name in objective.weights.reserved if name != 'key']
+  drawing = [objective.weights, *objective.selections.values(), *objective.derived.values()]
+  wrong += [(b.name, name) for b in drawing for name in b.reserved if name != 'key']
   for function, name in wrong:
     raise ObjectiveError(
       f'{function} takes {name!r}, which it cannot have: losses see one micro-batch at a time. An '
-      f"advantage may take 'key' and 'state', weights may take 'key'"
+      f"advantage and what shapes rewards or advantages may take 'key' and 'state'; weights, "
+      f"selections and derived arrays may take 'key'"
     )

@@ -24,14 +24,18 @@ def forward(
   temperature: Array,
   *,
   statistics: tuple[str, ...] = (),
+  constant: tuple[str, ...] = (),
   value: bool = False,
+  scores: bool = False,
   chunk_size: int = 512,
-  reference: tuple[Policy, PyTree] | None = None,
+  others: Mapping[str, tuple[Policy, PyTree]] | None = None,
 ) -> dict[str, Array]:
-  """One pass over rows [r, T]: the token statistics asked for, and 'values' of the states.
+  """One pass over rows [r, T]: the token statistics asked for, 'values', 'token_scores'.
 
-  `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t]. The
-  statistic 'full_kl' takes a second pass, of the `reference` (its policy and parameters).
+  `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t];
+  `token_scores[t]` is what the same head says once tokens[t] is there. A statistic that compares
+  with another role takes a pass of that role too: `others`, role -> (policy, parameters). Those
+  named in `constant` are not differentiated.
   """
   hidden = _hidden(policy, params, rows)
   out = {}
@@ -44,11 +48,14 @@ def forward(
       rows['segment_ids'],
       temperature=temperature,
       statistics=statistics,
+      constant=constant,
       chunk_size=chunk_size,
-      reference=None if reference is None else _head_and_hidden(*reference, rows),
+      others={role: _head_and_hidden(*other, rows) for role, other in (others or {}).items()},
     )
-  if value:
-    out['values'] = masking.shift(policy.value(params, hidden), rows['segment_ids'])
+  if value or scores:
+    said = policy.value(params, hidden)
+    out |= {'values': masking.shift(said, rows['segment_ids'])} if value else {}
+    out |= {'token_scores': said} if scores else {}
   return out
 
 

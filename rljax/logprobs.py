@@ -8,20 +8,18 @@ logits of each chunk again.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from rljax.masking import widen
+from rljax.vocabulary import STATISTICS, Slot
 
 Array = jax.Array
 PyTree = Any
 Unembed = Callable[[PyTree, Array], Array]
-
-STATISTICS = ('logprobs', 'entropy', 'full_kl')
-
 
 def token_statistics(
   unembed: Unembed,
@@ -32,21 +30,27 @@ def token_statistics(
   *,
   temperature: Array | float,
   statistics: tuple[str, ...] = ('logprobs',),
+  constant: tuple[str, ...] = (),
   chunk_size: int = 512,
-  reference: tuple[Unembed, PyTree, Array] | None = None,
+  others: Mapping[str, tuple[Unembed, PyTree, Array]] | None = None,
+  jsd_beta: Array | float = 0.5,
+  top_k: int = 32,
 ) -> dict[str, Array]:
   """Statistics of the distribution from which each token was drawn.
 
-  With z = logits(hidden[t−1]) / temperature[t], p = softmax(z) and q the same of the reference:
-    logprobs[t] = log p(tokens[t]),  entropy[t] = −Σ_v p log p,  full_kl[t] = Σ_v p (log p − log q).
-  All three stand at slot t, are 0 at the first slot of a segment and on padding, and nothing that
+  With z = logits(hidden[t−1]) / temperature[t], p = softmax(z) and q the same of another role:
+    logprobs[t] = log p(tokens[t]),  entropy[t] = −Σ_v p log p,  sum_squares[t] = Σ_v p²,
+    self_certainty[t] = KL(uniform ‖ p),  full_kl[t] = KL(p ‖ q) with q of the reference,
+    teacher_reverse_kl[t] = KL(p ‖ q),  teacher_forward_kl[t] = KL(q ‖ p),
+    teacher_jsd[t] = (β·KL(q ‖ m) + (1−β)·KL(p ‖ m)) / (β(1−β)),  m = (1−β)p + βq,
+    teacher_top_k_kl[t] = max(0, Σ_{v ∈ top k of q} q log q/p), with q of the teacher.
+  All stand at slot t, are 0 at the first slot of a segment and on padding, and nothing that
   stands in `hidden` at an unused slot reaches a value or a gradient.
 
   The forward pass saves the log-normaliser and the statistics themselves. The backward pass goes
-  through the chunks again with
-    ∂logprobs/∂z = 1[token] − p,  ∂entropy/∂z = −p (log p + H),  ∂full_kl/∂z = p (log p/q − KL),
-  and pulls them back through `unembed`; the head's gradient is summed in at least float32.
-  Logits of −inf (entries that do not exist) are fine unless such a token is scored.
+  through the chunks again with the derivatives of `rljax.vocabulary` and pulls them back through
+  `unembed`; the head's gradient is summed in at least float32. Logits of −inf (entries that do not
+  exist) are fine unless such a token is scored.
 
   Args:
     unembed: `unembed(head, h) -> logits`, [..., D] -> [..., V]; closes over nothing differentiated.
@@ -55,22 +59,23 @@ def token_statistics(
     tokens: int32 [..., T].
     segment_ids: int32 [..., T], −1 = padding.
     temperature: of the sampler, > 0; a scalar or [..., T], per token that of its sample. Constant.
-    statistics: names, of 'logprobs', 'entropy', 'full_kl'.
+    statistics: names.
+    constant: those of them that have no gradient; they cost nothing in the backward pass.
     chunk_size: slots whose logits exist at once. Chunks are cut along T only, so an array that is
       sharded over rows stays where it is; the memory is rows · chunk_size · V.
-    reference: (unembed, head, hidden) of the policy that 'full_kl' is measured against. Constant.
+    others: 'reference', 'teacher' -> (unembed, head, hidden) of the role that a statistic compares
+      with. Constant.
+    jsd_beta: β of teacher_jsd, 0 … 1; at the ends it is KL(q ‖ p) and KL(p ‖ q). Constant.
+    top_k: entries of q in teacher_top_k_kl (more where the last is tied).
 
   Returns:
-    dict, statistic -> at least float32 [..., T], nats.
+    dict, statistic -> at least float32 [..., T], nats (sum_squares: a probability).
 
   Raises:
-    ValueError: an unknown statistic, or 'full_kl' without a reference.
+    ValueError: an unknown statistic, or one of a role that `others` lacks.
   """
-  unknown = [name for name in statistics if name not in STATISTICS]
-  if unknown:
-    raise ValueError(f'unknown statistic {unknown[0]!r}; there are {", ".join(STATISTICS)}')
-  if 'full_kl' in statistics and reference is None:
-    raise ValueError("statistic 'full_kl' needs reference=(unembed, head, hidden)")
+  others = dict(others or {})
+  _check(statistics, others)
   # From here on slot t holds what concerns the token that hidden[t] predicts, tokens[t + 1].
   valid = (segment_ids >= 0) & (_shift_left(segment_ids, -1) == segment_ids)
   if jnp.ndim(temperature) == 0:
@@ -79,14 +84,26 @@ def token_statistics(
     'target': _shift_left(tokens, 0),
     'valid': valid,
     'temperature': jnp.where(valid, _shift_left(widen(temperature), 1), 1),
+    'others': {role: other[2] for role, other in others.items()},
   }
-  ref_unembed, ref_head, ref_hidden = None, None, None
-  if 'full_kl' in statistics:
-    ref_unembed, ref_head, ref_hidden = reference
-    slots['ref_hidden'] = ref_hidden
-  way = _Pass(unembed, ref_unembed, tuple(statistics), chunk_size)
-  found = _chunked(way, head, hidden, *jax.lax.stop_gradient((ref_head, slots)))
+  fixed = {
+    'heads': {role: other[1] for role, other in others.items()},
+    'jsd_beta': jnp.asarray(jsd_beta, _wide(hidden)),
+  }
+  unembeds = tuple((role, other[0]) for role, other in others.items())
+  live = tuple(name for name in statistics if name not in constant)
+  way = _Pass(unembed, unembeds, tuple(statistics), live, chunk_size, top_k)
+  found = _chunked(way, head, hidden, *jax.lax.stop_gradient((fixed, slots)))
   return {name: _shift_right(value) for name, value in found.items()}
+
+
+def _check(statistics: tuple[str, ...], others: Mapping[str, Any]) -> None:
+  for name in statistics:
+    if name not in STATISTICS:
+      raise ValueError(f'unknown statistic {name!r}; there are {", ".join(STATISTICS)}')
+    role = STATISTICS[name].role
+    if role is not None and role not in others:
+      raise ValueError(f"statistic {name!r} needs others['{role}'] = (unembed, head, hidden)")
 
 
 def _wide(x: Array) -> jnp.dtype:
@@ -138,11 +155,6 @@ def _log_softmax(
   return scaled - lse[..., None], lse
 
 
-def _times(p: Array, x: Array) -> Array:
-  """p · x with 0 · inf = 0."""
-  return jnp.where(p > 0, p * x, 0)
-
-
 def _is_target(target: Array, vocab_size: int) -> Array:
   # A comparison and not a gather: it fuses, and it needs no exchange where V is sharded.
   return target[..., None] == jax.lax.broadcasted_iota(
@@ -158,76 +170,73 @@ class _Pass(NamedTuple):
   """What is static of one pass; s are source-aligned arrays [..., T] and [..., T, D] of a chunk."""
 
   unembed: Unembed
-  ref_unembed: Unembed | None
+  unembeds: tuple[tuple[str, Unembed], ...]
   names: tuple[str, ...]
+  live: tuple[str, ...]  # those with a gradient
   chunk_size: int
+  top_k: int
 
-  def reference_logp(self, ref_head: PyTree, s: dict[str, Array]) -> Array:
-    logits = self.ref_unembed(ref_head, _clean(s['ref_hidden'], s['valid']))
-    return _log_softmax(logits, s['temperature'])[0]
+  def slots(
+    self, logits: Array, fixed: PyTree, s: dict[str, Any], lse: Array | None = None
+  ) -> tuple[dict[str | None, Slot], Array]:
+    """(what a statistic sees, by the role that it compares with, log-normaliser)."""
+    logp, lse = _log_softmax(logits, s['temperature'], lse)
+    chosen = _is_target(s['target'], logp.shape[-1])
+    own = Slot(logp, jnp.exp(logp), chosen, None, fixed['jsd_beta'], self.top_k)
+    seen = {None: own}
+    for role, unembed in self.unembeds:
+      other = unembed(fixed['heads'][role], _clean(s['others'][role], s['valid']))
+      seen[role] = own._replace(logq=_log_softmax(other, s['temperature'])[0])
+    return seen, lse
 
-  def forward_chunk(self, head: PyTree, ref_head: PyTree, s: dict[str, Array]) -> dict[str, Array]:
+  def forward_chunk(self, head: PyTree, fixed: PyTree, s: dict[str, Any]) -> dict[str, Array]:
     logits = self.unembed(head, _clean(s['hidden'], s['valid']))
-    logp, lse = _log_softmax(logits, s['temperature'])
-    found = {'lse': lse}
-    if 'logprobs' in self.names:
-      chosen = _is_target(s['target'], logp.shape[-1])
-      found['logprobs'] = jnp.sum(jnp.where(chosen, logp, 0), axis=-1)
-    if 'entropy' in self.names:
-      found['entropy'] = -jnp.sum(_times(jnp.exp(logp), logp), axis=-1)
-    if 'full_kl' in self.names:
-      d = logp - self.reference_logp(ref_head, s)
-      found['full_kl'] = jnp.sum(_times(jnp.exp(logp), d), axis=-1)
-    return {name: jnp.where(s['valid'], value, 0) for name, value in found.items()}
+    seen, lse = self.slots(logits, fixed, s)
+    found = {name: STATISTICS[name].value(seen[STATISTICS[name].role]) for name in self.names}
+    return {name: jnp.where(s['valid'], x, 0) for name, x in {'lse': lse, **found}.items()}
 
   def backward_chunk(
-    self, head: PyTree, ref_head: PyTree, s: dict[str, Array], g: dict[str, Array]
+    self, head: PyTree, fixed: PyTree, s: dict[str, Any], g: dict[str, Array]
   ) -> tuple[PyTree, Array]:
     """Gradients of head and hidden for the cotangents g of the statistics of one chunk."""
     logits, pull = jax.vjp(self.unembed, head, _clean(s['hidden'], s['valid']))
-    logp, _ = _log_softmax(logits, s['temperature'], s['lse'])
-    p = jnp.exp(logp)
-    total = jnp.zeros_like(p)
-    if 'logprobs' in self.names:
-      chosen = _is_target(s['target'], p.shape[-1])
-      total += g['logprobs'][..., None] * (chosen.astype(p.dtype) - p)
-    if 'entropy' in self.names:
-      total -= g['entropy'][..., None] * _times(p, logp + s['entropy'][..., None])
-    if 'full_kl' in self.names:
-      d = logp - self.reference_logp(ref_head, s)
-      total += g['full_kl'][..., None] * _times(p, d - s['full_kl'][..., None])
+    seen, _ = self.slots(logits, fixed, s, s['lse'])
+    total = jnp.zeros_like(seen[None].p)
+    for name in self.live:
+      statistic = STATISTICS[name]
+      total += g[name][..., None] * statistic.slope(seen[statistic.role], s[name])
     return pull((total / s['temperature'][..., None]).astype(logits.dtype))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _chunked(way: _Pass, head: PyTree, hidden: Array, ref_head: PyTree, slots: dict[str, Array]):
+def _chunked(way: _Pass, head: PyTree, hidden: Array, fixed: PyTree, slots: dict[str, Any]):
   """dict, statistic -> [..., T], source-aligned."""
-  return _forward(way, head, hidden, ref_head, slots)[0]
+  return _forward(way, head, hidden, fixed, slots)[0]
 
 
-def _forward(way, head, hidden, ref_head, slots):
+def _forward(way, head, hidden, fixed, slots):
   dtype = jnp.promote_types(slots['temperature'].dtype, _wide(hidden))
   empty = {n: jnp.zeros(hidden.shape[:-1], dtype) for n in (*way.names, 'lse')}
 
   def body(s, _, rest, fresh):
-    found = way.forward_chunk(head, ref_head, s)
+    found = way.forward_chunk(head, fixed, s)
     return {n: value.astype(dtype) for n, value in found.items()}, rest
 
   found, _ = _loop({**slots, 'hidden': hidden}, (empty, ()), way.chunk_size, hidden.ndim - 2, body)
   statistics = {name: found[name] for name in way.names}
-  return statistics, (head, hidden, ref_head, slots, found)
+  return statistics, (head, hidden, fixed, slots, found)
 
 
 def _backward(way, saved, cotangents):
-  head, hidden, ref_head, slots, found = saved
-  g = {n: jnp.where(slots['valid'], cotangents[n], 0) for n in way.names}
+  head, hidden, fixed, slots, found = saved
+  g = {n: jnp.where(slots['valid'], cotangents[n], 0) for n in way.live}
   axis = hidden.ndim - 2
 
   def body(inputs, d_hidden, d_head, fresh):
     s, g = inputs
     fresh = fresh.reshape((1,) * axis + fresh.shape)
     g = {n: jnp.where(fresh, value, 0) for n, value in g.items()}
-    new_head, new_hidden = way.backward_chunk(head, ref_head, s, g)
+    new_head, new_hidden = way.backward_chunk(head, fixed, s, g)
     d_head = jax.tree.map(lambda total, x: total + x.astype(total.dtype), d_head, new_head)
     return d_hidden + new_hidden, d_head
 

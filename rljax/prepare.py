@@ -1,5 +1,6 @@
-"""What an update needs before its first gradient: old and reference log-probs, values, advantages,
-weights. Runs inside the compiled update; each forward pass is there only if a function asks for it.
+"""What an update needs before its first gradient: log-probs of old and frozen roles, values,
+advantages, weights. Runs inside the compiled update; a forward pass is there only if a function
+asks for what it makes.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import corrections, masking
+from rljax import arrays, corrections, masking
+from rljax.aggregation import minibatch_weights
 from rljax.forward import forward, token_temperature
-from rljax.objective import SAMPLE_ARRAYS, Objective, sample_arrays, token_arrays
+from rljax.objective import Objective
 from rljax.structs import Array, Batch, Policy, PyTree
 
 
 def map_micro(
-  function: Callable[[dict[str, Any]], PyTree], arrays: dict[str, Any], num_micro: Array
+  function: Callable[[dict[str, Any]], PyTree], rows: dict[str, Any], num_micro: Array
 ) -> PyTree:
   """`function` on each used micro-batch of arrays [K, M, r, …]; results stacked, unused ones 0."""
-  first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), arrays)
+  first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[2:], x.dtype), rows)
   shapes = jax.eval_shape(function, first)
-  capacity = arrays['tokens'].shape[1]
+  capacity = rows['tokens'].shape[1]
 
   def minibatch(inputs):
     micros, used = inputs
@@ -37,7 +39,7 @@ def map_micro(
     empty = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
     return jax.lax.fori_loop(0, used, body, empty)
 
-  return jax.lax.map(minibatch, (arrays, num_micro))
+  return jax.lax.map(minibatch, (rows, num_micro))
 
 
 def prepare(
@@ -51,53 +53,84 @@ def prepare(
   chunk_size: int,
   key: Array | None = None,
   method_state: Mapping[str, PyTree] | None = None,
+  step: Array | int = 0,
 ) -> tuple[Batch, dict[str, Array], dict[str, PyTree]]:
   """Fills the slots of a batch that the objective asks for.
 
   Args:
     batch: as packed.
     params: trained roles, before the update.
-    frozen: 'reference' where the objective needs it.
+    frozen: 'reference' and 'teacher' where the objective needs them.
     hyper: `Objective.hyper` of the iteration.
-    objective, policies, chunk_size: as in `objective.micro_loss`.
-    key: of the draws of an advantage or of weights that take one.
-    method_state: what an advantage that takes 'state' remembers, by its name.
+    objective, policies, chunk_size: as in `loss_pass.micro_loss`.
+    key: of the draws of functions that take one.
+    method_state: what functions that take 'state' remember, by their names.
+    step: optimizer steps so far.
 
   Returns:
-    (batch with old_logprobs, ref_logprobs, values, returns, advantages [K, M, r, T] and weights,
-    metrics of the whole iteration, the next method_state).
+    (batch with old and reference log-probs, values, returns, advantages [K, M, r, T], derived
+    arrays and weights, metrics of the whole iteration, the next method_state).
   """
   batch, metrics = _forward_passes(
     batch, params, frozen, objective=objective, policies=policies, chunk_size=chunk_size
   )
-  scored = jnp.isfinite(batch.rewards) & (batch.group_ids >= 0)
-  sampled = batch.action_mask & masking.sample_to_token(
-    scored, batch.sample_ids, batch.segment_ids
-  )
   key = jax.random.key(0) if key is None else key
-  advantage_key, weights_key = jax.random.split(key)
-  rewards, token_rewards, memory = batch.rewards, batch.token_rewards, dict(method_state or {})
-  early = {**token_arrays(batch), **sample_arrays(batch), 'action_mask': sampled}
-  if objective.on_policy:
+  sampled = _of_scored(batch, batch.rewards)
+  early = {**arrays.token_arrays(batch), **arrays.sample_arrays(batch), 'action_mask': sampled}
+  early |= {'prox_step': step, 'step': step}
+  if objective.sampler_is_old:
     early['old_logprobs'] = batch.policy_logprobs
+  early = arrays.with_sums(early, objective.early)
+  memory = _Memory(method_state or {}, key)
   if objective.kl is not None and objective.kl_in_reward:
     penalty, _ = objective.kl(early, hyper['kl'])
-    token_rewards -= hyper['coefficients']['kl'] * jnp.where(sampled, penalty, 0)
-    metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled)
-  if objective.advantage is not None:
-    if 'token_rewards' not in objective.advantage.arrays:
-      rewards = rewards + masking.token_to_sample_sum(
-        token_rewards, sampled, batch.segment_ids, batch.sample_slots, batch.sample_ids.shape[-1]
-      )
-    early |= {'rewards': rewards, 'token_rewards': token_rewards}
-    result, memory = _remembering(
-      objective.advantage, early, hyper['advantage'], advantage_key, memory
+    penalty = hyper['coefficients']['kl'] * jnp.where(sampled, penalty, 0)
+    early['token_rewards'] = early['token_rewards'] - penalty
+    metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled) / jnp.where(
+      hyper['coefficients']['kl'] == 0, 1, hyper['coefficients']['kl']
     )
-    batch = _with_advantages(batch, result, sampled)
+  for name, bound in objective.reward_shaping.items():
+    early['rewards'] = memory.call(bound, early, hyper[f'reward_shaping.{name}'])
+    metrics[f'method/{name}/reward'] = _mean_reward(early)
+  kept = _of_scored(batch, early['rewards'])  # shaping may take a sample out by NaN
+  if objective.advantage is not None:
+    batch = _with_advantages(batch, early, objective, hyper, memory, kept)
+    early |= {n: getattr(batch, n) for n in arrays.FILLED if getattr(batch, n) is not None}
     if objective.value is not None:
       metrics['value/explained_variance'] = _explained(batch, sampled)
-  weights = _weights(objective, early, hyper, weights_key)
-  return batch.replace(weights=dict.fromkeys(objective.terms, weights)), metrics, memory
+  found, seen = minibatch_weights(early, kept, hyper, objective=objective, key=memory.next_key())
+  if objective.bypass:
+    batch = batch.replace(old_logprobs=batch.policy_logprobs)
+  batch = batch.replace(weights=found['weights'], extras={**batch.extras, **found['derived']})
+  return batch, {**metrics, **seen}, memory.state
+
+
+def _of_scored(batch: Batch, rewards: Array) -> Array:
+  """bool [K, M, r, T]: action tokens of samples with a finite reward."""
+  scored = jnp.isfinite(rewards) & (batch.group_ids >= 0)
+  return batch.action_mask & masking.sample_to_token(scored, batch.sample_ids, batch.segment_ids)
+
+
+class _Memory:
+  """Calls stage functions one after the other: each gets a key, and the state that it left."""
+
+  def __init__(self, state: Mapping[str, PyTree], key: Array):
+    self.state, self._key = dict(state), key
+
+  def next_key(self) -> Array:
+    self._key, key = jax.random.split(self._key)
+    return key
+
+  def call(self, bound, known, hyper):
+    key = self.next_key()
+    if bound.init is None:
+      return bound(known, hyper, key=key)
+    old = self.state[bound.name]
+    result, new = bound(known, hyper, key=key, state=old)
+    # In the dtypes of the first state, so that the next update is the same program.
+    new = jax.tree.map(lambda x, first: jnp.asarray(x, first.dtype), new, old)
+    self.state[bound.name] = jax.lax.stop_gradient(new)
+    return result
 
 
 def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
@@ -105,37 +138,28 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
   needs, metrics = objective.needs, {}
   if not needs:
     return batch, metrics
-  shared_value = 'value' not in policies
+  old = {arrays.OLD[name]: name for name in arrays.OLD if name in needs}
+  values, shared_value = 'values' in needs, 'value' not in policies
 
   def passes(rows):
     temperature = token_temperature(batch.temperature, rows['sample_ids'], rows['segment_ids'])
+    options = dict(statistics=tuple(old), value=values and shared_value, chunk_size=chunk_size)
     out = {}
-    if 'old_logprobs' in needs or ('values' in needs and shared_value):
-      own = forward(
-        policies['policy'],
-        params['policy'],
-        rows,
-        temperature,
-        statistics=('logprobs',) if 'old_logprobs' in needs else (),
-        value='values' in needs and shared_value,
-        chunk_size=chunk_size,
-      )
-      out |= {'old_logprobs' if k == 'logprobs' else k: v for k, v in own.items()}
-    if 'values' in needs and not shared_value:
+    if old or (values and shared_value):
+      own = forward(policies['policy'], params['policy'], rows, temperature, **options)
+      out |= {old.get(name, name): x for name, x in own.items()}
+    if values and not shared_value:
       out |= forward(policies['value'], params['value'], rows, temperature, value=True)
-    if 'ref_logprobs' in needs:
-      out['ref_logprobs'] = forward(
-        policies['reference'],
-        frozen['reference'],
-        rows,
-        temperature,
-        statistics=('logprobs',),
-        chunk_size=chunk_size,
-      )['logprobs']
+    options = dict(statistics=('logprobs',), chunk_size=chunk_size)
+    for name in needs & set(arrays.FROZEN):
+      role = arrays.FROZEN[name]
+      out[name] = forward(policies[role], frozen[role], rows, temperature, **options)['logprobs']
     return out
 
-  filled = jax.lax.stop_gradient(map_micro(passes, token_arrays(batch), batch.num_micro))
-  batch = batch.replace(**filled)
+  rows = arrays.token_arrays(batch)
+  filled = jax.lax.stop_gradient(map_micro(passes, rows, batch.num_micro))
+  fields = {name: filled.pop(name) for name in list(filled) if hasattr(batch, name)}
+  batch = batch.replace(**fields, extras={**batch.extras, **filled})
   if 'old_logprobs' in needs:
     metrics |= corrections.mismatch_metrics(
       batch.policy_logprobs, batch.old_logprobs, batch.action_mask
@@ -144,40 +168,34 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
   return batch, metrics
 
 
-def _remembering(bound, arrays, hyper, key, memory):
-  """(what the function gives, `memory` after it); it draws and remembers where it asks to."""
-  if bound.init is None:
-    return bound(arrays, hyper, key=key), memory
-  old = memory[bound.name]
-  result, new = bound(arrays, hyper, key=key, state=old)
-  # In the dtypes of the first state, so that the next update is the same program.
-  new = jax.tree.map(lambda x, first: jnp.asarray(x, first.dtype), new, old)
-  return result, {**memory, bound.name: jax.lax.stop_gradient(new)}
-
-
-def _with_advantages(batch: Batch, result: Any, sampled: Array) -> Batch:
+def _with_advantages(batch, early, objective, hyper, memory, kept) -> Batch:
   """Advantages (and returns) as token arrays, 0 where nothing was sampled."""
+  early = {**early, 'action_mask': kept}
+  if 'token_rewards' not in objective.advantage.arrays:
+    early['rewards'] = early['rewards'] + masking.token_to_sample_sum(
+      early['token_rewards'],
+      kept,
+      batch.segment_ids,
+      batch.sample_slots,
+      batch.sample_ids.shape[-1],
+    )
+  result = memory.call(objective.advantage, early, hyper['advantage'])
   advantages, returns = result if isinstance(result, tuple) else (result, None)
+  for name, bound in objective.advantage_shaping.items():
+    early['advantages'] = _on_tokens(batch, advantages, kept)
+    advantages = memory.call(bound, early, hyper[f'advantage_shaping.{name}'])
+  return batch.replace(advantages=_on_tokens(batch, advantages, kept), returns=returns)
+
+
+def _on_tokens(batch: Batch, advantages: Array, kept: Array) -> Array:
   if advantages.shape == batch.group_ids.shape:
     advantages = masking.sample_to_token(advantages, batch.sample_ids, batch.segment_ids)
-  advantages = jax.lax.stop_gradient(jnp.where(sampled, advantages, 0))
-  return batch.replace(advantages=advantages, returns=returns)
+  return jax.lax.stop_gradient(jnp.where(kept, advantages, 0))
 
 
-def _weights(
-  objective: Objective, arrays: Mapping[str, Any], hyper: Mapping[str, Any], key: Array
-) -> Array:
-  """Aggregation weights [K, M, r, T], normalised within each minibatch."""
-  bound = objective.weights
-  names = [n for n in (*bound.arrays, *bound.optional) if n in arrays]
-  per_minibatch = {n: arrays[n] for n in names if n not in SAMPLE_ARRAYS}
-  whole = {n: arrays[n] for n in names if n in SAMPLE_ARRAYS}
-
-  def one(tokens, key):
-    return bound({**tokens, **whole}, hyper['weights'], key=key)
-
-  keys = jax.random.split(key, arrays['tokens'].shape[0])
-  return jax.vmap(one)(per_minibatch, keys)
+def _mean_reward(early: Mapping[str, Any]) -> Array:
+  used = jnp.isfinite(early['rewards']) & (early['group_ids'] >= 0)
+  return masking.masked_mean(early['rewards'], used)
 
 
 def _explained(batch: Batch, sampled: Array) -> Array:

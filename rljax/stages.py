@@ -69,7 +69,7 @@ class Stage:
 
   @property
   def needs_reference(self) -> bool:
-    return self.objective.needs_reference
+    return 'reference' in self.objective.frozen_roles
 
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
     """The train state of the stage's start (fresh optimizers, step 0), and the compiled update."""

@@ -183,7 +183,7 @@ class Batch:
     sample_ids: int32 [K, M, r, S]: place of each segment in the sample arrays; −1 = none.
     num_micro: int32 [K]: micro-batches in use.
     sample_slots: int32 [N]: inverse of sample_ids: flat index into [K·M·r·S]; −1 = unused.
-    group_ids: int32 [N].
+    group_ids, prompt_ids: int32 [N].
     rewards: float32 [N]; NaN = unscorable: no weight, no part in group statistics.
     reward_components: dict of float32 [N].
     temperature: float32 [N].
@@ -194,8 +194,9 @@ class Batch:
     entropy: float32 [K, M, r, T] or None: the sampler's.
     old_logprobs, ref_logprobs, values, returns, advantages: float32 [K, M, r, T]; filled by
       `prepare` where a bound function asks for them, else None.
-    weights: dict of float32 [K, M, r, T], one for each term of the objective; filled by `prepare`.
-    extras: arrays of a method's own, by name.
+    weights: 'policy' and 'full', float32 [K, M, r, T] ([K, M, r, S] for a loss of samples); filled
+      by `prepare`: of the policy loss, and of the other terms.
+    extras: arrays of a method's own, by name: [K, M, r, T] or [N].
   """
 
   tokens: Array
@@ -210,6 +211,7 @@ class Batch:
   num_micro: Array
   sample_slots: Array
   group_ids: Array
+  prompt_ids: Array
   rewards: Array
   reward_components: dict[str, Array]
   temperature: Array

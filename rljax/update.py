@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rljax import arrays
 from rljax.binding import Bound
-from rljax.objective import Objective, micro_loss, sample_arrays, token_arrays
+from rljax.loss_pass import micro_loss
+from rljax.objective import Objective
 from rljax.prepare import prepare
 from rljax.structs import Array, Batch, Metrics, Policy, PyTree, TrainState
 
@@ -63,6 +65,7 @@ def make_update_step(
   def update_step(state, frozen, batch, hyper):
     key, order_key, draw_key = jax.random.split(state.key, 3)
     constant = _cast(policies, frozen)
+    hyper = _controlled(objective, hyper, state.method_state)
     batch, metrics, method_state = prepare(
       batch,
       _cast(policies, state.params),
@@ -73,11 +76,13 @@ def make_update_step(
       chunk_size=chunk_size,
       key=draw_key,
       method_state=state.method_state,
+      step=state.step,
     )
     minibatches = batch.num_micro.shape[0]
     keys = jax.random.split(order_key, epochs)
     order = jax.vmap(lambda k: jax.random.permutation(k, minibatches))(keys).reshape(-1)
-    tokens, samples = token_arrays(batch), sample_arrays(batch)
+    tokens = arrays.token_arrays(batch)
+    samples = {**arrays.sample_arrays(batch), 'prox_step': state.step}
 
     def step(carry, k):
       rows = jax.tree.map(lambda x: x[k], tokens)
@@ -85,7 +90,7 @@ def make_update_step(
         partial(loss, frozen=constant),
         _cast(policies, carry[0]),
         rows,
-        samples,
+        {**samples, 'step': carry[2]},
         hyper,
         batch.num_micro[k],
       )
@@ -95,12 +100,37 @@ def make_update_step(
     (params, opt_state, count), logs = jax.lax.scan(
       step, (state.params, state.opt_state, state.step), order
     )
+    metrics |= _over_steps(logs)
+    method_state |= _steered(objective, hyper, method_state, batch, metrics)
     state = state.replace(
       step=count, params=params, opt_state=opt_state, key=key, method_state=method_state
     )
-    return state, {**metrics, **_over_steps(logs)}
+    return state, metrics
 
   return update_step
+
+
+def _controlled(objective: Objective, hyper: Mapping[str, Any], memory: Mapping[str, PyTree]):
+  """The hyper-parameters with the coefficients that controllers have set."""
+  own = {name: memory[f'{name}_controller']['coefficient'] for name in objective.controllers}
+  return {**hyper, 'coefficients': {**hyper['coefficients'], **own}}
+
+
+def _steered(objective, hyper, memory, batch, metrics) -> dict[str, PyTree]:
+  """The coefficients for the next update, from what this one has measured."""
+  measured = {'kl': 'policy/kl_ref', 'entropy': 'policy/entropy'}
+  samples, moved = jnp.sum(batch.group_ids >= 0), {}
+  for name, bound in objective.controllers.items():
+    old = memory[f'{name}_controller']
+    coefficient, state = bound(
+      {'measured': metrics[measured[name]], 'num_samples': samples},
+      hyper[f'{name}_controller'],
+      state=old['state'],
+    )
+    new = {'coefficient': coefficient, 'state': state}
+    metrics[f'method/{bound.name}/{name}_coef'] = old['coefficient']
+    moved[f'{name}_controller'] = jax.tree.map(lambda x, o: jnp.asarray(x, o.dtype), new, old)
+  return moved
 
 
 def accumulate(
@@ -117,7 +147,7 @@ def accumulate(
     loss: `micro_loss` with its static arguments.
     params: trained roles in the compute dtype.
     rows: token arrays [M, r, …].
-    samples: sample arrays [N].
+    samples: sample arrays [N], and scalars.
     hyper: traced hyper-parameters.
     num_micro: int32 scalar ≤ M.
 

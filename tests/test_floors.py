@@ -19,17 +19,19 @@ PACKAGE = ROOT / 'rljax'
 FLOORS = {
   '0': ('structs prompts masking traits binding tokenization files', 'chex flax etils'),
   '1a': (
-    'logprobs filters losses regularizers advantages weighting corrections selection shaping',
+    'vocabulary logprobs filters losses regularizers advantages weighting corrections '
+    'selection shaping',
     'chex',
   ),
   '1b': ('data devices rewards tasks environments curriculum', ''),
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
   '3': (
-    'optimizers forward combinations objective prepare update rollouts evaluation',
+    'optimizers forward arrays combinations objective aggregation loss_pass prepare update '
+    'rollouts evaluation',
     'optax flax',
   ),
   '4': (
-    'config overrides workdir assembly stages progress train cli __main__',
+    'config overrides workdir assembly stages progress train scanned cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }

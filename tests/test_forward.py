@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from rollouts import random_rollout
 
-from rljax import objective, update
+from rljax import arrays, loss_pass, objective, update
 from rljax.data.packing import make_layout, pack
 from rljax.models import decoder
 
@@ -21,10 +21,10 @@ STAGE = dict(
 def test_full_kl_needs_the_reference_and_no_early_pass():
   terms = objective.build(STAGE)
   assert terms.statistics == ('logprobs', 'entropy', 'full_kl')
-  assert terms.needs_reference and not terms.needs
-  assert not objective.build({**STAGE, 'kl_coef': 0.0}).needs_reference
+  assert 'reference' in terms.frozen_roles and not terms.needs
+  assert not objective.build({**STAGE, 'kl_coef': 0.0}).frozen_roles
   k3 = objective.build({**STAGE, 'kl': dict(name='regularizers.reverse_kl')})
-  assert k3.needs_reference and k3.statistics == ('logprobs', 'entropy')
+  assert k3.frozen_roles == {'reference'} and k3.statistics == ('logprobs', 'entropy')
 
 
 def test_the_gradient_is_that_of_the_formula():
@@ -48,11 +48,11 @@ def test_the_gradient_is_that_of_the_formula():
     batch, *_ = update.prepare(
       batch, params, frozen, hyper, objective=terms, policies=policies, chunk_size=512
     )
-    rows = jax.tree.map(lambda x: x[0, 0], objective.token_arrays(batch))
-    samples = objective.sample_arrays(batch)
+    rows = jax.tree.map(lambda x: x[0, 0], arrays.token_arrays(batch))
+    samples = arrays.sample_arrays(batch)
 
     def loss(params):
-      return objective.micro_loss(
+      return loss_pass.micro_loss(
         params, rows, samples, hyper, objective=terms, policies=policies, chunk_size=7,
         frozen=frozen,
       )[0]  # fmt: skip
@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_the_formula():
     def formula(params):
       log = [_log_softmax(policy, p, rows, samples) for p in (params, frozen['reference'])]
       kl = jnp.sum(jnp.exp(log[0]) * (log[0] - log[1]), axis=-1)
-      return 0.3 * jnp.sum(jnp.where(rows['action_mask'], kl * rows['weights']['kl'], 0))
+      return 0.3 * jnp.sum(jnp.where(rows['action_mask'], kl * rows['weights']['full'], 0))
 
     value, grads = jax.jit(jax.value_and_grad(loss))(params)
     expected, wanted = jax.jit(jax.value_and_grad(lambda p: formula(p['policy'])))(params)

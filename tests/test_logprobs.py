@@ -9,12 +9,14 @@ import pytest
 from reference import logprobs as reference
 
 from rljax.logprobs import token_statistics
+from rljax.vocabulary import STATISTICS
 
 R, T, D, V = 2, 11, 5, 7
 SEGMENTS = np.array(
   [[0, 0, 0, 0, 1, 1, 2, 2, 2, -1, -1], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]], np.int32
 )
-NAMES = ('logprobs', 'entropy', 'full_kl')
+NAMES = tuple(STATISTICS)
+BETA, TOP_K = 0.3, 3
 
 
 def unembed(head, hidden):
@@ -41,16 +43,29 @@ def naive(head, hidden, tokens, temperature, other):
   scale = temperature[:, 1:, None]
   logp = jax.nn.log_softmax(unembed(head, hidden)[:, :-1] / scale)
   logq = jax.lax.stop_gradient(jax.nn.log_softmax(unembed(*other)[:, :-1] / scale))
+  p, q = jnp.exp(logp), jnp.exp(logq)
+  mixture = jnp.log((1 - BETA) * p + BETA * q)
+  reverse, forward = jnp.sum(p * (logp - logq), axis=-1), jnp.sum(q * (logq - logp), axis=-1)
+  top = q >= jnp.sort(q, axis=-1)[..., -TOP_K, None]
   found = {
     'logprobs': jnp.take_along_axis(logp, tokens[:, 1:, None], axis=-1)[..., 0],
-    'entropy': -jnp.sum(jnp.exp(logp) * logp, axis=-1),
-    'full_kl': jnp.sum(jnp.exp(logp) * (logp - logq), axis=-1),
+    'entropy': -jnp.sum(p * logp, axis=-1),
+    'sum_squares': jnp.sum(p**2, axis=-1),
+    'self_certainty': -jnp.mean(logp, axis=-1) - jnp.log(V),
+    'full_kl': reverse,
+    'teacher_reverse_kl': reverse,
+    'teacher_forward_kl': forward,
+    'teacher_jsd': jnp.sum(q * (logq - mixture), axis=-1) / (1 - BETA)
+    + jnp.sum(p * (logp - mixture), axis=-1) / BETA,
+    'teacher_top_k_kl': jax.nn.relu(jnp.sum(jnp.where(top, q * (logq - logp), 0), axis=-1)),
   }
   return {n: jnp.pad(jnp.where(same, x, 0), ((0, 0), (1, 0))) for n, x in found.items()}
 
 
-@functools.partial(jax.jit, static_argnames=('chunk_size', 'names'))
-def chunked(head, hidden, tokens, temperature, other, *, chunk_size, names=NAMES):
+@functools.partial(jax.jit, static_argnames=('chunk_size', 'names', 'constant'))
+def chunked(
+  head, hidden, tokens, temperature, other, *, chunk_size, names=NAMES, constant=(), beta=BETA
+):
   return token_statistics(
     unembed,
     head,
@@ -60,12 +75,15 @@ def chunked(head, hidden, tokens, temperature, other, *, chunk_size, names=NAMES
     temperature=temperature,
     statistics=names,
     chunk_size=chunk_size,
-    reference=(unembed, *other),
+    constant=constant,
+    others={'reference': (unembed, *other), 'teacher': (unembed, *other)},
+    jsd_beta=beta,
+    top_k=TOP_K,
   )
 
 
 def scalar(function):
-  mix = np.random.default_rng(1).normal(size=(3, R, T))
+  mix = np.random.default_rng(1).normal(size=(len(NAMES), R, T))
 
   def run(head, hidden, *rest):
     found = function(head, hidden, *rest)
@@ -83,6 +101,8 @@ def test_values_are_the_definition():
       SEGMENTS,
       temperature,
       np.asarray(unembed(*other)),
+      beta=BETA,
+      top_k=TOP_K,
     )
     for chunk_size in (1, 4, 64):
       found = chunked(head, hidden, tokens, temperature, other, chunk_size=chunk_size)
@@ -111,6 +131,34 @@ def test_one_statistic_alone_and_scalar_temperature():
       found = chunked(head, hidden, tokens, 0.7, other, chunk_size=4, names=(name,))
       assert list(found) == [name]
       np.testing.assert_allclose(found[name], whole[name], atol=1e-12)
+
+
+def test_the_jsd_is_continuous_at_its_ends():
+  with jax.enable_x64(True):
+    head, hidden, tokens, temperature, other = inputs()
+    # Where the distributions are far apart the way to the limit is long (it goes with β·log β).
+    arguments = (head, hidden, tokens, 10 * temperature, other)
+
+    def at(beta):
+      run = functools.partial(chunked, chunk_size=64, names=('teacher_jsd',), beta=beta)
+      return run(*arguments)['teacher_jsd'], scalar(run)(*arguments)
+
+    ends = chunked(*arguments, chunk_size=64)
+    for beta, name in ((0.0, 'teacher_forward_kl'), (1.0, 'teacher_reverse_kl')):
+      end, slopes = at(beta)
+      np.testing.assert_allclose(end, ends[name], atol=1e-12)
+      near, near_slopes = at(abs(beta - 2e-4))
+      np.testing.assert_allclose(near, end, atol=2e-3)
+      for a, b in zip(jax.tree.leaves(near_slopes), jax.tree.leaves(slopes)):
+        assert np.linalg.norm(a - b) <= 2e-3 * np.linalg.norm(b)
+
+
+def test_a_constant_statistic_has_no_gradient():
+  arguments = inputs(np.float32)
+  alone = scalar(functools.partial(chunked, chunk_size=4, names=('logprobs',)))(*arguments)
+  rest = tuple(name for name in NAMES if name != 'logprobs')
+  found = scalar(functools.partial(chunked, chunk_size=4, constant=rest))(*arguments)
+  jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, alone)
 
 
 def test_unused_slots_have_no_influence():
@@ -155,7 +203,7 @@ def test_refuses_what_it_does_not_know():
   run = functools.partial(token_statistics, unembed, head, hidden, tokens, jnp.asarray(SEGMENTS))
   with pytest.raises(ValueError, match="unknown statistic 'entrpy'"):
     run(temperature=temperature, statistics=('entrpy',))
-  with pytest.raises(ValueError, match='needs reference'):
+  with pytest.raises(ValueError, match="needs others\\['reference'\\]"):
     run(temperature=temperature, statistics=('full_kl',))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rollouts import random_rollout
 
-from rljax import binding, objective, sharding, update
+from rljax import arrays, binding, forward, loss_pass, objective, sharding, update
 from rljax.data.packing import make_layout, pack
 from rljax.models import decoder
 
@@ -63,9 +63,9 @@ def programs(stage, *, dtype='float64'):
     return update.prepare(batch, params, frozen, hyper, **static)[0]
 
   def gradient(params, batch):
-    rows = jax.tree.map(lambda x: x[0], objective.token_arrays(batch))
-    loss = functools.partial(objective.micro_loss, **static)
-    samples = objective.sample_arrays(batch)
+    rows = jax.tree.map(lambda x: x[0], arrays.token_arrays(batch))
+    loss = functools.partial(loss_pass.micro_loss, **static)
+    samples = arrays.sample_arrays(batch)
     return update.accumulate(loss, params, rows, samples, hyper, batch.num_micro[0])
 
   return jax.jit(prepared), jax.jit(gradient), params
@@ -225,7 +225,7 @@ def test_a_step_raises_the_logprob_of_what_was_rewarded():
     rows = {name: jnp.asarray(rollout.tokens) for name in ('tokens',)}
     rows['segment_ids'] = jnp.where(rollout.mask, 0, -1)
     rows['positions'] = jnp.broadcast_to(jnp.arange(20)[None, :], rollout.tokens.shape)
-    out = objective.forward(
+    out = forward.forward(
       policy, params, rows, jnp.ones(rollout.tokens.shape), statistics=('logprobs',)
     )
     total = jnp.sum(jnp.where(rollout.action_mask, out['logprobs'], 0), axis=1)

@@ -3,22 +3,40 @@
 import numpy as np
 
 
-def token_statistics(logits, tokens, segment_ids, temperature, ref_logits=None):
-  """logits [R, T, V] of each slot -> dict of [R, T]: logprobs, entropy, full_kl."""
+def token_statistics(logits, tokens, segment_ids, temperature, other_logits, *, beta, top_k):
+  """logits [R, T, V] of each slot -> dict of [R, T]; the other's are of reference and teacher."""
   rows, length = tokens.shape
-  found = {name: np.zeros((rows, length)) for name in ('logprobs', 'entropy', 'full_kl')}
+  found = {}
   for r in range(rows):
     for t in range(1, length):
       if segment_ids[r, t] < 0 or segment_ids[r, t] != segment_ids[r, t - 1]:
         continue
       logp = _log_softmax(logits[r, t - 1] / temperature[r, t])
-      found['logprobs'][r, t] = logp[tokens[r, t]]
-      for v, lp in enumerate(logp):
-        found['entropy'][r, t] -= np.exp(lp) * lp
-        if ref_logits is not None:
-          logq = _log_softmax(ref_logits[r, t - 1] / temperature[r, t])
-          found['full_kl'][r, t] += np.exp(lp) * (lp - logq[v])
+      logq = _log_softmax(other_logits[r, t - 1] / temperature[r, t])
+      for name, value in _of_slot(logp, logq, tokens[r, t], beta, top_k).items():
+        found.setdefault(name, np.zeros((rows, length)))[r, t] = value
   return found
+
+
+def _kl(logp, logq):
+  return sum(np.exp(lp) * (lp - lq) for lp, lq in zip(logp, logq))
+
+
+def _of_slot(logp, logq, token, beta, top_k):
+  mixture = np.log((1 - beta) * np.exp(logp) + beta * np.exp(logq))
+  jsd = beta * _kl(logq, mixture) + (1 - beta) * _kl(logp, mixture)
+  largest = np.argsort(-logq)[:top_k]
+  return {
+    'logprobs': logp[token],
+    'entropy': -sum(np.exp(lp) * lp for lp in logp),
+    'sum_squares': sum(np.exp(2 * lp) for lp in logp),
+    'self_certainty': _kl(np.full(len(logp), -np.log(len(logp))), logp),
+    'full_kl': _kl(logp, logq),
+    'teacher_reverse_kl': _kl(logp, logq),
+    'teacher_forward_kl': _kl(logq, logp),
+    'teacher_jsd': jsd / (beta * (1 - beta)),
+    'teacher_top_k_kl': max(0, _kl(logq[largest], logp[largest])),
+  }
 
 
 def _log_softmax(z):

@@ -1,0 +1,88 @@
+"""The shapes of a `Batch`: functions of the config alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+class CapacityError(ValueError):
+  """The samples of an iteration do not fit the layout."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """The shapes of a `Batch`.
+
+  Attributes:
+    minibatches: K, optimizer steps of one epoch.
+    micro_batches: M, capacity of a minibatch in micro-batches.
+    rows: r, rows of one micro-batch; a multiple of the devices that share the rows.
+    row_length: T, slots of a row.
+    samples_per_row: S.
+    samples: N, capacity of the sample arrays.
+    whole_groups: a group stays in one micro-batch: for losses that compare its samples.
+  """
+
+  minibatches: int
+  micro_batches: int
+  rows: int
+  row_length: int
+  samples_per_row: int
+  samples: int
+  whole_groups: bool = False
+
+
+def make_layout(
+  *,
+  samples: int,
+  group_size: int,
+  max_length: int,
+  minibatches: int = 1,
+  rows: int = 8,
+  row_length: int = 0,
+  packed: bool = True,
+  whole_groups: bool = False,
+) -> Layout:
+  """The layout that holds `samples` samples of at most `max_length` tokens, whatever their lengths.
+
+  Args:
+    samples: N.
+    group_size: samples of one prompt; a group stays in one minibatch.
+    max_length: tokens of the longest possible sample, prompt and completion.
+    minibatches: K.
+    rows: r.
+    row_length: T; 0 = the smallest multiple of 128 that holds one maximal sample.
+    packed: several samples a row; False = one.
+    whole_groups: see `Layout`.
+
+  Raises:
+    ValueError: a sample does not fit into a row, a group not into a micro-batch, or there are fewer
+      groups than minibatches.
+  """
+  length = row_length or -(-max_length // 128) * 128
+  if length < max_length:
+    raise ValueError(
+      f'row_length is {row_length} tokens, but a sample may have {max_length} '
+      f'(max_prompt + max_new_tokens)'
+    )
+  groups = samples // group_size
+  if groups < minibatches:
+    raise ValueError(f'{groups} groups cannot be cut into {minibatches} minibatches')
+  per_row = max(1, min(length // 4, 32)) if packed else 1
+  sure = min(per_row, length // max_length)
+  most = -(-groups // minibatches)
+  if whole_groups and sure * rows < group_size:
+    raise ValueError(
+      f'a group of {group_size} samples must stand in one micro-batch, and {rows} rows of {length} '
+      f'tokens hold {sure * rows} of the longest; raise rows or row_length'
+    )
+  fit = sure * rows // group_size if whole_groups else sure * rows
+  return Layout(
+    minibatches=minibatches,
+    micro_batches=-(-(most if whole_groups else most * group_size) // fit),
+    rows=rows,
+    row_length=length,
+    samples_per_row=per_row,
+    samples=samples,
+    whole_groups=whole_groups,
+  )

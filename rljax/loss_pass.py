@@ -1,0 +1,145 @@
+"""The summed objective of one micro-batch: what is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rljax import arrays, masking
+from rljax.forward import forward, token_temperature
+from rljax.objective import Objective
+from rljax.structs import Array, Policy, PyTree
+
+POLICY_METRICS = ('ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old')
+
+
+def micro_loss(
+  params: PyTree,
+  rows: Mapping[str, Any],
+  samples: Mapping[str, Array],
+  hyper: Mapping[str, Any],
+  *,
+  objective: Objective,
+  policies: Mapping[str, Policy],
+  chunk_size: int,
+  frozen: Mapping[str, PyTree] | None = None,
+) -> tuple[Array, dict[str, dict[str, Array]]]:
+  """The summed objective of one micro-batch.
+
+  Args:
+    params: dict of trained roles.
+    rows: token arrays [r, T] of `Batch`, weights included.
+    samples: sample arrays [N] of the iteration, and scalars.
+    hyper: traced hyper-parameters, `Objective.hyper`.
+    objective: the stage's.
+    policies: role -> Policy.
+    chunk_size: slots that pass the vocabulary at once.
+    frozen: 'reference' and 'teacher' where a term compares whole distributions.
+
+  Returns:
+    (loss, {'total': sums, 'mean': Σ over sampled tokens, 'max': maxima}); the caller adds up
+    micro-batches and divides 'mean' by its 'count'.
+  """
+  known = _arrays(
+    params,
+    rows,
+    samples,
+    frozen or {},
+    objective=objective,
+    policies=policies,
+    chunk_size=chunk_size,
+  )
+  loss = jnp.zeros(())
+  seen, total = {}, {}
+  if 'entropy' in known and objective.statistics:
+    seen['policy/entropy'] = known['entropy']
+  if objective.on_policy and 'logprobs' in known:
+    # With several steps the parameters have moved on, and `prepare` has compared.
+    gap = jax.lax.stop_gradient(jnp.abs(known['logprobs'] - rows['policy_logprobs']))
+    seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
+  for name, bound in objective.terms.items():
+    term_loss, diagnostics = bound(known, hyper[name])
+    weights = rows['weights']['policy' if name == 'policy' else 'full'].reshape(term_loss.shape)
+    part = masking.weighted_sum(term_loss, weights)
+    loss += part if name == 'policy' else hyper['coefficients'][name] * part
+    prefix = 'value' if name == 'value' else 'policy'
+    if name in ('policy', 'value'):
+      total[f'{prefix}/loss'] = part
+    named = {_metric(name, bound.name, key): x for key, x in diagnostics.items()}
+    if name == 'policy' and objective.is_of_samples:
+      total |= {key: masking.weighted_sum(x, weights) for key, x in named.items()}
+    else:
+      seen |= named
+  sampled = rows['action_mask'] & _counted(rows, objective)
+  maxima = {k: masking.masked_max(v, sampled) for k, v in seen.items() if k.endswith('_max')}
+  means = {k: masking.masked_sum(v, sampled) for k, v in seen.items() if not k.endswith('_max')}
+  means['count'] = jnp.sum(sampled).astype(jnp.float32)
+  return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})
+
+
+def _counted(rows: Mapping[str, Any], objective: Objective) -> Array:
+  """bool [r, T]: the tokens of which metrics are means: those of scored samples."""
+  if objective.is_of_samples:
+    return masking.segment_to_token(rows['weights']['policy'] != 0, rows['segment_ids'])
+  return rows['weights']['full'] != 0
+
+
+def _metric(term: str, function: str, key: str) -> str:
+  if term == 'value':
+    return f'value/{key}'
+  return f'policy/{key}' if key in POLICY_METRICS else f'method/{function}/{key}'
+
+
+def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size):
+  """What the terms may ask for, by name, and 0 where nothing was sampled."""
+  scalars = {name: x for name, x in samples.items() if name in arrays.SCALARS}
+  local = arrays.places_of(
+    rows['sample_ids'], {name: x for name, x in samples.items() if name not in scalars}
+  )
+  temperature = token_temperature(local['temperature'], local['sample_ids'], rows['segment_ids'])
+  tokens = {name: x for name, x in rows.items() if name != 'weights'} | _passes(
+    params,
+    rows,
+    temperature,
+    frozen,
+    objective=objective,
+    policies=policies,
+    chunk_size=chunk_size,
+  )
+  if objective.on_policy and not objective.bypass and 'logprobs' in tokens:
+    tokens['old_logprobs'] = jax.lax.stop_gradient(tokens['logprobs'])
+  known = masking.shield(tokens, rows['action_mask']) | local | scalars
+  if 'scores' in objective.late:
+    last = masking.last_true_in_segment(rows['action_mask'], rows['segment_ids'])
+    places = (rows['segment_ids'], known['sample_slots'], known['sample_ids'].shape[-1])
+    known['scores'] = masking.token_to_sample_sum(known['token_scores'], last, *places)
+  return arrays.with_sums(known, objective.late)
+
+
+def _passes(params, rows, temperature, frozen, *, objective, policies, chunk_size):
+  """The forward passes of the trained roles."""
+  shared_value = objective.value is not None and 'value' not in policies
+  now = {}
+  if objective.statistics or shared_value:
+    roles = {arrays.LATE_STATISTICS[name] for name in objective.statistics} - {None}
+    now = forward(
+      policies['policy'],
+      params['policy'],
+      rows,
+      temperature,
+      statistics=objective.statistics,
+      constant=tuple(n for n in objective.statistics if n not in objective.late),
+      value=shared_value,
+      chunk_size=chunk_size,
+      others={role: (policies[role], frozen[role]) for role in roles},
+    )
+  if objective.value is not None and not shared_value:
+    now |= forward(policies['value'], params['value'], rows, temperature, value=True)
+  if 'values' in now:
+    now['new_values'] = now.pop('values')
+  if objective.late & set(arrays.SCORES):
+    now |= forward(policies['reward'], params['reward'], rows, temperature, scores=True)
+  return now

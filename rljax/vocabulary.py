@@ -1,0 +1,171 @@
+"""Statistics of a distribution over the vocabulary: what each is, and its derivative.
+
+With z the scaled logits of a slot, p = softmax(z), and q another role's distribution there (a
+constant). `rljax.logprobs.token_statistics` makes them chunk by chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+END = 1e-4  # a jsd_beta closer than this to 0 or 1 counts as 0 or 1
+
+
+class Slot(NamedTuple):
+  """What is known at a slot.
+
+  Attributes:
+    logp, p: [..., V], at least float32.
+    chosen: bool [..., V], the token that was drawn.
+    logq: [..., V] of the other role, or None.
+    jsd_beta: scalar.
+    top_k: int.
+  """
+
+  logp: Array
+  p: Array
+  chosen: Array
+  logq: Array | None
+  jsd_beta: Array
+  top_k: int
+
+
+class Statistic(NamedTuple):
+  """value: slot -> [...]; slope: (slot, value) -> ∂value/∂z [..., V]; role: whose q, or None."""
+
+  value: Callable[[Slot], Array]
+  slope: Callable[[Slot, Array], Array]
+  role: str | None = None
+
+
+def times(p: Array, x: Array) -> Array:
+  """p · x with 0 · inf = 0."""
+  return jnp.where(p > 0, p * x, 0)
+
+
+def _sum(x: Array) -> Array:
+  return jnp.sum(x, axis=-1)
+
+
+def _logprob(s: Slot) -> Array:
+  return _sum(jnp.where(s.chosen, s.logp, 0))
+
+
+def _logprob_slope(s: Slot, value: Array) -> Array:
+  return s.chosen.astype(s.p.dtype) - s.p
+
+
+def _entropy(s: Slot) -> Array:
+  return -_sum(times(s.p, s.logp))
+
+
+def _entropy_slope(s: Slot, value: Array) -> Array:
+  return -times(s.p, s.logp + value[..., None])
+
+
+def _sum_squares(s: Slot) -> Array:
+  return _sum(jnp.square(s.p))
+
+
+def _sum_squares_slope(s: Slot, value: Array) -> Array:
+  return 2 * s.p * (s.p - value[..., None])
+
+
+def _exists(s: Slot) -> Array:
+  """Entries of the vocabulary that can be drawn, as weights that sum to 1."""
+  there = jnp.isfinite(s.logp)
+  return there / jnp.sum(there, axis=-1, keepdims=True)
+
+
+def _self_certainty(s: Slot) -> Array:
+  uniform = _exists(s)
+  return -_sum(times(uniform, jnp.log(jnp.where(uniform > 0, 1 / uniform, 1)) + s.logp))
+
+
+def _self_certainty_slope(s: Slot, value: Array) -> Array:
+  return s.p - _exists(s)
+
+
+def _reverse_kl(s: Slot) -> Array:
+  return _sum(times(s.p, s.logp - s.logq))
+
+
+def _reverse_kl_slope(s: Slot, value: Array) -> Array:
+  return times(s.p, s.logp - s.logq - value[..., None])
+
+
+def _forward_kl(s: Slot) -> Array:
+  return _sum(times(jnp.exp(s.logq), s.logq - s.logp))
+
+
+def _forward_kl_slope(s: Slot, value: Array) -> Array:
+  return s.p - jnp.exp(s.logq)
+
+
+def _log_mixture(s: Slot) -> Array:
+  """log((1−β)·p + β·q)."""
+  own, other = jnp.log1p(-s.jsd_beta), jnp.log(s.jsd_beta)
+  return jnp.logaddexp(s.logp + own, s.logq + other)
+
+
+def _inner(s: Slot) -> Slot:
+  """The slot with a jsd_beta at which logarithms are finite."""
+  return s._replace(jsd_beta=jnp.clip(s.jsd_beta, END, 1 - END))
+
+
+def _at_ends(s: Slot, forward: Array, inner: Array, reverse: Array) -> Array:
+  return jnp.where(
+    s.jsd_beta < END, forward, jnp.where(s.jsd_beta > 1 - END, reverse, inner)
+  )
+
+
+def _jsd(s: Slot) -> Array:
+  """[β·KL(q‖m) + (1−β)·KL(p‖m)] / (β(1−β)), m = (1−β)p + βq; KL(q‖p) at β = 0, KL(p‖q) at 1."""
+  t = _inner(s)
+  mixture, beta = _log_mixture(t), t.jsd_beta
+  divergence = beta * _sum(times(jnp.exp(s.logq), s.logq - mixture))
+  divergence += (1 - beta) * _sum(times(s.p, s.logp - mixture))
+  return _at_ends(s, _forward_kl(s), divergence / (beta * (1 - beta)), _reverse_kl(s))
+
+
+def _jsd_slope(s: Slot, value: Array) -> Array:
+  t = _inner(s)
+  ratio = times(s.p, s.logp - _log_mixture(t)) / t.jsd_beta
+  inner = ratio - s.p * _sum(ratio)[..., None]
+  reverse = times(s.p, s.logp - s.logq - _reverse_kl(s)[..., None])
+  return _at_ends(s, _forward_kl_slope(s, value), inner, reverse)
+
+
+def _top(s: Slot) -> Array:
+  """q where it is among its largest `top_k` entries, else 0."""
+  least = jax.lax.top_k(s.logq, min(s.top_k, s.logq.shape[-1]))[0][..., -1:]
+  return jnp.where(s.logq >= least, jnp.exp(s.logq), 0)
+
+
+def _top_k_kl(s: Slot) -> Array:
+  """max(0, Σ_v q_v·(log q_v − log p_v) over the largest entries of q)."""
+  return jnp.maximum(_sum(times(_top(s), s.logq - s.logp)), 0)
+
+
+def _top_k_kl_slope(s: Slot, value: Array) -> Array:
+  top = _top(s)
+  return jnp.where((value > 0)[..., None], s.p * _sum(top)[..., None] - top, 0)
+
+
+STATISTICS = {
+  'logprobs': Statistic(_logprob, _logprob_slope),
+  'entropy': Statistic(_entropy, _entropy_slope),
+  'sum_squares': Statistic(_sum_squares, _sum_squares_slope),
+  'self_certainty': Statistic(_self_certainty, _self_certainty_slope),
+  'full_kl': Statistic(_reverse_kl, _reverse_kl_slope, 'reference'),
+  'teacher_reverse_kl': Statistic(_reverse_kl, _reverse_kl_slope, 'teacher'),
+  'teacher_forward_kl': Statistic(_forward_kl, _forward_kl_slope, 'teacher'),
+  'teacher_jsd': Statistic(_jsd, _jsd_slope, 'teacher'),
+  'teacher_top_k_kl': Statistic(_top_k_kl, _top_k_kl_slope, 'teacher'),
+}
