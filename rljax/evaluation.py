@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator, fetch
-from rljax.structs import PyTree
+from rljax.structs import PyTree, Requests
 
 
 def pass_at_k(num_samples: int, num_correct: np.ndarray, k: int) -> np.ndarray:
@@ -87,30 +87,17 @@ def evaluate(
   """
   right = np.zeros((len(prompts), samples + 1), bool)
   lengths, truncated, formed, errors = [], 0, 0, 0
-  for first in range(0, len(prompts), generate.prompts):
-    some = prompts[first : first + generate.prompts]
-    draws = np.arange(first, first + len(some))
-    for index in range(0, samples + 1, generate.samples):
-      requests = generate.requests(some, draws, first_sample_index=index)
-      which = np.asarray(requests.sample_index)
-      requests = requests.replace(
-        temperature=np.where(which == 0, 0, requests.temperature).astype(np.float32),
-        group_ids=np.where(which <= samples, requests.group_ids, -1).astype(np.int32),
-      )
-      completions = generate.completions(fetch(generate(params, requests)), some)
-      scores = score(completions)
-      for completion, reward in zip(completions, scores.rewards):
-        right[completion.draw_id, completion.sample_index] = reward >= success
-        if completion.sample_index or not samples:
-          lengths.append(len(completion.tokens))
-          truncated += completion.truncated
-          formed += bool(well_formed and well_formed(completion.text))
-      errors += scores.errors + scores.timeouts
-  metrics = {'greedy': float(right[:, 0].mean())}
-  count = right[:, 1:].sum(axis=1)
-  if samples:
-    metrics[f'avg@{samples}'] = float(right[:, 1:].mean())
-    metrics |= {f'pass@{k}': float(pass_at_k(samples, count, k).mean()) for k in ks if k <= samples}
+  for some, asked in requests(prompts, generate, samples):
+    completions = generate.completions(fetch(generate(params, asked)), some)
+    scores = score(completions)
+    for completion, reward in zip(completions, scores.rewards):
+      right[completion.draw_id, completion.sample_index] = reward >= success
+      if completion.sample_index or not samples:
+        lengths.append(len(completion.tokens))
+        truncated += completion.truncated
+        formed += bool(well_formed and well_formed(completion.text))
+    errors += scores.errors + scores.timeouts
+  metrics = accuracy(right, ks)
   metrics |= {
     'length_mean': float(np.mean(lengths)),
     'truncated': truncated / len(lengths),
@@ -118,4 +105,36 @@ def evaluate(
   }
   if well_formed is not None:
     metrics['well_formed'] = formed / len(lengths)
-  return Evaluation(metrics=metrics, num_correct=count, greedy_correct=right[:, 0])
+  return Evaluation(
+    metrics=metrics, num_correct=right[:, 1:].sum(axis=1), greedy_correct=right[:, 0]
+  )
+
+
+def requests(
+  prompts: Sequence[Prompt], generate: Generator, samples: int
+) -> Iterator[tuple[Sequence[Prompt], Requests]]:
+  """The calls of the sampler that `evaluate` makes: prompts and the requests for them, in numpy."""
+  for first in range(0, len(prompts), generate.prompts):
+    some = prompts[first : first + generate.prompts]
+    draws = np.arange(first, first + len(some))
+    for index in range(0, samples + 1, generate.samples):
+      asked = generate.requests(some, draws, first_sample_index=index)
+      which = np.asarray(asked.sample_index)
+      yield (
+        some,
+        asked.replace(
+          temperature=np.where(which == 0, 0, asked.temperature).astype(np.float32),
+          group_ids=np.where(which <= samples, asked.group_ids, -1).astype(np.int32),
+        ),
+      )
+
+
+def accuracy(right: np.ndarray, ks: Sequence[int]) -> dict[str, float]:
+  """'greedy', 'avg@n' and 'pass@k' of bool [Q, 1 + n]: the greedy sample, then the drawn ones."""
+  samples = right.shape[1] - 1
+  metrics = {'greedy': float(right[:, 0].mean())}
+  if samples:
+    count = right[:, 1:].sum(axis=1)
+    metrics[f'avg@{samples}'] = float(right[:, 1:].mean())
+    metrics |= {f'pass@{k}': float(pass_at_k(samples, count, k).mean()) for k in ks if k <= samples}
+  return metrics

@@ -1,0 +1,173 @@
+"""The program of a run: rounds of iterations on the device, each round ended by an evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rljax.structs import Array, Batch, PyTree, Requests, Rollout, TrainState
+
+
+class Inputs(NamedTuple):
+  """What a run's program is given.
+
+  Attributes:
+    state: at the start of the stage.
+    frozen: roles that are not trained.
+    seed: of the sampling noise, uint32.
+    requests: of the first iteration.
+    changing: fields of `Requests` that change with the iteration, and 'answer' of the prompts:
+      [iterations, …].
+    hyper: hyper-parameters [iterations].
+    evaluation: 'seed', and 'requests' and 'answer' of the held-out prompts [calls, …].
+    ends: int32 [evaluations]: iterations done before each evaluation.
+  """
+
+  state: TrainState
+  frozen: dict[str, PyTree]
+  seed: Array
+  requests: Requests
+  changing: dict[str, PyTree]
+  hyper: PyTree
+  evaluation: dict[str, PyTree]
+  ends: Array
+
+
+class Outputs(NamedTuple):
+  """What a run's program gives.
+
+  Attributes:
+    state: at the end of the stage.
+    metrics: name -> [iterations].
+    seen: 'rewards', 'length', 'truncated' of the held-out samples, [evaluations, calls, rows].
+  """
+
+  state: TrainState
+  metrics: dict[str, Array]
+  seen: dict[str, Array]
+
+
+def make_program(
+  *,
+  update_step: Callable[..., Any],
+  draw: Callable[..., Rollout],
+  settings: tuple[Any, Any],
+  max_new_tokens: tuple[int, int],
+  reward: Callable[..., Array],
+  template: Batch,
+) -> Callable[[Inputs], Outputs]:
+  """`program(inputs) -> Outputs`: rounds of iterations, each round ended by an evaluation.
+
+  Args:
+    update_step: as of `update.make_update_step`.
+    draw: the sampler, `(params, requests, seed, settings) -> Rollout`.
+    settings: the sampler's in training and in evaluation.
+    max_new_tokens: in training and in evaluation.
+    reward: the twin's.
+    template: a batch of the stage in its layout, see `place`.
+  """
+
+  def score(rollout, answer, prompt_row, width):
+    completions, length = _completions(rollout, width)
+    return reward(completions, length, jax.tree.map(lambda x: x[prompt_row], answer))
+
+  def iterate(inputs, i, state):
+    now = jax.tree.map(lambda x: x[i], inputs.changing)
+    answer = now.pop('answer')
+    requests = inputs.requests.replace(**now, policy_step=state.step)
+    rollout = draw(state.params['policy'], requests, inputs.seed, settings[0])
+    rewards = score(rollout, answer, requests.prompt_row, max_new_tokens[0])
+    batch = place(template, rollout, rewards)
+    hyper = jax.tree.map(lambda x: x[i], inputs.hyper)
+    state, metrics = update_step(state, inputs.frozen, batch, hyper)
+    return state, {**_experience(rollout, rewards, requests.prompts.shape[0]), **metrics}
+
+  def evaluate(inputs, params):
+    def call(asked):
+      requests, answer = asked
+      rollout = draw(params, requests, inputs.evaluation['seed'], settings[1])
+      rewards = score(rollout, answer, requests.prompt_row, max_new_tokens[1])
+      length = rollout.num_tokens - rollout.prompt_length
+      return {'rewards': rewards, 'length': length, 'truncated': rollout.truncated}
+
+    asked = (inputs.evaluation['requests'], inputs.evaluation['answer'])
+    return jax.lax.map(call, asked)
+
+  def program(inputs: Inputs) -> Outputs:
+    iterations = inputs.changing['prompts'].shape[0]
+
+    def body(i, carry):
+      state, metrics = carry
+      state, now = iterate(inputs, i, state)
+      put = jax.lax.dynamic_update_index_in_dim
+      return state, jax.tree.map(lambda all, one: put(all, one, i, 0), metrics, now)
+
+    def one_round(carry, end):
+      start, state, metrics = carry
+      state, metrics = jax.lax.fori_loop(start, end, body, (state, metrics))
+      return (end, state, metrics), evaluate(inputs, state.params['policy'])
+
+    shapes = jax.eval_shape(iterate, inputs, jnp.zeros((), jnp.int32), inputs.state)[1]
+    empty = jax.tree.map(lambda s: jnp.zeros((iterations, *s.shape), s.dtype), shapes)
+    start = (jnp.zeros((), jnp.int32), inputs.state, empty)
+    (_, state, metrics), seen = jax.lax.scan(one_round, start, inputs.ends)
+    return Outputs(state, metrics, seen)
+
+  return program
+
+
+def place(template: Batch, rollout: Rollout, rewards: Array) -> Batch:
+  """What `data.packing.pack` does, where each row holds one sample; rows keep their order.
+
+  Args:
+    template: a batch of as many samples, whatever their tokens: it says which sample a row holds.
+    rollout: all of its rows are in use.
+    rewards: float [N].
+  """
+  row = template.sample_ids[..., 0]
+  there = (row >= 0)[..., None]
+  row, width = np.maximum(row, 0), template.tokens.shape[-1]
+
+  def tokens(x, like, outside=0):
+    x = jnp.where(rollout.mask, x, outside)
+    x = jnp.pad(x, ((0, 0), (0, width - x.shape[1])), constant_values=outside)
+    return jnp.where(there, x[row], outside).astype(like.dtype)
+
+  slots = jnp.broadcast_to(jnp.arange(rollout.tokens.shape[1])[None, :], rollout.tokens.shape)
+  filled = {
+    'positions': tokens(slots, template.positions),
+    'segment_ids': tokens(jnp.zeros_like(slots), template.segment_ids, -1),
+    'rewards': rewards.astype(template.rewards.dtype),
+  }
+  for field in dataclasses.fields(Batch):
+    x, like = getattr(rollout, field.name, None), getattr(template, field.name)
+    if x is not None and like is not None:
+      filled[field.name] = tokens(x, like) if x.ndim == 2 else x.astype(like.dtype)
+  return jax.tree.map(jnp.asarray, template.replace(**filled))
+
+
+def _completions(rollout: Rollout, width: int) -> tuple[Array, Array]:
+  """(tokens [N, width] behind the prompt, how many of them before the stop token)."""
+  places = rollout.prompt_length[:, None] + jnp.arange(width)[None, :]
+  tokens = jnp.take_along_axis(rollout.tokens, jnp.minimum(places, rollout.tokens.shape[1] - 1), 1)
+  stopped = ~rollout.truncated & (rollout.group_ids >= 0)
+  return tokens, rollout.num_tokens - rollout.prompt_length - stopped
+
+
+def _experience(rollout: Rollout, rewards: Array, num_prompts: int) -> dict[str, Array]:
+  """What `rollouts.measures.experience_metrics` says of samples in the order of their prompts."""
+  length = rollout.num_tokens - rollout.prompt_length
+  spread = jnp.ptp(rewards.reshape(num_prompts, -1), axis=1)
+  return {
+    'reward/mean': jnp.mean(rewards),
+    'reward/std': jnp.std(rewards),
+    'group/zero_variance': jnp.mean(spread <= 1e-6, dtype=jnp.float32),
+    'rollout/tokens': jnp.sum(length),
+    'rollout/length_mean': jnp.mean(length, dtype=jnp.float32),
+    'rollout/truncated': jnp.mean(rollout.truncated, dtype=jnp.float32),
+  }
