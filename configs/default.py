@@ -39,6 +39,10 @@ def get_config() -> ConfigDict:
       health_check=True,  # stop early if nothing can be learnt (equal rewards, no end of text)
       health_iterations=3,  # looked at: enough to tell bad luck from a broken set-up
       sft=_sft(),
+      preference=_preference(),
+      reward_model=_reward_model(),
+      process_reward_model=_process_reward_model(),
+      distill=_distill(),
       rl=_rl(),
     ),
     type_safe=False,
@@ -62,6 +66,70 @@ def _sft() -> dict:
   )
 
 
+def _preference() -> dict:
+  """The policy learns from completions of known order, beside the reference with which it began."""
+  return dict(
+    kind='preference',
+    candidates=2,  # completions of one prompt; 2 = pairs
+    labels='utility',  # rewards: how good each is; 'sign': 1 for the best, −1 for the others
+    mismatched=False,  # besides, a completion of another prompt: losses.kto measures its KL on it
+    loss=dict(name='losses.dpo'),
+    weights=dict(name='weighting.group_mean'),
+    selections={},  # name -> function: what carries the loss
+    optimizer=dict(name='optimizers.adamw', learning_rate=1e-4),
+    **_given(),
+  )
+
+
+def _reward_model() -> dict:
+  """A model with a head learns the same order; it begins as the policy, or as its own node says."""
+  return dict(
+    kind='reward_model',
+    candidates=2,  # completions of one prompt; 2 = pairs
+    labels='utility',  # rewards: how good each is; 'sign': 1 for the best, −1 for the others
+    reward_model=None,  # or dict(name='models.decoder', path='', …): a model of its own
+    loss=dict(name='losses.bradley_terry'),
+    weights=dict(name='weighting.group_mean'),
+    optimizer=dict(name='optimizers.adamw', learning_rate=3e-4),
+    **_given(),
+  )
+
+
+def _process_reward_model() -> dict:
+  """A model with a head learns which steps of a completion are right."""
+  return dict(
+    kind='process_reward_model',
+    reward_model=None,  # or dict(name='models.decoder', path='', …): a model of its own
+    loss=dict(name='losses.step_cross_entropy'),
+    weights=dict(name='weighting.token_mean'),
+    optimizer=dict(name='optimizers.adamw', learning_rate=3e-4),
+    **_given(),
+  )
+
+
+def _given() -> dict:
+  """Stages that learn from completions that the task gives."""
+  return dict(
+    iterations=300,  # one optimizer step each
+    prompts=32,  # of one iteration
+    max_length=256,  # tokens of a prompt and its completion; a longer one is an error
+    curriculum=dict(name='curriculum.uniform'),  # which prompts come next
+    **_rows(),
+  )
+
+
+def _distill() -> dict:
+  """A teacher's distribution at the tokens of samples; no reward is learnt from."""
+  return dict(
+    _rl(),
+    kind='distill',
+    on_policy_fraction=1.0,  # of the iterations: samples of the student; else of the teacher
+    teacher=dict(name='models.decoder', path=''),  # a work directory or an HF directory
+    loss=dict(name='losses.nll'),
+    advantage=None,
+  )
+
+
 def _rl() -> dict:
   """Group-relative policy gradients, strictly on-policy: one step for each rollout."""
   return dict(
@@ -79,14 +147,31 @@ def _rl() -> dict:
     minibatches=1,  # optimizer steps of one pass
     curriculum=dict(name='curriculum.uniform'),  # which prompts come next
     rollout=dict(name='rollouts.single_turn'),  # how prompts become samples
+    extras=(),  # names of the arrays that the rollout strategy makes, for functions that ask
+    reward_components=(),  # names of components of the reward that a function asks for
+    reward_shaping={},  # name -> function, in this order: rewards before the advantage
     advantage=dict(name='advantages.group_normalize'),
+    advantage_shaping={},  # name -> function, in this order: advantages after it
+    selections={},  # name -> function: which tokens and samples carry the policy loss
+    correction=None,  # or a function of corrections: weights for a sampler that is not the trainer
+    derived={},  # name of an array -> function that makes it before the update, for a loss
     weights=dict(name='weighting.token_mean'),
     loss=dict(name='losses.clipped_surrogate'),
+    old_logprobs='recompute',  # or 'sampler': its own serve as the old ones, one pass less
+    auxiliary=None,  # or one more token loss, over all sampled tokens
+    auxiliary_coef=0.0,
+    teacher=None,  # or dict(name='models.decoder', path=…): for functions that ask for it
+    jsd_beta=0.5,  # of teacher_jsd: 0 = KL(teacher ‖ policy), 1 = KL(policy ‖ teacher)
+    teacher_top_k=32,  # tokens of teacher_top_k_kl
     kl=dict(name='regularizers.reverse_kl'),
     kl_coef=0.0,  # reward per nat; 0 = neither reference parameters nor their forward pass
     kl_placement='loss',  # or 'reward', with regularizers.kl_reward
+    kl_controller=None,  # or dict(name='regularizers.adaptive_kl', …): moves kl_coef
+    reference_every=0,  # iterations between updates of the reference; 0 = it stays
+    reference_update=dict(name='regularizers.reference_average'),
     entropy=dict(name='regularizers.entropy_bonus'),
     entropy_coef=0.0,  # reward per nat; 0 = off
+    entropy_controller=None,  # or dict(name='regularizers.adaptive_entropy', …): moves it
     value=None,  # or dict(name='losses.clipped_value') for an advantage that needs values
     value_coef=0.1,  # weight of the value loss; small on a trunk that the policy shares
     critic=None,  # or dict(name='models.decoder', path='', …): values by a model of its own

@@ -32,12 +32,14 @@ class World:
     tokenizer: of the policy.
     task: prompts and reward.
     mesh: of the devices.
-    policies: role → Policy: 'policy', 'reference', and 'value' for a critic of its own.
+    policies: role → Policy: 'policy', 'reference', and where a stage has one 'value' (a critic of
+      its own), 'reward' (a reward model), 'teacher'.
     params: initial parameters of the trained roles.
+    frozen: parameters of the teacher.
     model: node from which the policy can be built again, to be saved beside its parameters.
     scorer: of training samples: the task's reward, or the one that the config puts in its place.
     judge: of evaluation samples: the task's reward always.
-    program: the jitted sampler of the policy.
+    programs: role → jitted sampler, of the policy and the teacher.
   """
 
   config: Any
@@ -46,15 +48,16 @@ class World:
   mesh: jax.sharding.Mesh
   policies: dict[str, Policy]
   params: dict[str, PyTree]
+  frozen: dict[str, PyTree]
   model: dict[str, Any]
   scorer: Scorer
   judge: Scorer
-  program: Callable[..., Any]
+  programs: dict[str, Callable[..., Any]]
 
   def generator(self, node: Any, *, seed: int) -> Generator:
     """The sampler with the shapes and temperatures of a stage."""
     return Generator(
-      program=self.program,
+      program=self.programs['policy'],
       tokenizer=self.tokenizer,
       place=lambda requests: jax.device_put(
         requests, sharding.request_shardings(requests, self.mesh)
@@ -69,6 +72,19 @@ class World:
       min_p=node.min_p,
       seed=seed,
     )
+
+  def reward_start(self, params: dict[str, PyTree]) -> PyTree:
+    """Where a reward model begins: the policy with a new head, or as its own node says.
+
+    One that an earlier stage has trained goes on.
+    """
+    own, fresh = params['reward'], self.params['reward']
+    nodes = [self.config[name].get('reward_model') for name in self.config.stages]
+    if own is not fresh or any(nodes):
+      return own
+    # Copies: the update donates what it trains, and the policy is still there.
+    policy = jax.tree.map(lambda x: x.copy(), params['policy'])
+    return {name: policy.get(name, x) for name, x in fresh.items()}
 
   def evaluator(self) -> Generator:
     """The sampler for evaluation: the limits of the stage 'rl', other noise, no filters."""
@@ -136,17 +152,26 @@ def assemble(config: Any) -> World:
   mesh = sharding.make_mesh(**config.mesh)
   stages = [config[name] for name in config.stages]
   critics = [s.get('critic') for s in stages if s.get('value')]
-  if any(critic != critics[0] for critic in critics):
-    raise ValueError('stages with values have different critics; a run has one, or one value head')
-  own_critic = critics[0] if critics else None
+  own_critic = _the_one(critics, 'with values have different critics; a run has one or a value head')
   shared_value = bool(critics) and not own_critic
-  keys = jax.random.split(jax.random.key(config.seed), 2)
+  keys = jax.random.split(jax.random.key(config.seed), 4)
   model = build_model(config.model, tokenizer, mesh, keys[0], value_head=shared_value)
   policies = {'policy': model.policy, 'reference': model.policy}
-  params = {'policy': model.params}
+  params, frozen = {'policy': model.params}, {}
   if own_critic:
     critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=True)
     policies['value'], params['value'] = critic.policy, critic.params
+  reward_models = [s.reward_model for s in stages if 'reward_model' in s]
+  if reward_models:
+    own_reward = _the_one(reward_models, 'train different reward models')
+    node = own_reward or {**model.node, 'path': ''}
+    scored = build_model(node, tokenizer, mesh, keys[2], value_head=True)
+    policies['reward'], params['reward'] = scored.policy, scored.params
+  teachers = [s.teacher for s in stages if s.get('teacher')]
+  if teachers:
+    node = _the_one(teachers, 'have different teachers')
+    teacher = build_model(node, tokenizer, mesh, keys[3], value_head=False)
+    policies['teacher'], frozen['teacher'] = teacher.policy, teacher.params
   limits = {k: config.rewards[k] for k in ('workers', 'cpu_seconds', 'memory_mib')}
   limits['seed'] = config.seed
   judge = Scorer(task.reward, **limits)
@@ -158,11 +183,21 @@ def assemble(config: Any) -> World:
     mesh=mesh,
     policies=policies,
     params=params,
+    frozen=frozen,
     model=model.node,
     scorer=Scorer(reward, **limits) if reward else judge,
     judge=judge,
-    program=jax.jit(_sampler(model.policy)),
+    programs={
+      role: jax.jit(_sampler(policies[role])) for role in ('policy', 'teacher') if role in policies
+    },
   )
+
+
+def _the_one(nodes: Sequence[Any], complaint: str) -> Any:
+  """The node that all stages agree on, or None."""
+  if any(node != nodes[0] for node in nodes):
+    raise ValueError(f'stages {complaint}')
+  return nodes[0] if nodes else None
 
 
 def _sampler(policy: Policy) -> Callable[..., Any]:

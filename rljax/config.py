@@ -20,7 +20,14 @@ from ml_collections import ConfigDict
 from rljax import binding
 
 # Numbers of a stage that may be schedules, besides every float hyper-parameter.
-SCHEDULED = ('kl_coef', 'entropy_coef', 'value_coef', 'temperature')
+SCHEDULED = (
+  'kl_coef',
+  'entropy_coef',
+  'value_coef',
+  'auxiliary_coef',
+  'jsd_beta',
+  'temperature',
+)
 
 # It has all the methods of one; so code below floor 4 need not know ml_collections.
 Mapping.register(ConfigDict)
@@ -42,9 +49,9 @@ def listing() -> dict[str, tuple[Path, str]]:
   """Name -> (file, first line of its docstring) of the configs in ./configs and of rljax's own."""
   found = {}
   for folder in (shipped(), Path('configs')):  # the later one hides the former
-    for path in sorted(folder.glob('[!_]*.py')):
+    for path in sorted(folder.rglob('[!_]*.py')):
       doc = ast.get_docstring(ast.parse(path.read_text())) or ''
-      found[path.stem] = (path, doc.split('\n')[0])
+      found[path.relative_to(folder).with_suffix('').as_posix()] = (path, doc.split('\n')[0])
   return found
 
 
@@ -127,6 +134,10 @@ class Node:
   """Stands as the type of a node that names a function."""
 
 
+class Nodes:
+  """Stands as the type of a dict of such nodes under names of the user's own."""
+
+
 def check(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[type, bool]]]:
   """What `resolve` does, and what can be set.
 
@@ -159,6 +170,8 @@ def _check_group(given, known, path, kinds):
       # None: there may be a function, and there need not be one.
       kinds[full] = (Node, default is None)
       result[key] = None if value is default is None else _check_node(value, full, kinds)
+    elif default == {}:
+      result[key] = _check_nodes(value, full, kinds)
     elif isinstance(default, Mapping):
       if not isinstance(value, Mapping):
         raise ConfigError(f'config.{full}: {value!r} is no dict with {", ".join(default)}')
@@ -168,6 +181,20 @@ def _check_group(given, known, path, kinds):
       scheduled = key in SCHEDULED and 'kind' in known
       result[key] = _cast(value, *kinds[full], full, scheduled)
   return result
+
+
+def _check_nodes(nodes, path, kinds):
+  """Functions under names of the user's own; None takes one out."""
+  kinds[path] = (Nodes, False)
+  if not isinstance(nodes, Mapping):
+    raise ConfigError(f'config.{path}: {nodes!r} is no dict of name -> function')
+  for name in nodes:
+    kinds[f'{path}.{name}'] = (Node, True)
+  return {
+    name: _check_node(node, f'{path}.{name}', kinds)
+    for name, node in nodes.items()
+    if node is not None
+  }
 
 
 def _check_node(node, path, kinds):
@@ -203,7 +230,7 @@ def _check_node(node, path, kinds):
 
 def is_model(path: str) -> bool:
   """True if the node at `path` is a model, which has a `path` besides its hyper-parameters."""
-  return path.rsplit('.', 1)[-1] in ('model', 'critic')
+  return path.rsplit('.', 1)[-1] in ('model', 'critic', 'reward_model', 'teacher')
 
 
 def _kind(function, key: str, default: Any) -> tuple[type, bool]:
@@ -253,8 +280,13 @@ def _is_node(value: Any) -> bool:
 
 
 def describe(config: Mapping[str, Any]) -> list[str]:
-  """A config as lines to read: one for each group of values, one for each function."""
-  lines = []
+  """A config as lines to read: one for each group of values, one for each function.
+
+  Stages that the run does not have are left out.
+  """
+  lines, tree = [], plain(config)
+  stages = tree.get('stages', ())
+  idle = [k for k, v in tree.items() if isinstance(v, Mapping) and 'kind' in v and k not in stages]
 
   def walk(tree: Mapping[str, Any], path: str) -> None:
     values = {k: v for k, v in tree.items() if not isinstance(v, Mapping) or 'schedule' in v}
@@ -265,5 +297,5 @@ def describe(config: Mapping[str, Any]) -> list[str]:
       if isinstance(value, Mapping) and 'schedule' not in value:
         walk(value, f'{path}.{key}' if path else key)
 
-  walk(plain(config), '')
+  walk({k: v for k, v in tree.items() if k not in idle}, '')
   return lines

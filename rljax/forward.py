@@ -29,13 +29,14 @@ def forward(
   scores: bool = False,
   chunk_size: int = 512,
   others: Mapping[str, tuple[Policy, PyTree]] | None = None,
+  **options: Array | int,
 ) -> dict[str, Array]:
   """One pass over rows [r, T]: the token statistics asked for, 'values', 'token_scores'.
 
   `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t];
   `token_scores[t]` is what the same head says once tokens[t] is there. A statistic that compares
   with another role takes a pass of that role too: `others`, role -> (policy, parameters). Those
-  named in `constant` are not differentiated.
+  named in `constant` are not differentiated; `options` are those of `token_statistics`.
   """
   hidden = _hidden(policy, params, rows)
   out = {}
@@ -51,6 +52,7 @@ def forward(
       constant=constant,
       chunk_size=chunk_size,
       others={role: _head_and_hidden(*other, rows) for role, other in (others or {}).items()},
+      **options,
     )
   if value or scores:
     said = policy.value(params, hidden)

@@ -51,6 +51,7 @@ def micro_loss(
     objective=objective,
     policies=policies,
     chunk_size=chunk_size,
+    jsd_beta=hyper['coefficients']['jsd_beta'],
   )
   loss = jnp.zeros(())
   seen, total = {}, {}
@@ -93,22 +94,16 @@ def _metric(term: str, function: str, key: str) -> str:
   return f'policy/{key}' if key in POLICY_METRICS else f'method/{function}/{key}'
 
 
-def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size):
+def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size, jsd_beta):
   """What the terms may ask for, by name, and 0 where nothing was sampled."""
   scalars = {name: x for name, x in samples.items() if name in arrays.SCALARS}
   local = arrays.places_of(
     rows['sample_ids'], {name: x for name, x in samples.items() if name not in scalars}
   )
   temperature = token_temperature(local['temperature'], local['sample_ids'], rows['segment_ids'])
-  tokens = {name: x for name, x in rows.items() if name != 'weights'} | _passes(
-    params,
-    rows,
-    temperature,
-    frozen,
-    objective=objective,
-    policies=policies,
-    chunk_size=chunk_size,
-  )
+  options = dict(objective=objective, policies=policies, chunk_size=chunk_size, jsd_beta=jsd_beta)
+  tokens = {name: x for name, x in rows.items() if name != 'weights'}
+  tokens |= _passes(params, rows, temperature, frozen, **options)
   if objective.on_policy and not objective.bypass and 'logprobs' in tokens:
     tokens['old_logprobs'] = jax.lax.stop_gradient(tokens['logprobs'])
   known = masking.shield(tokens, rows['action_mask']) | local | scalars
@@ -119,7 +114,7 @@ def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size):
   return arrays.with_sums(known, objective.late)
 
 
-def _passes(params, rows, temperature, frozen, *, objective, policies, chunk_size):
+def _passes(params, rows, temperature, frozen, *, objective, policies, chunk_size, jsd_beta):
   """The forward passes of the trained roles."""
   shared_value = objective.value is not None and 'value' not in policies
   now = {}
@@ -135,6 +130,8 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, chunk_siz
       value=shared_value,
       chunk_size=chunk_size,
       others={role: (policies[role], frozen[role]) for role in roles},
+      jsd_beta=jsd_beta,
+      top_k=objective.teacher_top_k,
     )
   if objective.value is not None and not shared_value:
     now |= forward(policies['value'], params['value'], rows, temperature, value=True)

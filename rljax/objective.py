@@ -44,7 +44,8 @@ class Objective:
     correction: factor of the policy loss for the mismatch of sampler and trainer.
     derived: arrays of the minibatch that a loss asks for by these names, from before the update.
     controllers: 'kl', 'entropy' -> what moves their coefficient after an update.
-    coefficients: numbers or schedules of 'kl', 'entropy', 'value', 'auxiliary'.
+    coefficients: numbers or schedules of 'kl', 'entropy', 'value', 'auxiliary', and 'jsd_beta'.
+    teacher_top_k: tokens of the statistic teacher_top_k_kl.
     on_policy: one optimizer step an iteration: the old log-probs are the new ones, constant.
     bypass: the sampler's log-probs serve as the old ones.
   """
@@ -65,6 +66,7 @@ class Objective:
   derived: dict[str, Bound]
   controllers: dict[str, Bound]
   coefficients: dict[str, Any]
+  teacher_top_k: int
   on_policy: bool
   bypass: bool
 
@@ -172,17 +174,21 @@ def denominator_of(bound: Bound) -> str:
   return declared.denominator if declared else 'tokens'
 
 
-def build(stage: Mapping[str, Any]) -> Objective:
+def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
   """The objective of a stage's config node, checked.
 
   A term whose coefficient is the constant 0 is left out of the program: no forward pass, no
   parameters of a reference.
 
+  Args:
+    stage: the node.
+    extras: names of arrays that the kind of stage makes, besides the node's own `extras`.
+
   Raises:
     BindingError: a function, array or hyper-parameter that does not exist.
     ObjectiveError: a combination that is known to be wrong.
   """
-  own = tuple(stage.get('extras', ()))
+  own = (*extras, *stage.get('extras', ()))
   early = (*arrays.EARLY, *own)
   shaped = (*early, *arrays.FILLED)
   late = (*arrays.LATE, *own, *stage.get('derived', {}))
@@ -220,7 +226,11 @@ def build(stage: Mapping[str, Any]) -> Objective:
     correction=term('correction', early),
     derived=several('derived', shaped),
     controllers={name: bind(node) for name, node in controllers.items() if node},
-    coefficients={name: stage.get(f'{name}_coef', 0.0) for name in COEFFICIENTS},
+    coefficients={
+      **{name: stage.get(f'{name}_coef', 0.0) for name in COEFFICIENTS},
+      'jsd_beta': stage.get('jsd_beta', 0.5),
+    },
+    teacher_top_k=stage.get('teacher_top_k', 32),
     on_policy=stage.get('epochs', 1) * stage.get('minibatches', 1) == 1,
     bypass=stage.get('old_logprobs', 'recompute') == 'sampler',
   )

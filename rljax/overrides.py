@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
 from rljax.binding import near
-from rljax.config import ConfigError, Node, check, is_model, plain
+from rljax.config import ConfigError, Node, Nodes, check, is_model, plain
 
 Kinds = Mapping[str, tuple[type, bool]]
 
@@ -35,7 +35,7 @@ def override(config: Mapping[str, Any], argv: Sequence[str]) -> tuple[ConfigDict
   fields = []
   for path, text, argument in found:
     node = path.removesuffix('.name')
-    if kinds.get(node, (None,))[0] is not Node:
+    if kinds.get(node, (None,))[0] is not Node and not _is_new(node, kinds):
       fields.append((path, text, argument))
       continue
     value = {'name': text} if path.endswith('.name') else _literal(path, text)
@@ -45,6 +45,12 @@ def override(config: Mapping[str, Any], argv: Sequence[str]) -> tuple[ConfigDict
   for path, value in _parse(fields, kinds).items():
     _set(result, path, value)
   return ConfigDict(result, type_safe=False), notes
+
+
+def _is_new(path: str, kinds: Kinds) -> bool:
+  """Whether a function is put under a new name where names are the user's own."""
+  parent, _, name = path.rpartition('.')
+  return bool(name) and kinds.get(parent, (None,))[0] is Nodes
 
 
 def _split(argument: str) -> tuple[str, str | None]:
@@ -69,7 +75,8 @@ def _literal(path: str, text: str | None) -> Any:
 
 def _replace(config: dict[str, Any], path: str, value: Any) -> list[str]:
   """Puts a node in the place of another one; a line for the user if the function changes."""
-  former = _at(config, path) or {}
+  parent, _, last = path.rpartition('.')
+  former = (_at(config, parent) if parent else config).get(last) or {}
   if value is None and not former:
     return []
   name = value.get('name') if isinstance(value, Mapping) else None

@@ -12,7 +12,7 @@ from rljax.checkpoint import FOLDER, Checkpointer
 from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 
-REMEMBERED = ('stage', 'done', 'draws', 'tokens', 'stopped', 'start', 'end')
+REMEMBERED = ('stage', 'done', 'draws', 'tokens', 'stopped', 'start', 'end', 'trained', 'versions')
 
 
 class Progress:
@@ -25,6 +25,9 @@ class Progress:
     tokens: tokens sampled in the run.
     stopped: whether the stage has ended before its last iteration.
     start, end: evaluation of the policy with which the last stage begins, and ends.
+    trained: roles that the run has trained, in this stage or before.
+    versions: role → version of the parameters that the stage needs and does not train: the
+      reference, and what earlier stages have trained.
     resumed: whether there was a checkpoint.
   """
 
@@ -39,6 +42,8 @@ class Progress:
     self.stopped: bool = saved.get('stopped', False)
     self.start: dict[str, float] = saved.get('start', {})
     self.end: dict[str, float] = saved.get('end', {})
+    self.trained: list[str] = saved.get('trained', [])
+    self.versions: dict[str, int] = saved.get('versions', {})
     self._saves: int = saved.get('saves', 0)
     self._stage_state = saved.get('stage_state')
     self._cost = saved.get('cost', {'seconds': 0.0, 'compile_seconds': 0.0, 'peak_mib': 0.0})
@@ -47,34 +52,59 @@ class Progress:
   def enter(
     self, index: int, world: World, params: dict[str, PyTree]
   ) -> tuple[Stage, TrainState, dict[str, PyTree]]:
-    """A stage with its state and frozen roles: as the checkpoint has them, else from `params`."""
+    """A stage with its state and frozen roles: as the checkpoint has them, else from `params`.
+
+    `params` get the roles that earlier stages have trained and this one does not.
+    """
     stage = make_stage(world.config.stages[index], world, draws=self.draws)
-    state = stage.init(params, jax.random.fold_in(jax.random.key(world.config.seed), index))
-    frozen = {}
-    if self._stage_state is not None:
+    key = jax.random.fold_in(jax.random.key(world.config.seed), index)
+    frozen = dict(world.frozen)
+    if self._stage_state is None:
+      # A copy: the update donates the parameters.
+      kept = {r: params[r] for r in self.trained if r not in stage.optimizers}
+      kept |= {'reference': jax.tree.map(lambda x: x.copy(), params['policy'])} if (
+        stage.needs_reference
+      ) else {}
+      state = stage.init(params, key)
+      self.stage, self.done, self.stopped = index, 0, False
+      self.trained = sorted({*self.trained, *stage.optimizers})
+      self.versions = {}
+      for role, tree in kept.items():
+        self._keep(role, tree)
+    else:
+      state = stage.init(params, key)
       stage.load_state_dict(self._stage_state)
-      like, policy = jax.tree.map(_outline, (state, params['policy']))
+      like, outlines = jax.tree.map(_outline, (state, {**params, 'reference': params['policy']}))
       for fresh in jax.tree.leaves((state.params, state.opt_state)):
         fresh.delete()  # to make room for the saved ones
       state, _ = self.checkpointer.restore(like)
-      if stage.needs_reference:
-        frozen['reference'] = self.checkpointer.restore_role('reference', index, policy)
+      kept = {
+        role: self.checkpointer.restore_role(role, version, outlines[role])
+        for role, version in self.versions.items()
+      }
       self._stage_state = None
-    else:
-      self.stage, self.done, self.stopped = index, 0, False
-      if stage.needs_reference:
-        # A copy: the update donates the parameters.
-        frozen['reference'] = jax.tree.map(lambda x: x.copy(), params['policy'])
-        self.checkpointer.save_role('reference', index, frozen['reference'])
+    frozen |= {'reference': kept.pop('reference')} if stage.needs_reference else {}
+    params |= kept
     return stage, state, frozen
+
+  def keep_reference(self, frozen: dict[str, PyTree], reference: PyTree | None) -> None:
+    """Puts another reference in the place of the old one; None: it stays."""
+    if reference is not None:
+      frozen['reference'] = reference
+      self._keep('reference', reference)
+
+  def _keep(self, role: str, tree: PyTree) -> None:
+    """Saves parameters that the stage's checkpoints need and do not hold."""
+    self._saves += 1
+    self.versions[role] = self._saves
+    self.checkpointer.save_role(role, self._saves, tree)
 
   def save(self, stage: Stage, state: TrainState) -> None:
     """A checkpoint of everything that remembers; metrics so far must be on disk before."""
     self._saves += 1
     record = {name: getattr(self, name) for name in REMEMBERED}
     record |= {'saves': self._saves, 'cost': self.cost(), 'stage_state': stage.state_dict()}
-    roles = {'reference': self.stage} if stage.needs_reference else {}
-    self.checkpointer.save(self._saves, state, record, roles=roles)
+    self.checkpointer.save(self._saves, state, record, roles=self.versions)
 
   def cost(self) -> dict[str, float]:
     """Seconds, seconds of them in the compiler, and MiB at the peak: all starts together."""

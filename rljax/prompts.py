@@ -61,6 +61,11 @@ class Task:
       `prompt` (str), `answer`, `metadata`, `tokens` (ids), `truncated` (bool); it returns a float,
       or a dict with the key 'reward' and one float per component.
     demonstrate: a right completion (text) of a prompt for SFT, or None.
+    candidates: `candidates(prompt, draw) -> [(completion, utility), …]`, different completions of
+      one prompt with how good each is, a pure function of both; for stages that learn from
+      rankings. None = there are none.
+    steps: `steps(prompt, draw) -> [(text, is_right), …]`, the steps of a completion, right or
+      wrong, each with the text that ends it; a pure function of both. None = there are none.
     well_formed: `well_formed(completion) -> bool`, the format without the answer, or None.
     license: of the data.
     twin: the same prompts and reward as pure functions on token arrays (`TokenTwin`), or None.
@@ -71,6 +76,8 @@ class Task:
   test: Sequence[Prompt]
   reward: str | Callable[..., Any]
   demonstrate: Callable[[Prompt], str] | None = None
+  candidates: Callable[[Prompt, int], Sequence[tuple[str, float]]] | None = None
+  steps: Callable[[Prompt, int], Sequence[tuple[str, bool]]] | None = None
   well_formed: Callable[[str], bool] | None = None
   license: str = ''
   twin: TokenTwin | None = None
@@ -83,8 +90,9 @@ class TokenTwin:
   Attributes:
     prompts: `prompts(key, num_prompts) -> (tokens int32 [Q, P], length int32 [Q], answer)` with
       `answer` a pytree of arrays [Q, …].
-    reward: `reward(tokens int32 [N, C], length int32 [N], answer) -> float32 [N]` on completions
-      without the stop token, `answer` gathered to samples.
+    reward: `reward(tokens int32 [N, C], length int32 [N], answer) -> float32 [N]`, or a dict of
+      such arrays as the task's reward returns, on completions without the stop token; `answer`
+      gathered to samples.
     answer: `answer(prompt: Prompt) -> answer` of one prompt of the task: the same pytree, of
       numbers and numpy arrays without the axis Q.
   """

@@ -98,22 +98,27 @@ class Run:
   def go(self) -> dict[str, Any]:
     """All stages that are left, then the summary."""
     try:
-      params, last = self.world.params, len(self.config.stages) - 1
+      params, last = dict(self.world.params), len(self.config.stages) - 1
       for index in range(self.progress.stage, last + 1):
         stage, state, frozen = self.progress.enter(index, self.world, params)
         if index == last and not self.progress.start:
-          self.progress.start = self.evaluate(state, stage)
+          self.progress.start = self.evaluate(stage, {**params, **state.params}, frozen)
         if not self.progress.done:
           self.save(stage, state)
-        state = self.run_stage(stage, state, frozen, is_last=index == last)
-        params = {**params, **state.params}
+        params |= self.run_stage(stage, state, frozen, params, is_last=index == last).params
       return self.finish()
     finally:
       self.progress.checkpointer.close()
       self.writers.close()
 
   def run_stage(
-    self, stage: Stage, state: TrainState, frozen: Mapping[str, PyTree], *, is_last: bool
+    self,
+    stage: Stage,
+    state: TrainState,
+    frozen: dict[str, PyTree],
+    others: Mapping[str, PyTree],
+    *,
+    is_last: bool,
   ) -> TrainState:
     """The loop: collect samples, update, write metrics one iteration late, save."""
     progress, history = self.progress, []
@@ -122,6 +127,7 @@ class Run:
       collected = stage.collect(state, progress.done)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(progress.done))
       progress.done, progress.draws = progress.done + 1, stage.draws
+      progress.keep_reference(frozen, stage.next_reference(state, frozen, progress.done))
       progress.tokens += collected.metrics['rollout/tokens'] if stage.samples else 0
       costs = {'time/iteration': time.perf_counter() - started, **metrics.device_memory()}
       self.delayed.write(
@@ -131,15 +137,15 @@ class Run:
         step=progress.done * stage.steps_per_iteration,
       )
       self.writers.samples(progress.done, collected.rows, stage=stage.name)
-      if stage.samples:
+      if stage.learns_from_reward:
         history.append(collected.metrics)
         self.check_health(history)
       progress.stopped = stage.is_good_enough(state, progress.done)
       ends = progress.stopped or progress.done == stage.iterations
-      if ends and is_last:
-        progress.end = self.evaluate(state, stage)
-      elif stage.samples and _is_due(progress.done, self.config.evaluation.every):
-        self.evaluate(state, stage)
+      due = stage.samples and _is_due(progress.done, self.config.evaluation.every)
+      if due or (ends and is_last):
+        found = self.evaluate(stage, {**others, **state.params}, frozen)
+        progress.end = found if ends and is_last else progress.end
       if ends or _is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
       if progress.stopped:
@@ -159,12 +165,12 @@ class Run:
       if why := is_hopeless(history):
         raise HealthError(f'{why} (--config.health_check=False goes on all the same)')
 
-  def evaluate(self, state: TrainState, stage: Stage) -> dict[str, float]:
-    """Held-out metrics of the policy, written under the stage's present iteration."""
-    node, started = self.config.evaluation, time.perf_counter()
-    found = self.world.evaluate(
-      state.params['policy'], 0, node.num_prompts, samples=node.samples, ks=node.ks
-    )
+  def evaluate(
+    self, stage: Stage, params: dict[str, PyTree], frozen: dict[str, PyTree]
+  ) -> dict[str, float]:
+    """Held-out metrics of what the stage trains, written under its present iteration."""
+    started = time.perf_counter()
+    found = stage.evaluate(params, frozen)
     scalars = {f'eval/{self.world.task.name}/{k}': v for k, v in found.items()}
     scalars['time/evaluation'] = time.perf_counter() - started
     self.delayed.write(self.progress.done, scalars, stage=stage.name)

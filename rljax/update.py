@@ -110,6 +110,39 @@ def make_update_step(
   return update_step
 
 
+def make_measure(
+  objective: Objective, policies: Mapping[str, Policy], *, chunk_size: int = 512
+) -> Callable[..., Metrics]:
+  """Builds `measure(params, frozen, batch, hyper, method_state) -> metrics` of the loss pass.
+
+  What an update would report of a batch, without a gradient and without a change.
+  """
+  loss = partial(micro_loss, objective=objective, policies=policies, chunk_size=chunk_size)
+
+  def measure(params, frozen, batch, hyper, method_state):
+    constant, params = _cast(policies, frozen), _cast(policies, params)
+    batch, *_ = prepare(
+      batch,
+      params,
+      constant,
+      hyper,
+      objective=objective,
+      policies=policies,
+      chunk_size=chunk_size,
+      method_state=method_state,
+    )
+    rows = jax.tree.map(lambda x: x[0], arrays.token_arrays(batch))
+    samples = {**arrays.sample_arrays(batch), **dict.fromkeys(arrays.SCALARS, 0)}
+
+    def micro(m):
+      here = jax.tree.map(lambda x: x[m], rows)
+      return loss(params, here, samples, hyper, frozen=constant)[1]
+
+    return _as_metrics(_sum_micro(micro, batch.num_micro[0]))
+
+  return measure
+
+
 def _controlled(objective: Objective, hyper: Mapping[str, Any], memory: Mapping[str, PyTree]):
   """The hyper-parameters with the coefficients that controllers have set."""
   own = {name: memory[f'{name}_controller']['coefficient'] for name in objective.controllers}
@@ -157,26 +190,36 @@ def accumulate(
   gradient = jax.grad(loss, has_aux=True)
 
   def micro(m):
-    return gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)
+    grads, seen = gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)
+    return {**seen, 'grads': grads}
+
+  total = _sum_micro(micro, num_micro)
+  return total.pop('grads'), _as_metrics(total)
+
+
+def _sum_micro(micro: Callable[[Array], dict], num_micro: Array) -> dict[str, PyTree]:
+  """Σ over the used micro-batches in at least float32, of 'max' the maxima."""
+  add = partial(jax.tree.map, lambda a, b: a + b.astype(a.dtype))
 
   def body(m, carry):
-    grads, seen = carry
-    more_grads, more = micro(m)
-    add = partial(jax.tree.map, lambda a, b: a + b.astype(a.dtype))
-    return add(grads, more_grads), {
-      'total': add(seen['total'], more['total']),
-      'mean': add(seen['mean'], more['mean']),
-      'max': jax.tree.map(jnp.maximum, seen['max'], more['max']),
+    more = micro(m)
+    return {
+      name: jax.tree.map(jnp.maximum, carry[name], x) if name == 'max' else add(carry[name], x)
+      for name, x in more.items()
     }
 
   def zero(s):
     return jnp.zeros(s.shape, jnp.promote_types(s.dtype, jnp.float32))
 
   start = jax.tree.map(zero, jax.eval_shape(micro, jnp.zeros((), jnp.int32)))
-  grads, seen = jax.lax.fori_loop(0, num_micro, body, start)
-  count = jnp.maximum(seen['mean'].pop('count'), 1)
-  means = {name: value / count for name, value in seen['mean'].items()}
-  return grads, {**seen['total'], **means, **seen['max']}
+  return jax.lax.fori_loop(0, num_micro, body, start)
+
+
+def _as_metrics(total: Mapping[str, PyTree]) -> dict[str, Array]:
+  """What `micro_loss` counted, over all micro-batches: sums, means, maxima."""
+  means = dict(total['mean'])
+  count = jnp.maximum(means.pop('count'), 1)
+  return {**total['total'], **{n: x / count for n, x in means.items()}, **total['max']}
 
 
 def _cast(policies: Mapping[str, Policy], params: Mapping[str, PyTree]) -> dict[str, PyTree]:

@@ -12,7 +12,7 @@ from rljax.prompts import Prompt
 from rljax.rewards import Scorer, Scores
 from rljax.rollouts import Experience, Generator, single_turn
 from rljax.rollouts.generate import fetch
-from rljax.rollouts.measures import experience_metrics, group_means, table_rows
+from rljax.rollouts.measures import experience_metrics, prompt_means, table_rows
 from rljax.sampling import sample
 
 TOKENIZER = tokenization.characters(alphabet='ab>')
@@ -106,7 +106,9 @@ def test_metrics(drawn):
   truncated = np.mean([c.truncated for c in experience.completions])
   assert found['rollout/truncated'] == pytest.approx(truncated)
   assert found['rollout/eos_rate'] == pytest.approx(1 - truncated)
-  np.testing.assert_allclose(group_means(experience, 3), [0.5, 0.5, math.nan])
+  prompt_ids, means = prompt_means(experience)
+  assert prompt_ids == [10, 11]
+  np.testing.assert_allclose(means, [0.5, 0.5])
 
 
 def test_metrics_where_nothing_was_scored(drawn):

@@ -51,7 +51,7 @@ class Finished:
     example = stage.init(shape, jax.random.key(0))
     with checkpoint.Checkpointer(self.path / 'checkpoints', read_only=True) as saved:
       state, host = saved.restore(example)
-      return state, host, saved.restore_role('reference', 1, state.params['policy'])
+      return state, host, saved.restore_role('reference', host['versions']['reference'], state.params['policy'])
 
 
 @pytest.fixture(scope='module')

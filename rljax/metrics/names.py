@@ -28,7 +28,16 @@ LISTED = {
   'update': ('grad_norm', 'lr', 'skipped'),
 }
 STAGE = ('loss', 'accuracy', 'margin')  # of a stage other than 'rl'
-EVALUATION = ('greedy', 'well_formed', 'length_mean', 'eos_rate', 'truncated', 'errors')
+EVALUATION = (
+  'greedy',
+  'well_formed',
+  'length_mean',
+  'eos_rate',
+  'truncated',
+  'errors',
+  'accuracy',  # of a preference, a reward model
+  'margin',
+)
 OPEN = {
   'reward': rf'reward/{WORD}',  # a component of the reward
   'mismatch': rf'mismatch/{WORD}',

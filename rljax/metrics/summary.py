@@ -123,8 +123,8 @@ def _rows(start: Mapping[str, Any], end: Mapping[str, Any]) -> list[tuple[str, A
   n = end.get('n') or start.get('n')
   if n is not None and any(r.get('avg@n') != r.get('pass@1') for r in (start, end)):
     rows.append((f'avg@{n}', start.get('avg@n'), end.get('avg@n'), 'fraction'))
-  for name in ('well_formed', 'truncated', 'length_mean'):
-    kind = 'number' if name == 'length_mean' else 'fraction'
+  for name in ('accuracy', 'margin', 'well_formed', 'truncated', 'length_mean'):
+    kind = 'number' if name in ('length_mean', 'margin') else 'fraction'
     rows.append((name.replace('_', ' '), start.get(name), end.get(name), kind))
   return [row for row in rows if row[1] is not None or row[2] is not None]
 

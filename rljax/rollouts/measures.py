@@ -36,14 +36,17 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
   return {k: v for k, v in metrics.items() if v is not None}
 
 
-def group_means(experience: Experience, count: int) -> np.ndarray:
-  """Mean reward of each prompt's group; NaN where nothing was scored."""
+def prompt_means(experience: Experience) -> tuple[list[int], np.ndarray]:
+  """(prompt_ids of the groups, mean reward of each; NaN where nothing was scored)."""
   groups = experience.rollout.group_ids[experience.rollout.group_ids >= 0]
-  rewards = experience.scores.rewards
+  rewards, number = experience.scores.rewards, int(groups.max(initial=-1)) + 1
   scored = np.isfinite(rewards)
-  total = np.bincount(groups[scored], rewards[scored], minlength=count)
-  number = np.bincount(groups[scored], minlength=count)
-  return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+  total = np.bincount(groups[scored], rewards[scored], minlength=number)
+  count = np.bincount(groups[scored], minlength=number)
+  means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+  prompt_ids = {int(g): c.prompt.prompt_id for g, c in zip(groups, experience.completions)}
+  there = sorted(prompt_ids)
+  return [prompt_ids[g] for g in there], means[there]
 
 
 def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,18 +15,23 @@ from rljax.rollouts.generate import Generator, fetch
 from rljax.structs import PyTree, Rollout
 
 
-class Experience(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Experience:
   """What a strategy hands to the update.
 
   Attributes:
     rollout: numpy arrays; rows with group −1 are unused.
     completions: of the used rows, in their order.
     scores: of the used rows, in their order.
+    extras: arrays of a method's own by name, [N] or [N, T] as the rollout's.
+    metrics: what the strategy counted, by metric name.
   """
 
   rollout: Rollout
   completions: list[Completion]
   scores: Scores
+  extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   def to_rows(self, values: np.ndarray) -> np.ndarray:
     """Values of the used rows → float32 [N]; unused rows get 0."""

@@ -1,0 +1,41 @@
+"""Kind 'distill': a teacher's distribution on samples of the student, or of the teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from rljax.rollouts import Experience, Generator
+from rljax.stages.reinforcement import Reinforcement
+from rljax.structs import Batch, PyTree, TrainState
+
+
+class Distillation(Reinforcement):
+  """Each iteration samples from the student with probability `on_policy_fraction`, or the teacher.
+
+  Rewards are measured and, unless an advantage asks for them, not learnt from.
+  """
+
+  learns_from_reward = False
+
+  def sampler(self, state: TrainState, iteration: int) -> tuple[PyTree, Generator]:
+    if self._is_on_policy(iteration):
+      return super().sampler(state, iteration)
+    teacher = dataclasses.replace(self.generate, program=self.world.programs['teacher'])
+    return self.world.frozen['teacher'], teacher
+
+  def pack(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
+    external = np.full(len(experience.rollout.group_ids), self._external)
+    return super().pack(experience, is_external=external, **extras)
+
+  def _is_on_policy(self, iteration: int) -> bool:
+    key = jax.random.fold_in(jax.random.key(self.world.config.seed), iteration)
+    on_policy = float(jax.random.uniform(key)) < self.node.on_policy_fraction
+    self._external = not on_policy
+    return on_policy
+
+  def rename(self, metrics):
+    loss = {f'{self.name}/loss': metrics['policy/loss']}
+    return {**loss, **{k: v for k, v in metrics.items() if k != 'policy/loss'}}

@@ -1,0 +1,132 @@
+"""Kind 'rl': the rollout strategy samples, rewards score."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import jax
+import numpy as np
+
+from rljax import binding
+from rljax.assembly import World
+from rljax.data.packing import pack
+from rljax.prompts import Prompt
+from rljax.rollouts import Experience, Generator
+from rljax.rollouts.measures import experience_metrics, prompt_means, table_rows
+from rljax.stages.stage import Collected, Stage, make_stage_layout
+from rljax.structs import Batch, PyTree, TrainState
+
+STRATEGY_GETS = (
+  'params',
+  'prompts',
+  'draw_ids',
+  'generate',
+  'score',
+  'policy_step',
+  'next_prompts',
+)
+
+
+class Reinforcement(Stage):
+  """Kind 'rl': the rollout strategy samples, rewards score."""
+
+  samples = True
+  learns_from_reward = True
+
+  def __init__(self, name: str, world: World, draws: int = 0):
+    node = world.config[name]
+    self.generate = world.generator(node, seed=world.config.seed)
+    layout = make_stage_layout(
+      node,
+      samples=node.prompts * node.samples,
+      group_size=node.samples,
+      max_length=self.generate.max_length,
+      minibatches=node.minibatches,
+    )
+    super().__init__(name, world, layout=layout, draws=draws)
+    self.strategy = binding.bind(node.rollout, STRATEGY_GETS)
+    self._told: set[str] = set()
+    # What a function asks for before the update, the sampler records.
+    capture = ('entropy',) if 'entropy' in self.objective.early else ()
+    self.generate = dataclasses.replace(self.generate, capture=capture)
+
+  def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
+    if used := self.generate.settings.filters:
+      kl = self.objective.kl
+      also = '' if kl is None or 'full_kl' in kl.arrays else (
+        '; a KL of sampled tokens is then biased, regularizers.full_reverse_kl is not'
+      )
+      print(
+        f'{self.name}: {", ".join(used)} in use: samples are not from the policy that is '
+        f'trained, while ratios compare its log-probs before filters{also}',
+        flush=True,
+      )
+    return super().init(params, key)
+
+  def collect(self, state: TrainState, iteration: int) -> Collected:
+    started, scoring = time.perf_counter(), 0.0
+
+    def score(completions):
+      nonlocal scoring
+      before = time.perf_counter()
+      scores = self.world.scorer.score(completions)
+      scoring += time.perf_counter() - before
+      self._tell(scores.messages)
+      return scores
+
+    prompts, draw_ids = self.draw(self.node.prompts)
+    params, generate = self.sampler(state, iteration)
+    experience = self.strategy(
+      {
+        'params': params,
+        'prompts': prompts,
+        'draw_ids': draw_ids,
+        'generate': dataclasses.replace(
+          generate, temperature=binding.value_at(self.node.temperature, iteration)
+        ),
+        'score': score,
+        'policy_step': state.step,
+        'next_prompts': self.draw,
+      }
+    )
+    batch, capacity = self.pack(experience)
+    metrics = {
+      **experience_metrics(experience),
+      **experience.metrics,
+      'rollout/capacity': capacity,
+      'time/reward': scoring,
+      'time/rollout': time.perf_counter() - started - scoring,
+    }
+    return Collected(self.place(batch), metrics, table_rows(experience))
+
+  def draw(self, count: int) -> tuple[list[Prompt], np.ndarray]:
+    """The next prompts, and the run-wide numbers of their draws."""
+    prompts = self.next_prompts(count)
+    draw_ids = self.draws + np.arange(len(prompts))
+    self.draws += len(prompts)
+    return prompts, draw_ids
+
+  def sampler(self, state: TrainState, iteration: int) -> tuple[PyTree, Generator]:
+    """Who samples, and with which parameters."""
+    return state.params['policy'], self.generate
+
+  def pack(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
+    """The batch of the samples; the curriculum is told how its prompts went."""
+    rewards = experience.to_rows(experience.scores.rewards)
+    self.curriculum.update(*prompt_means(experience))
+    # Only declared components: which there are may depend on the samples, and the program on them.
+    missing = np.full(len(experience.completions), np.nan, np.float32)
+    components = {
+      name: experience.to_rows(experience.scores.components.get(name, missing))
+      for name in self.node.reward_components
+    }
+    extras = {**experience.extras, **extras}
+    return pack(experience.rollout, rewards, self.layout, components=components, extras=extras)
+
+  def _tell(self, messages: dict[str, int]) -> None:
+    """Prints what went wrong in rewards, each message once."""
+    for message, count in messages.items():
+      if message not in self._told:
+        print(f'{self.name}: no reward for {count} completions: {message}', flush=True)
+        self._told.add(message)

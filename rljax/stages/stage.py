@@ -1,0 +1,176 @@
+"""What the kinds of stages share: objective, optimizers, layout and the compiled update."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from rljax import binding, objective, sharding, update
+from rljax.assembly import World
+from rljax.data.packing import Layout, make_layout
+from rljax.prompts import Prompt
+from rljax.structs import Batch, PyTree, TrainState
+from rljax.tokenization import prompt_tokens
+
+
+class Collected(NamedTuple):
+  """One iteration's data: the packed batch, its metrics, and rows for the samples table."""
+
+  batch: Batch
+  metrics: dict[str, Any]
+  rows: list[dict[str, Any]]
+
+
+class Stage:
+  """A stage of a run.
+
+  Attributes:
+    name: its key in the config.
+    iterations: of the stage.
+    steps_per_iteration: optimizer steps.
+    draws: prompts drawn so far in the run; numbers the draws.
+    update: `(state, frozen, batch, hyper) -> (state, metrics)`, jitted; there after `init`.
+    samples: whether the policy draws what it learns from.
+    learns_from_reward: whether equal rewards mean that nothing is learnt.
+  """
+
+  samples = False
+  learns_from_reward = False
+  role = 'policy'  # that is trained
+  makes: tuple[str, ...] = ()  # arrays of the stage's own
+
+  def __init__(self, name: str, world: World, *, layout: Layout, draws: int = 0):
+    node = world.config[name]
+    if layout.rows % sharding.row_divisor(world.mesh):
+      raise ValueError(
+        f'{name}.rows is {layout.rows}: it must be a multiple of data × fsdp = '
+        f'{sharding.row_divisor(world.mesh)} devices'
+      )
+    self.name, self.node, self.world = name, node, world
+    self.iterations, self.draws = node.iterations, draws
+    self.objective = objective.build(node, self.makes)
+    self.layout = layout
+    self._check_micro_batches()
+    self.steps_per_iteration = node.get('epochs', 1) * layout.minibatches
+    steps = node.iterations * self.steps_per_iteration
+    roles = {self.role: node.optimizer}
+    if self.objective.value is not None and 'value' in world.policies:
+      roles['value'] = node.critic_optimizer
+    self.optimizers = {role: _bind_optimizer(node, steps) for role, node in roles.items()}
+    given = {
+      'prompts': world.task.train,
+      'seed': world.config.seed + world.config.stages.index(name),
+    }
+    self.curriculum = binding.bind(node.curriculum, given)(given)
+
+  def _check_micro_batches(self) -> None:
+    """Refuses a cut through samples that the loss compares."""
+    loss, layout = self.objective.loss, self.layout
+    if self.objective.couples == 'batch' and layout.micro_batches > 1:
+      raise ValueError(
+        f'{self.name}: {loss.name} compares all samples of a step, which must stand in one '
+        f'micro-batch; rows={layout.rows * layout.micro_batches} is sure to hold them'
+      )
+
+  @property
+  def needs_reference(self) -> bool:
+    return 'reference' in self.objective.frozen_roles
+
+  def start_params(self, params: dict[str, PyTree]) -> dict[str, PyTree]:
+    """The parameters with which the trained roles begin."""
+    return {role: params[role] for role in self.optimizers}
+
+  def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
+    """The train state of the stage's start (fresh optimizers, step 0), and the compiled update."""
+    state = update.init_train_state(
+      self.start_params(params), self.optimizers, key, self.objective.first_state()
+    )
+    shardings = sharding.state_shardings(state, self.world.mesh)
+    step = update.make_update_step(
+      self.objective,
+      self.world.policies,
+      self.optimizers,
+      epochs=self.node.get('epochs', 1),
+      chunk_size=self.node.chunk_size,
+    )
+    # The state leaves in the sharding in which it came, so that there is one program.
+    self.update = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+    return jax.device_put(state, shardings)
+
+  def next_reference(
+    self, state: TrainState, frozen: dict[str, PyTree], done: int
+  ) -> PyTree | None:
+    """The reference of the iterations to come, where this one changes it."""
+    node = self.node
+    every = node.get('reference_every', 0)
+    if not self.needs_reference or not every or done % every:
+      return None
+    average = binding.bind(node.reference_update)
+    given = {'policy': state.params['policy'], 'reference': frozen['reference']}
+    return jax.jit(lambda given, hyper: average(given, hyper))(given, average.hyper(done))
+
+  def hyper(self, iteration: int) -> dict[str, Any]:
+    """The traced hyper-parameters of an iteration of the stage."""
+    rates = {role: bound.hyper(iteration) for role, bound in self.optimizers.items()}
+    return {**self.objective.hyper(iteration), 'optimizer': rates}
+
+  def rename(self, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics under the names of this kind of stage."""
+    return metrics
+
+  def is_good_enough(self, state: TrainState, done: int) -> bool:
+    """Whether the stage ends here, after `done` of its iterations."""
+    return False
+
+  def evaluate(self, params: dict[str, PyTree], frozen: dict[str, PyTree]) -> dict[str, float]:
+    """Held-out metrics by their last word, such as 'greedy': of the policy, by default."""
+    node = self.world.config.evaluation
+    return self.world.evaluate(
+      params['policy'], 0, node.num_prompts, samples=node.samples, ks=node.ks
+    )
+
+  def next_prompts(self, count: int) -> list[Prompt]:
+    """Prompts of the curriculum, tokenized."""
+    return self.tokenized(self.curriculum.sample(count))
+
+  def tokenized(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts with their ids."""
+    tokenizer = self.world.tokenizer
+    return [dataclasses.replace(p, tokens=prompt_tokens(tokenizer, p)) for p in prompts]
+
+  def completion_tokens(self, text: str) -> list[int]:
+    """The ids of a given completion, with the stop token."""
+    tokenizer = self.world.tokenizer
+    return [*tokenizer.encode(text), tokenizer.eos_ids[0]]
+
+  def place(self, batch: Batch) -> Batch:
+    """The batch on the devices of the mesh."""
+    return sharding.shard_batch(batch, self.world.mesh)
+
+  def state_dict(self) -> dict[str, Any]:
+    """What the stage remembers besides the train state and `draws`, which outlives it."""
+    return {'curriculum': self.curriculum.state_dict()}
+
+  def load_state_dict(self, state: dict[str, Any]) -> None:
+    self.curriculum.load_state_dict(state['curriculum'])
+
+
+def _bind_optimizer(node: Any, steps: int) -> binding.Bound:
+  """The optimizer; one that asks for `total_steps` and is not told gets the stage's."""
+  length = {'total_steps': steps} if node.get('total_steps') == 0 else {}
+  return binding.bind({**node, **length})
+
+
+def make_stage_layout(node: Any, **sizes: Any) -> Layout:
+  """The layout of a stage's node, in which samples that its loss compares stay together."""
+  declared = getattr(binding.resolve(node.loss['name']), 'declared', None)
+  return make_layout(
+    rows=node.rows,
+    row_length=node.row_length,
+    packed=node.packed,
+    whole_groups=declared is not None and declared.couples == 'group',
+    **sizes,
+  )

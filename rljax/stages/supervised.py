@@ -1,0 +1,56 @@
+"""Kind 'sft': demonstrations of the task in place of samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rljax.assembly import World
+from rljax.data.demonstrations import as_rollout
+from rljax.data.packing import pack
+from rljax.stages.stage import Collected, Stage, make_stage_layout
+from rljax.structs import TrainState
+
+DEV_PROMPTS = 256  # held-out prompts behind those of the evaluation, for an early stop of SFT
+DEV_SAMPLES = 3
+
+
+class Supervised(Stage):
+  """Kind 'sft': demonstrations of the task in place of samples."""
+
+  def __init__(self, name: str, world: World, draws: int = 0):
+    node = world.config[name]
+    if world.task.demonstrate is None:
+      raise ValueError(f'stage {name!r} needs demonstrations, and task {world.task.name} has none')
+    layout = make_stage_layout(
+      node, samples=node.prompts, group_size=1, max_length=node.max_length
+    )
+    super().__init__(name, world, layout=layout, draws=draws)
+
+  def is_good_enough(self, state: TrainState, done: int) -> bool:
+    """True once `stop_accuracy` is reached: pass@1 (temperature 1) on held-out prompts."""
+    if not self.node.stop_accuracy or done % self.node.stop_every:
+      return False
+    first = self.world.config.evaluation.num_prompts
+    seen = self.world.evaluate(
+      state.params['policy'], first, DEV_PROMPTS, samples=DEV_SAMPLES
+    )
+    return seen[f'avg@{DEV_SAMPLES}'] >= self.node.stop_accuracy
+
+  def collect(self, state: TrainState, iteration: int) -> Collected:
+    prompts = self.next_prompts(self.node.prompts)
+    completions = [self.completion_tokens(self.world.task.demonstrate(p)) for p in prompts]
+    rollout = as_rollout(
+      [p.tokens for p in prompts],
+      completions,
+      length=self.node.max_length,
+      prompt_ids=[p.prompt_id for p in prompts],
+    )
+    batch, capacity = pack(rollout, np.zeros(len(prompts), np.float32), self.layout)
+    metrics = {'rollout/capacity': capacity, 'rollout/tokens': int(rollout.num_tokens.sum())}
+    return Collected(self.place(batch), metrics, [])
+
+  def rename(self, metrics: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in metrics.items() if not k.startswith(('policy/', 'rollout/mismatch'))}
+    return {f'{self.name}/loss': metrics['policy/loss'], **kept}
