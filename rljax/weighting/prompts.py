@@ -33,6 +33,7 @@ def prompt_mean(
 
   Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), equation 8.
   Differs from the source: Q counts groups with at least one loss token.
+  Fidelity: faithful
   """
   mask = action_mask & (segment_ids >= 0)
   lengths = masking.segment_sum(mask, segment_ids, sample_ids.shape[-1])

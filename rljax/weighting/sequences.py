@@ -33,6 +33,7 @@ def seq_mean_token_mean(action_mask: Array, segment_ids: Array, sample_ids: Arra
 
   Source: Shao et al. 2024, arXiv 2402.03300, equation 3.
   Differs from the source: B counts samples with at least one loss token.
+  Fidelity: faithful
   """
   lengths, count = _lengths(action_mask, segment_ids, sample_ids)
   return jnp.where(action_mask & (lengths > 0), 1 / (jnp.maximum(lengths, 1) * count), 0)
@@ -52,6 +53,7 @@ def seq_mean_token_sum(action_mask: Array, segment_ids: Array, sample_ids: Array
   Source: the log-probability of a sequence as the unit: Williams 1992; Ahmadian et al. 2024,
     arXiv 2402.14740.
   Differs from the source: B counts samples with at least one loss token.
+  Fidelity: faithful
   """
   lengths, count = _lengths(action_mask, segment_ids, sample_ids)
   return jnp.where(action_mask & (lengths > 0), jnp.float32(1) / count, 0)
@@ -73,5 +75,6 @@ def fixed_length(
 
   Source: Liu et al. 2025, arXiv 2503.20783, section 3.2.
   Differs from the source: B counts samples with at least one loss token.
+  Fidelity: faithful
   """
   return seq_mean_token_sum(action_mask, segment_ids, sample_ids) / max_completion_length

@@ -21,6 +21,7 @@ def token_mean(action_mask: Array) -> Array:
 
   Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), as public implementations read it.
   Differs from the source: the paper's formula divides inside each group (`prompt_mean`).
+  Fidelity: adapted
   """
   mask = action_mask.astype(jnp.float32)
   # Counted in integers: a float32 sum of ones is exact only up to 2^24.
@@ -38,5 +39,6 @@ def token_sum(action_mask: Array) -> Array:
 
   Source: the sum reduction of Tinker's losses.
   Differs from the source: nothing.
+  Fidelity: faithful
   """
   return action_mask.astype(jnp.float32)

@@ -1,4 +1,7 @@
-"""Aggregation from the formulas: the scalar loss of unweighted token losses, sample by sample."""
+"""Aggregation from the formulas: the scalar loss of unweighted losses, sample by sample.
+
+Losses are [M, r, T], or [M, r, S] on the places of samples.
+"""
 
 import numpy as np
 
@@ -36,3 +39,21 @@ def prompt_mean(loss, batch, samples):
   for group, tokens in _per_sample(loss, batch, samples):
     groups.setdefault(group, []).extend(tokens)
   return np.mean([np.mean(tokens) for tokens in groups.values()])
+
+
+def _places(loss, batch, samples):
+  """(group, loss at its place) of each sample with at least one loss token."""
+  for sample, places in samples:
+    if any(batch['action_mask'][p] for p in places):
+      yield batch['group_ids'][sample], loss[(*places[0][:2], batch['segment_ids'][places[0]])]
+
+
+def sample_mean(loss, batch, samples):
+  return np.mean([x for _, x in _places(loss, batch, samples)])
+
+
+def group_mean(loss, batch, samples):
+  groups = {}
+  for group, x in _places(loss, batch, samples):
+    groups[group] = groups.get(group, 0) + x
+  return np.mean(list(groups.values()))
