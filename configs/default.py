@@ -125,7 +125,7 @@ def _distill() -> dict:
     kind='distill',
     on_policy_fraction=1.0,  # of the iterations: samples of the student; else of the teacher
     teacher=dict(name='models.decoder', path=''),  # a work directory or an HF directory
-    loss=dict(name='losses.nll'),
+    loss=dict(name='losses.reverse_distillation'),
     advantage=None,
   )
 

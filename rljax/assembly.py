@@ -152,7 +152,7 @@ def assemble(config: Any) -> World:
   mesh = sharding.make_mesh(**config.mesh)
   stages = [config[name] for name in config.stages]
   critics = [s.get('critic') for s in stages if s.get('value')]
-  own_critic = _the_one(critics, 'with values have different critics; a run has one or a value head')
+  own_critic = _the_one(critics, 'with values have different critics; a run has one, or one head')
   shared_value = bool(critics) and not own_critic
   keys = jax.random.split(jax.random.key(config.seed), 4)
   model = build_model(config.model, tokenizer, mesh, keys[0], value_head=shared_value)

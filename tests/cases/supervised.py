@@ -1,10 +1,39 @@
 """Losses on given tokens: SFT and distillation."""
 
+import functools
+
 from reference import losses as reference
+from reference import supervised
 
 from cases import Case
-from rljax import losses
+from rljax import losses, regularizers
 
 CASES = {
   'nll': Case(losses.nll, reference.nll),
+  'dynamic_nll': Case(losses.dynamic_nll, supervised.dynamic_nll),
+  'importance_weighted_nll': Case(
+    losses.importance_weighted_nll, supervised.importance_weighted_nll
+  ),
+  'importance_weighted_nll, narrow': Case(
+    losses.importance_weighted_nll,
+    functools.partial(supervised.importance_weighted_nll, low=0.9, high=1.1),
+    {'low': 0.9, 'high': 1.1},
+  ),
+  'forward_distillation': Case(
+    losses.forward_distillation, functools.partial(supervised.handed_on, 'teacher_forward_kl')
+  ),
+  'reverse_distillation': Case(
+    losses.reverse_distillation, functools.partial(supervised.handed_on, 'teacher_reverse_kl')
+  ),
+  'generalized_jsd': Case(
+    losses.generalized_jsd,
+    functools.partial(supervised.handed_on, 'teacher_jsd', factor=0.25),
+    {'scale': 0.25},
+  ),
+  'top_k_distillation': Case(
+    losses.top_k_distillation, functools.partial(supervised.handed_on, 'teacher_top_k_kl')
+  ),
+  'sampled_distillation': Case(
+    regularizers.sampled_distillation, supervised.sampled_distillation
+  ),
 }

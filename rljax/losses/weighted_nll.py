@@ -1,0 +1,61 @@
+"""Likelihood with weights: supervised fine-tuning that does not chase what it finds improbable."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rljax.losses.importance import clamped_exp
+from rljax.masking import widen
+from rljax.traits import declare
+
+Array = jax.Array
+
+
+@declare()
+def dynamic_nll(logprobs: Array) -> tuple[Array, dict[str, Array]]:
+  """−sg(π)·ℓ, π = exp(ℓ): dynamic fine-tuning (DFT).
+
+  The likelihood's gradient is that of a policy gradient with the weight 1/π; this takes it away.
+
+  Args:
+    logprobs: float [..., T], nats, ℓ; differentiated.
+
+  Returns:
+    (loss [..., T], no diagnostics).
+
+  Source: Wu et al. 2025, arXiv 2508.05629, equation 9.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
+  logprobs = widen(logprobs)
+  return -clamped_exp(jax.lax.stop_gradient(logprobs)) * logprobs, {}
+
+
+@declare()
+def importance_weighted_nll(
+  logprobs: Array, ref_logprobs: Array, *, low: float = 0.0, high: float = 2.0
+) -> tuple[Array, dict[str, Array]]:
+  """−sg(clip(π/π^ref, low, high))·ℓ: demonstrations that the policy has moved towards count more.
+
+  A tighter bound on the reward of filtered demonstrations than the likelihood; at the reference it
+  is the likelihood.
+
+  Args:
+    logprobs: float [..., T], nats, ℓ; differentiated.
+    ref_logprobs: float [..., T], nats, of the policy at the start of the stage. Constant.
+    low: least weight.
+    high: largest weight.
+
+  Returns:
+    (loss [..., T], diagnostics: `token_weight`).
+
+  Source: Qin and Springenberg 2025, arXiv 2507.12856 (iw-SFT).
+  Differs from the source: the weight is of the token and not of the sequence, and of the present
+    policy; formula not confirmed against the paper.
+  Fidelity: recalled
+  """
+  logprobs = widen(logprobs)
+  ratio = clamped_exp(jax.lax.stop_gradient(logprobs) - widen(ref_logprobs))
+  weight = jax.lax.stop_gradient(jnp.clip(ratio, low, high))
+  return -weight * logprobs, {'token_weight': weight}
