@@ -1,0 +1,89 @@
+"""Supervised and reinforcement fine-tuning in a single stage, weighted by entropy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rljax import masking
+from rljax.losses.clipped_surrogate import clipped_surrogate
+from rljax.losses.importance import completion_sum
+from rljax.masking import widen
+from rljax.traits import declare
+
+Array = jax.Array
+sg = jax.lax.stop_gradient
+
+
+@declare(couples='sequence')
+def srft(
+  logprobs: Array,
+  entropy: Array,
+  advantages: Array,
+  rewards: Array,
+  group_ids: Array,
+  is_external: Array,
+  action_mask: Array,
+  segment_ids: Array,
+  sample_ids: Array,
+  *,
+  sft_weight: float = 0.5,
+  positive_weight: float = 0.1,
+  threshold: float = 0.5,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+) -> tuple[Array, dict[str, Array]]:
+  """external: −½·sg(e^{−H})·ℓ + L_clip(π, A);  own: right −0.1·sg(e^{H})·ℓ, wrong +ℓ.
+
+  H is the mean entropy of the policy over the action tokens of the sample. Demonstrations count
+  less where the policy is unsure, own right completions more. L_clip is the clipped surrogate with
+  behaviour probability 1, so that π itself is the ratio.
+
+  Args:
+    logprobs: float [..., T], nats, ℓ; differentiated.
+    entropy: float [..., T], nats, of the present policy. Constant.
+    advantages: float [..., T], of the union of own and external samples. Constant.
+    rewards: float [N]; NaN = unscorable: an own sample without one gets 0. Constant.
+    group_ids: int32 [N]; −1 = unused.
+    is_external: bool [N], a demonstration.
+    action_mask: bool [..., T].
+    segment_ids: int32 [..., T].
+    sample_ids: int32 [..., S].
+    sft_weight: factor of e^{−H}.
+    positive_weight: factor of e^{H}.
+    threshold: an own completion is right where its reward is above.
+    clip_low: of L_clip.
+    clip_high: of L_clip.
+
+  Returns:
+    (loss [..., T], diagnostics: `external` 1 on external tokens, `token_weight` the factor of ℓ
+    or of −ℓ that entropy gave, 1 where wrong).
+
+  Source: Fu et al. 2025, arXiv 2506.19767.
+  Differs from the source: formula not confirmed against the paper; the entropy is that of the
+    sample, not of the micro-batch.
+  Fidelity: recalled
+  """
+  scored = jnp.isfinite(rewards) & (group_ids >= 0)
+  right = scored & (widen(rewards) > threshold)
+  external, scored, right = (
+    masking.sample_to_token(x, sample_ids, segment_ids) for x in (is_external, scored, right)
+  )
+  where = (action_mask, segment_ids, sample_ids)
+  length = jnp.maximum(completion_sum(action_mask, *where), 1)
+  mean_entropy = sg(completion_sum(entropy, *where)) / length
+
+  logprobs = widen(logprobs)
+  guided, _ = clipped_surrogate(
+    logprobs,
+    jnp.zeros_like(logprobs),
+    advantages,
+    clip_low=clip_low,
+    clip_high=clip_high,
+  )
+  sft = sft_weight * jnp.exp(-mean_entropy)
+  good = positive_weight * jnp.exp(mean_entropy)
+  weight = jnp.where(external, sft, jnp.where(right, good, jnp.where(scored, 1, 0)))
+  sign = jnp.where(external | right, -1, 1)
+  loss = sign * weight * logprobs + jnp.where(external, guided, 0)
+  return loss, {'external': external.astype(loss.dtype), 'token_weight': weight}
