@@ -1,8 +1,5 @@
-"""Exact expected gradients on a tree of two steps with variable length.
-
-Four tokens; token 0 ends a completion at step 1. So completions have one or two tokens, and what is
-right only for one token, or only for one length, shows.
-"""
+"""Estimators, bounds, limits and controllers; what gradients do in expectation is in
+test_enumeration.py."""
 
 import functools
 
@@ -10,217 +7,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import estimators
+from reference import regularizers as reference
 
-from rljax import advantages, losses, regularizers
+from rljax import regularizers
+from rljax.binding import bind
 
-V = 4
-# The 13 completions: [0], and [a, b] for a in 1..3, b in 0..3; a short one has 0 in place 2.
-TREE = np.array([[0, 0], *([a, b] for a in range(1, V) for b in range(V))])
-MASK = np.array([[True, row[0] != 0] for row in TREE])
-REWARDS = np.random.default_rng(3).integers(0, 2, len(TREE)).astype(float)
-
-
-def make(seed, noise=1.0):
-  rng = np.random.default_rng(seed)
-  return {'first': noise * rng.normal(size=V), 'second': noise * rng.normal(size=(V, V))}
+D = np.array([-1.3, -0.3, -1e-4, 0.0, 1e-4, 0.3, 1.3])
 
 
-THETA, REFERENCE = make(0), make(1)
-OLD = jax.tree.map(lambda x, y: x + 0.3 * y, THETA, make(2))
-
-
-def distributions(theta):
-  """Log-probs [13, 2, V] at the state before each token of each completion."""
-  first = jnp.broadcast_to(jax.nn.log_softmax(theta['first']), (len(TREE), V))
-  second = jax.nn.log_softmax(theta['second'])[TREE[:, 0]]
-  return jnp.stack([first, second], axis=1)
-
-
-def logprobs(theta):
-  found = jnp.take_along_axis(distributions(theta), jnp.asarray(TREE)[..., None], axis=-1)
-  return jnp.where(MASK, found[..., 0], 0)
-
-
-def probabilities(theta):
-  return jnp.exp(jnp.sum(logprobs(theta), axis=1))
-
-
-def expected(token_loss, sampler, weights=MASK):
-  """Σ_y P_sampler(y) Σ_t w_t·loss_t(θ) as a function of θ, the probabilities being constants."""
-
-  def total(theta):
-    loss = jnp.sum(jnp.where(MASK, token_loss(theta) * weights, 0), axis=1)
-    return jnp.sum(jax.lax.stop_gradient(probabilities(sampler)) * loss)
-
-  return total
-
-
-def gradients(objectives):
-  """Name -> ∇ at THETA, one program for all."""
-  found = jax.jit(lambda t: {n: jax.grad(f)(t) for n, f in objectives.items()})(THETA)
-  return {name: flat(tree) for name, tree in found.items()}
-
-
-def gradient(objective):
-  return gradients({'': objective})['']
-
-
-def expected_gradient(token_loss, sampler):
-  return gradient(expected(token_loss, sampler))
-
-
-def flat(tree):
-  return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-
-
-def local(divergence, sampler):
-  """Σ_t E_{s_t ~ sampler} divergence(log π(·|s_t), log ref(·|s_t)) as a function of θ."""
-
-  def objective(theta):
-    per_state = jnp.sum(divergence(distributions(theta), distributions(REFERENCE)), axis=-1)
-    per_sample = jnp.sum(jnp.where(MASK, per_state, 0), axis=1)
-    return jnp.sum(jax.lax.stop_gradient(probabilities(sampler)) * per_sample)
-
-  return objective
-
-
-def reverse(logp, logq):
-  return jnp.exp(logp) * (logp - logq)
-
-
-def forward(logp, logq):
-  return jnp.exp(logq) * (logq - logp)
-
-
-def negative_entropy(logp, logq):
-  return jnp.exp(logp) * logp
-
-
-def sequence_kl(theta):
-  d = jnp.sum(logprobs(theta) - logprobs(REFERENCE), axis=1)
-  return jnp.sum(probabilities(theta) * d)
-
-
-def close(a, b):
-  return np.linalg.norm(a - b) <= 1e-10 * max(1, np.linalg.norm(b))
-
-
-def far(a, b):
-  return np.linalg.norm(a - b) > 0.02 * np.linalg.norm(b)
-
-
-def token_losses(sampler):
-  """Name -> token loss of θ, for samples of `sampler`."""
-  ref, old = logprobs(REFERENCE), logprobs(sampler)
-
-  def d(theta):
-    return logprobs(theta) - ref
-
-  def full(theta):
-    return jnp.sum(reverse(distributions(theta), distributions(REFERENCE)), axis=-1)
-
-  def entropy(theta):
-    return -jnp.sum(negative_entropy(distributions(theta), None), axis=-1)
-
-  return {
-    'reverse_kl': lambda t: regularizers.reverse_kl(logprobs(t), ref, old)[0],
-    'full_reverse_kl': lambda t: regularizers.full_reverse_kl(full(t))[0],
-    'forward_k3': lambda t: regularizers.forward_k3(logprobs(t), ref)[0],
-    'k1_in_loss': lambda t: regularizers.k1_in_loss(logprobs(t), ref)[0],
-    'k2 in loss': lambda t: regularizers.k2(d(t)),
-    'ratio·k1': lambda t: jnp.exp(logprobs(t) - old) * regularizers.k1(d(t)),
-    'ratio·k3': lambda t: jnp.exp(logprobs(t) - old) * regularizers.k3(d(t)),
-    'sampled_entropy_bonus': lambda t: regularizers.sampled_entropy_bonus(logprobs(t), old)[0],
-    'entropy_bonus': lambda t: regularizers.entropy_bonus(entropy(t))[0],
-    'ℓ in loss': logprobs,
-  }
-
-
-@functools.cache
-def wanted():
-  """Gradients of the objectives that the forms are compared with."""
-  inverse = 1 / MASK.sum(axis=1)
-  return gradients(
-    {
-      'sequence': sequence_kl,
-      'reverse': local(reverse, THETA),
-      'reverse, old': local(reverse, OLD),
-      'forward': local(forward, THETA),
-      'forward, old': local(forward, OLD),
-      '−entropy': local(negative_entropy, THETA),
-      '−entropy, old': local(negative_entropy, OLD),
-      'inverse length': lambda t: jnp.sum(probabilities(t) * inverse),
-      '−reward': lambda t: -jnp.sum(probabilities(t) * REWARDS),
-    }
-  )
-
-
-@functools.cache
-def found(policy):
-  """Expected gradients of all token losses, samples from 'now' or 'old'."""
-  sampler = {'now': THETA, 'old': OLD}[policy]
-  return gradients({n: expected(f, sampler) for n, f in token_losses(sampler).items()})
-
-
-@pytest.fixture(autouse=True)
-def float64():
+@pytest.mark.parametrize('name', list(estimators.ESTIMATORS))
+def test_estimators_are_those_of_the_formula(name):
+  case = estimators.ESTIMATORS[name]
   with jax.enable_x64(True):
-    yield
+    value = case.function(jnp.asarray(D))
+    slope = jax.grad(lambda d: jnp.sum(case.function(d)))(jnp.asarray(D))
+  expected = np.array([case.reference(d) for d in D])
+  if name == 'absolute':
+    expected[3, 1] = 0  # and not a side's, where the policies agree
+  np.testing.assert_allclose(value, expected[:, 0], atol=1e-12)
+  np.testing.assert_allclose(slope, expected[:, 1], atol=1e-12)
 
 
-def test_token_local_and_sequence_kl_differ_here():
-  assert far(wanted()['sequence'], wanted()['reverse'])
-
-
-@pytest.mark.parametrize('name', ['reverse_kl', 'full_reverse_kl', 'ratio·k1', 'ratio·k3'])
-def test_unbiased_forms_give_the_token_local_kl(name):
-  assert close(found('now')[name], wanted()['reverse'])
-  assert close(found('old')[name], wanted()['reverse, old'])
-
-
-def test_forms_that_hold_on_policy_only():
-  assert close(found('now')['k2 in loss'], wanted()['reverse'])
-  assert close(found('now')['forward_k3'], wanted()['forward'])
-  assert far(found('now')['forward_k3'], wanted()['reverse'])
-  for name in ('k2 in loss', 'forward_k3'):
-    assert far(found('old')[name], wanted()['reverse, old']), name
-    assert far(found('old')[name], wanted()['forward, old']), name
-
-
-def test_k1_in_the_loss_is_nothing_or_a_length_bonus():
-  assert np.linalg.norm(found('now')['k1_in_loss']) < 1e-12
-  weights = MASK / MASK.sum(axis=1, keepdims=True)
-  k1 = gradient(expected(token_losses(THETA)['k1_in_loss'], THETA, weights))
-  assert close(k1, wanted()['inverse length']) and np.linalg.norm(k1) > 0.01
-
-
-@pytest.mark.parametrize('name', ['sampled_entropy_bonus', 'entropy_bonus'])
-def test_entropy(name):
-  assert close(found('now')[name], wanted()['−entropy'])
-  assert close(found('old')[name], wanted()['−entropy, old'])
-
-
-def test_a_log_prob_in_the_loss_is_no_entropy_bonus():
-  assert np.linalg.norm(found('now')['ℓ in loss']) < 1e-12
-
-
-def test_value_and_gradient_per_sample():
-  # ∇(ρ·k3) = sg(ρ·d)·∇ℓ = ∇(sg(ρ)·k2), sample by sample: all of them are this one form.
-  ref, old, now = logprobs(REFERENCE), logprobs(OLD), logprobs(THETA)
-
-  def slope(function):
-    return jax.grad(lambda l: jnp.sum(function(l)))(now)
-
-  own = slope(lambda l: regularizers.reverse_kl(l, ref, old)[0])
-  ratio = jnp.exp(now - old)
-  for other in (
-    lambda l: jnp.exp(l - old) * regularizers.k3(l - ref),
-    lambda l: ratio * regularizers.k2(l - ref),
-  ):
-    np.testing.assert_allclose(own, slope(other), atol=1e-12)
-  value, seen = regularizers.reverse_kl(now, ref, old)
-  np.testing.assert_allclose(value, regularizers.k3(now - ref), atol=1e-12)
-  np.testing.assert_allclose(seen['kl_ref'], value, atol=1e-12)
+def test_golden_values_of_the_estimators():
+  for d, k3 in ((0.3, 0.0408182), (-0.3, 0.0498588)):
+    assert regularizers.k1(jnp.array(d)) == d
+    assert regularizers.k2(jnp.array(d)) == pytest.approx(0.045)
+    assert regularizers.k3(jnp.array(d)) == pytest.approx(k3, abs=1e-7)
 
 
 def test_far_from_the_reference_the_value_is_bounded_and_the_gradient_is_not():
@@ -232,82 +45,175 @@ def test_far_from_the_reference_the_value_is_bounded_and_the_gradient_is_not():
   assert np.all(np.isfinite(seen['kl_ref']))
 
 
-def test_golden_values_of_the_estimators():
-  for d, k3 in ((0.3, 0.0408182), (-0.3, 0.0498588)):
-    assert regularizers.k1(jnp.array(d)) == d
-    assert regularizers.k2(jnp.array(d)) == pytest.approx(0.045)
-    assert regularizers.k3(jnp.array(d)) == pytest.approx(k3, abs=1e-7)
+def test_unknown_names_and_missing_arrays_are_errors():
+  l = jnp.zeros(2)
+  with pytest.raises(ValueError, match='needs policy_logprobs'):
+    regularizers.reverse_kl(l, l, l, mismatch_correction=True)
+  with pytest.raises(ValueError, match="kind 'renyi'"):
+    regularizers.f_divergence(l, l, l, kind='renyi')
+  with pytest.raises(ValueError, match="value 'k4'"):
+    regularizers.k2_in_loss(l, l, value='k4')
+  with pytest.raises(ValueError, match="estimator 'k2'"):
+    regularizers.sequence_kl(l, l, l, l > 0, jnp.zeros(2, jnp.int32), estimator='k2')
 
 
-def test_kl_in_the_reward():
-  penalty = jnp.where(MASK, regularizers.kl_reward(logprobs(THETA), logprobs(REFERENCE))[0], 0)
-
-  to_go = jnp.cumsum(penalty[:, ::-1], axis=1)[:, ::-1]
-  whole = jnp.broadcast_to(jnp.sum(penalty, axis=1, keepdims=True), penalty.shape)
-  k3 = jnp.where(MASK, regularizers.k3(penalty), 0)
-  charges = {'to go': to_go, 'whole': whole, 'own token': penalty, 'k3, own token': k3}
-
-  def reinforce(charge):  # taken off the reward, so the advantage is −charge
-    return expected(lambda t: losses.reinforce(logprobs(t), -charge)[0], THETA)
-
-  seen = gradients({name: reinforce(charge) for name, charge in charges.items()})
-  assert close(seen['to go'], wanted()['sequence'])
-  assert close(seen['whole'], wanted()['sequence'])
-  assert close(seen['own token'], wanted()['reverse'])
-  assert close(seen['k3, own token'], wanted()['reverse'] - wanted()['forward'])
+# -- f-divergences ---------------------------------------------------------------------------------
 
 
-# -- the policy gradient on the same tree ----------------------------------------------------------
+def value_and_slope(d, kind, alpha=0.5):
+  """f(u)/u and f'(u) at e^d, on-policy and without bounds."""
+
+  def value(l):
+    bounds = {'max_ratio': 1e9, 'max_value': 1e9}
+    return regularizers.f_divergence(
+      l, jnp.zeros_like(l), jax.lax.stop_gradient(l), kind=kind, alpha=alpha, **bounds
+    )[0]
+
+  d = jnp.asarray(d)
+  return np.asarray(value(d)), np.asarray(jax.grad(lambda l: jnp.sum(value(l)))(d))
 
 
-def test_reinforce_is_the_gradient_of_the_expected_reward():
-  a = jnp.broadcast_to(jnp.asarray(REWARDS)[:, None], MASK.shape)
-  for loss in (
-    lambda t: losses.reinforce(logprobs(t), a)[0],
-    lambda t: losses.clipped_surrogate(logprobs(t), logprobs(THETA), a)[0],
+KINDS = (*reference.DIVERGENCES, 'alpha')
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_divergences_are_zero_where_the_policies_agree_and_never_below(kind):
+  value, slope = value_and_slope(np.array([0.0]), kind)
+  assert value == 0 and slope == 0
+  d = np.linspace(-12, 12, 4001).astype(np.float32)
+  value, slope = value_and_slope(d, kind)
+  assert np.all(value >= 0) and np.all(np.isfinite(value))
+  assert np.all(np.sign(slope[np.abs(d) > 0.01]) == np.sign(d[np.abs(d) > 0.01]))
+
+
+def test_alpha_joins_the_other_divergences():
+  with jax.enable_x64(True):
+    for alpha, kind, factor in (
+      (1.0, 'reverse_kl', 1),
+      (1 + 1e-9, 'reverse_kl', 1),
+      (0.0, 'forward_kl', 1),
+      (2.0, 'chi_squared', 0.5),
+    ):
+      for found, expected in zip(
+        value_and_slope(D, 'alpha', alpha), value_and_slope(D, kind), strict=True
+      ):
+        np.testing.assert_allclose(found, factor * expected, atol=1e-8, err_msg=f'{alpha}')
+    near = [value_and_slope(D, 'alpha', a)[0] for a in (-0.00101, -0.00099, 0.00099, 0.00101)]
+    np.testing.assert_allclose(near, np.broadcast_to(near[1], (4, 7)), atol=3e-3)
+
+
+def test_kinds_that_are_other_regularizers():
+  rng = np.random.default_rng(0)
+  l, ref, old = (jnp.asarray(x) for x in -rng.random((3, 20)))
+
+  def slope(function, *others):
+    return jax.grad(lambda x: jnp.sum(function(x, ref, *others)[0]))(l)
+
+  divergence = regularizers.f_divergence
+  compare = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+  reverse = functools.partial(divergence, kind='reverse_kl')
+  compare(slope(reverse, old), slope(regularizers.reverse_kl, old))
+  compare(reverse(l, ref, l)[0], regularizers.reverse_kl(l, ref, l)[0])
+  forward = functools.partial(divergence, kind='forward_kl')
+  compare(slope(forward, l), slope(regularizers.forward_k3))
+  variation = functools.partial(divergence, kind='total_variation')
+  compare(2 * slope(variation, l), slope(regularizers.absolute_in_loss))
+
+
+# -- metrics and controllers -----------------------------------------------------------------------
+
+
+def test_importance_entropy_is_that_of_the_formula():
+  rng = np.random.default_rng(0)
+  l, old = -3 * rng.random((2, 10))
+  with jax.enable_x64(True):
+    value = regularizers.importance_entropy(jnp.asarray(l), jnp.asarray(old))
+    slopes = jax.grad(
+      lambda l, old: jnp.sum(regularizers.importance_entropy(l, old)), argnums=(0, 1)
+    )(jnp.asarray(l), jnp.asarray(old))
+  expected = np.array([reference.importance_entropy(*x) for x in zip(l, old, strict=True)])
+  np.testing.assert_allclose(value, expected[:, 0], atol=1e-12)
+  np.testing.assert_allclose(slopes[0], expected[:, 1], atol=1e-12)
+  assert not np.any(slopes[1])
+  assert regularizers.importance_entropy(*jnp.zeros((2, 3), jnp.bfloat16)).dtype == jnp.float32
+
+
+def follow(controller, measurements, **hyper):
+  """[(coefficient, state), …] of a controller that is bound as in a config."""
+  bound = bind({'name': f'regularizers.{controller}', **hyper})
+  state, found = bound.first_state(), []
+  step = jax.jit(lambda m, h, s: bound({'measured': m, 'num_samples': 512}, h, state=s))
+  for measured in measurements:
+    coefficient, state = step(jnp.float32(measured), bound.hyper(0), state)
+    assert state.dtype == jnp.float32
+    found.append((float(coefficient), float(state)))
+  return found
+
+
+def test_adaptive_kl_is_the_recursion():
+  beta = 0.05
+  measurements = [0.5, 0.5, 0.11, 0.1, 0.09, 0.0, np.nan, np.inf, 0.2]
+  for measured, (coefficient, state) in zip(
+    measurements, follow('adaptive_kl', measurements, coefficient=beta), strict=True
   ):
-    assert close(expected_gradient(loss, THETA), wanted()['−reward'])
-
-
-@pytest.mark.parametrize(
-  'estimator, factor',
-  [
-    (advantages.leave_one_out, 1.0),
-    (lambda r, g: advantages.group_normalize(r, g, scale='none'), 1 / 2),
-    (lambda r, g: advantages.group_normalize(r, g, epsilon=0.0), 1 / np.sqrt(2)),
-  ],
-  ids=['rloo', 'dr_grpo', 'grpo'],
-)
-def test_groups_of_two_with_binary_rewards(estimator, factor):
-  # All 13² pairs as groups: A = ±1 (RLOO), ±½ (mean removed), ±1/√2 (unbiased std) if they differ.
-  pairs = np.array(list(np.ndindex(len(TREE), len(TREE))))
-  groups = np.repeat(np.arange(len(pairs)), 2).astype(np.int32)
-  a = estimator(jnp.asarray(REWARDS[pairs.ravel()]), jnp.asarray(groups))
-  a = np.asarray(a).reshape(-1, 2)
-  p = np.asarray(probabilities(THETA))
-  chance = p[pairs[:, 0]] * p[pairs[:, 1]]
-  # Expected advantage of each completion, over its partner and both places in the pair.
-  mean = np.zeros(len(TREE))
-  for place in (0, 1):
-    np.add.at(mean, pairs[:, place], chance * a[:, place] / 2)
-  mean = jnp.broadcast_to(jnp.asarray(mean / p)[:, None], MASK.shape)
-  seen = expected_gradient(lambda t: losses.reinforce(logprobs(t), mean)[0], THETA)
-  assert close(seen, factor * wanted()['−reward'])
-
-
-def test_any_baseline_of_the_state_keeps_gae_unbiased():
-  values = np.where(TREE[:, :1] * np.array([[0, 1]]) > 0, 0.7, -0.4) * np.array([[1.0, 1.5]])
-  segments = np.where(MASK, 0, -1).astype(np.int32)
-  a, _ = advantages.gae(
-    jnp.asarray(REWARDS),
-    jnp.zeros(MASK.shape),
-    jnp.asarray(values),
-    jnp.asarray(MASK),
-    jnp.asarray(segments),
-    jnp.arange(len(TREE), dtype=jnp.int32)[:, None],
-    jnp.zeros(len(TREE), bool),
-    gae_lambda=1.0,
-    whiten=False,
+    if np.isfinite(measured):
+      beta = reference.adaptive_kl(measured, 512, beta)
+    assert coefficient == state == pytest.approx(beta, rel=1e-5)
+  # Ten times as many samples, or a tenth of the horizon: the same.
+  assert follow('adaptive_kl', [0.5], coefficient=1.0, horizon=1000.0)[0][0] == pytest.approx(
+    1 + 0.2 * 512 / 1000
   )
-  seen = expected_gradient(lambda t: losses.reinforce(logprobs(t), a)[0], THETA)
-  assert close(seen, wanted()['−reward'])
+
+
+def test_adaptive_kl_holds_a_kl_that_answers_to_it():
+  beta, kl, state = 0.01, None, regularizers.adaptive_kl_init(coefficient=0.01)
+  for _ in range(400):
+    kl = 0.004 / beta  # a policy that obeys at once
+    beta, state = regularizers.adaptive_kl(kl, 1000, coefficient=0.01, target=0.08, state=state)
+  assert kl == pytest.approx(0.08, rel=0.01)
+
+
+def test_adaptive_entropy_is_the_rule():
+  c = 0.003
+  measurements = [0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.19, np.nan]
+  found = follow('adaptive_entropy', measurements, coefficient=c, high=0.01)
+  for measured, (coefficient, state) in zip(measurements, found, strict=True):
+    if np.isfinite(measured):
+      acts, c = reference.adaptive_entropy(measured, c, high=0.01)
+    else:
+      acts = c
+    assert coefficient == pytest.approx(acts, abs=1e-7)
+    assert state == pytest.approx(c, abs=1e-7)
+  assert [acts > 0 for acts, _ in found] == [True] * 3 + [False] * 4 + [True] * 2
+
+
+def test_controllers_map_over_their_hyper_parameters():
+  def run(target):
+    state = regularizers.adaptive_kl_init(coefficient=0.1)
+    return regularizers.adaptive_kl(0.1, 5000, coefficient=0.1, target=target, state=state)[0]
+
+  found = jax.jit(jax.vmap(run))(jnp.array([0.05, 0.1, 0.2]))
+  np.testing.assert_allclose(found, [0.11, 0.1, 0.09], rtol=1e-6)
+
+
+def test_the_reference_follows_the_policy():
+  policy = {'a': jnp.array([1.0, 2.0]), 'b': [jnp.full(3, 4.0, jnp.bfloat16)], 'n': jnp.array(7)}
+  reference = {'a': jnp.zeros(2), 'b': [jnp.zeros(3, jnp.bfloat16)], 'n': jnp.array(1)}
+  mixed = regularizers.reference_average(policy, reference)
+  np.testing.assert_allclose(mixed['a'], [0.6, 1.2], rtol=1e-6)
+  assert mixed['b'][0].dtype == jnp.bfloat16 and mixed['n'] == 7
+  refreshed = regularizers.reference_average(policy, reference, rate=1.0)
+  jax.tree.map(np.testing.assert_array_equal, refreshed, policy)
+  # n steps of rate r leave (1 − r)^n of the first reference.
+  average = jax.jit(regularizers.reference_average)
+  found = {'a': jnp.zeros(2)}
+  for _ in range(5):
+    found = average({'a': policy['a']}, found, rate=0.1)
+  np.testing.assert_allclose(found['a'], (1 - 0.9**5) * policy['a'], rtol=1e-6)
+
+
+def test_the_average_has_no_gradient():
+  def total(policy):
+    return jnp.sum(regularizers.reference_average(policy, jnp.zeros(2)))
+
+  assert not np.any(jax.grad(total)(jnp.ones(2)))

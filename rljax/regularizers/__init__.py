@@ -1,24 +1,46 @@
 """Divergence from a reference policy and entropy, as token losses with the right gradient."""
 
-from rljax.regularizers.entropy import entropy_bonus, sampled_entropy_bonus
-from rljax.regularizers.estimators import k1, k2, k3
-from rljax.regularizers.kl import (
-  forward_k3,
-  full_reverse_kl,
-  k1_in_loss,
-  kl_reward,
-  reverse_kl,
+from rljax.regularizers.controllers import (
+  adaptive_entropy,
+  adaptive_entropy_init,
+  adaptive_kl,
+  adaptive_kl_init,
+  reference_average,
 )
+from rljax.regularizers.distillation import sampled_distillation
+from rljax.regularizers.entropy import entropy_bonus, importance_entropy, sampled_entropy_bonus
+from rljax.regularizers.estimators import absolute, k1, k1_plus, k2, k3, k3_plus
+from rljax.regularizers.f_divergence import f_divergence
+from rljax.regularizers.kl import full_reverse_kl, k3_reward, kl_reward, reverse_kl
+from rljax.regularizers.kl_in_loss import absolute_in_loss, forward_k3, k1_in_loss, k2_in_loss
+from rljax.regularizers.kl_with_ratio import ratio_k1, ratio_k3, sequence_kl
 
 __all__ = [
+  'absolute',
+  'absolute_in_loss',
+  'adaptive_entropy',
+  'adaptive_entropy_init',
+  'adaptive_kl',
+  'adaptive_kl_init',
   'entropy_bonus',
+  'f_divergence',
   'forward_k3',
   'full_reverse_kl',
+  'importance_entropy',
   'k1',
   'k1_in_loss',
+  'k1_plus',
   'k2',
+  'k2_in_loss',
   'k3',
+  'k3_plus',
+  'k3_reward',
   'kl_reward',
+  'ratio_k1',
+  'ratio_k3',
+  'reference_average',
   'reverse_kl',
+  'sampled_distillation',
   'sampled_entropy_bonus',
+  'sequence_kl',
 ]

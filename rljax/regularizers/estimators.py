@@ -6,28 +6,119 @@ Their values estimate the KL (k1 and k3 without bias); their gradients do not. T
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+sg = jax.lax.stop_gradient
 
 LOG_RATIO_LIMIT = 20.0  # nats
 
 
 def k1(d: Array) -> Array:
-  """d: unbiased, high variance, negative on single tokens. Source: Schulman, 2020, note on KL."""
+  """d: unbiased, high variance, negative on single tokens.
+
+  Args:
+    d: float [...], nats; differentiated.
+
+  Returns:
+    [...], nats.
+
+  Source: Schulman, 2020, note on KL.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
   return d
 
 
 def k2(d: Array) -> Array:
-  """d²/2: biased, low variance. Source: Schulman, 2020, note on KL."""
+  """d²/2: biased, low variance.
+
+  Args:
+    d: float [...], nats; differentiated.
+
+  Returns:
+    [...], nats.
+
+  Source: Schulman, 2020, note on KL.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
   return 0.5 * jnp.square(d)
 
 
 def k3(d: Array) -> Array:
-  """e^{−d} − 1 + d ≥ 0: unbiased, low variance; d is clamped to ±20.
+  """e^{−d} − 1 + d ≥ 0: unbiased, low variance.
 
-  Source: Schulman, 2020, note on KL. Differs from the source: the clamp.
+  Args:
+    d: float [...], nats; differentiated.
+
+  Returns:
+    [...], nats.
+
+  Source: Schulman, 2020, note on KL.
+  Differs from the source: d is clamped to ±20.
+  Fidelity: faithful
   """
   d = jnp.clip(d, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
   return jnp.expm1(-d) + d
+
+
+def absolute(d: Array) -> Array:
+  """|d|, with the derivative 0 at d = 0: no estimate of the KL, an upper bound of k1.
+
+  Args:
+    d: float [...], nats; differentiated.
+
+  Returns:
+    [...], nats.
+
+  Source: public implementations: the 'abs' penalty.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
+  return d * sg(jnp.sign(d))
+
+
+def k1_plus(d: Array) -> Array:
+  """Value d, gradient of d²/2.
+
+  Args:
+    d: float [...], nats; differentiated.
+
+  Returns:
+    [...], nats.
+
+  Source: public implementations: the straight-through 'k1+'.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
+  return with_gradient_of_k2(k1, d)
+
+
+def k3_plus(d: Array) -> Array:
+  """Value e^{−d} − 1 + d, gradient of d²/2.
+
+  Args:
+    d: float [...], nats; differentiated.
+
+  Returns:
+    [...], nats.
+
+  Source: public implementations: the straight-through 'k3+'.
+  Differs from the source: d is clamped to ±20 in the value.
+  Fidelity: faithful
+  """
+  return with_gradient_of_k2(k3, d)
+
+
+def with_gradient_of_k2(estimator: Callable[[Array], Array], d: Array) -> Array:
+  """The value of `estimator`, the gradient d·∇d."""
+  return sg(d) * (d - sg(d)) + sg(estimator(d))
+
+
+def ratio_of(logprobs: Array, other: Array) -> Array:
+  """exp(ℓ − ℓ'), the log-ratio clamped to ±20."""
+  return jnp.exp(jnp.clip(logprobs - other, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))

@@ -1,9 +1,11 @@
-"""KL to a reference policy. d_t = ℓ_t − ℓ^ref_t, ρ_t = exp(ℓ_t − ℓ°_t), sg = stop_gradient.
+"""KL to a reference policy with the right gradient.
+
+d_t = ℓ_t − ℓ^ref_t, ρ_t = exp(ℓ_t − ℓ°_t), sg = stop_gradient.
 
 Two objectives are called "the KL". Token-local: Σ_t E KL(π(·|s_t) ‖ ref(·|s_t)) with the states as
 they were sampled: `reverse_kl`, `full_reverse_kl`. Of whole sequences: KL(π ‖ ref) = E Σ_t d_t,
-which also charges early tokens for the KL that they lead to: `kl_reward`, the only one whose
-optimum is π* ∝ ref·exp(R/β).
+which also charges early tokens for the KL that they lead to: `kl_reward` and `sequence_kl`, the
+only ones whose optimum is π* ∝ ref·exp(R/β).
 """
 
 from __future__ import annotations
@@ -12,8 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.masking import widen
-from rljax.regularizers.estimators import LOG_RATIO_LIMIT, k3
-from rljax.regularizers.estimators import k1 as estimate_k1
+from rljax.regularizers.estimators import k1, k3, ratio_of
 from rljax.traits import declare
 
 Array = jax.Array
@@ -25,9 +26,11 @@ def reverse_kl(
   logprobs: Array,
   ref_logprobs: Array,
   old_logprobs: Array,
+  policy_logprobs: Array | None = None,
   *,
   max_ratio: float = 10.0,
   max_value: float = 10.0,
+  mismatch_correction: bool = False,
 ) -> tuple[Array, dict[str, Array]]:
   """Token-local KL(π ‖ ref): value sg(k3_t), gradient sg(min(ρ_t, max_ratio)·d_t)·∇ℓ_t.
 
@@ -40,28 +43,38 @@ def reverse_kl(
     logprobs: float [..., T], nats, ℓ, whole vocabulary; differentiated.
     ref_logprobs: float [..., T], nats. Constant.
     old_logprobs: float [..., T], nats, ℓ° of the policy that drew the tokens. Constant.
+    policy_logprobs: float [..., T], nats, ℓ^μ of the sampler. Constant; of no influence without
+      `mismatch_correction`.
     max_ratio: bound of ρ in the gradient.
     max_value: bound of k3 in the value only, nats.
+    mismatch_correction: the weight is min(ρ·w, max_ratio) with w = exp(ℓ° − ℓ^μ): right where the
+      sampler and the trainer disagree about the policy that drew the tokens.
 
   Returns:
     (loss [..., T], diagnostics: `kl_ref`, the value before the bound, nats).
 
-  Source: the gradient identity is checked by enumeration in tests/test_regularizers.py.
+  Raises:
+    ValueError: mismatch_correction without policy_logprobs.
+
+  Source: derived here; proved by enumeration in tests/test_enumeration.py.
   Differs from the source: public implementations put k3 itself in the loss (`forward_k3`).
+  Fidelity: adapted
   """
+  if mismatch_correction and policy_logprobs is None:
+    raise ValueError('reverse_kl: mismatch_correction needs policy_logprobs')
   logprobs = widen(logprobs)
-  ref_logprobs, old_logprobs = sg((widen(ref_logprobs), widen(old_logprobs)))
+  drawn = widen(policy_logprobs if mismatch_correction else old_logprobs)
+  ref_logprobs, drawn = sg((widen(ref_logprobs), drawn))
   d = sg(logprobs) - ref_logprobs
-  ratio = jnp.exp(jnp.clip(sg(logprobs) - old_logprobs, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
   value = k3(d)
-  slope = jnp.minimum(ratio, max_ratio) * d
+  slope = jnp.minimum(ratio_of(sg(logprobs), drawn), max_ratio) * d
   loss = slope * (logprobs - sg(logprobs)) + jnp.minimum(value, max_value)
   return loss, {'kl_ref': value}
 
 
 @declare()
 def full_reverse_kl(full_kl: Array) -> tuple[Array, dict[str, Array]]:
-  """Token-local KL(π ‖ ref), summed over the vocabulary: no noise of the action.
+  """KL_t = Σ_v π(v|s_t)·(log π(v|s_t) − log ref(v|s_t)): token-local, no noise of the action.
 
   Args:
     full_kl: float [..., T], nats: the statistic of that name; differentiated.
@@ -71,58 +84,18 @@ def full_reverse_kl(full_kl: Array) -> tuple[Array, dict[str, Array]]:
 
   Source: the definition.
   Differs from the source: nothing.
+  Fidelity: faithful
   """
   return widen(full_kl), {'kl_ref': sg(widen(full_kl))}
-
-
-@declare()
-def forward_k3(logprobs: Array, ref_logprobs: Array) -> tuple[Array, dict[str, Array]]:
-  """k3 in the loss: its on-policy gradient is that of the *forward* KL(ref ‖ π).
-
-  Right for no KL when samples are not of the present policy.
-
-  Args:
-    logprobs: float [..., T], nats; differentiated.
-    ref_logprobs: float [..., T], nats. Constant.
-
-  Returns:
-    (loss [..., T], diagnostics: `kl_ref`, nats).
-
-  Source: Shao et al. 2024, arXiv 2402.03300, equation 4.
-  Differs from the source: d is clamped to ±20 (no gradient beyond).
-  """
-  value = k3(widen(logprobs) - sg(widen(ref_logprobs)))
-  return value, {'kl_ref': sg(value)}
-
-
-@declare()
-def k1_in_loss(logprobs: Array, ref_logprobs: Array) -> tuple[Array, dict[str, Array]]:
-  """d in the loss. It does not hold the policy near the reference; here for comparisons.
-
-  Its value is the KL, but its gradient ∇ℓ has mean zero on-policy: with weights that do not depend
-  on the sample nothing happens, and with weights 1/length it lengthens completions (the expected
-  gradient is ∇E[1/length]).
-
-  Args:
-    logprobs: float [..., T], nats; differentiated.
-    ref_logprobs: float [..., T], nats. Constant.
-
-  Returns:
-    (loss [..., T], diagnostics: `kl_ref`, the k3 value, nats).
-
-  Source: a default of several public systems.
-  Differs from the source: nothing.
-  """
-  d = widen(logprobs) - sg(widen(ref_logprobs))
-  return estimate_k1(d), {'kl_ref': sg(k3(d))}
 
 
 @declare()
 def kl_reward(old_logprobs: Array, ref_logprobs: Array) -> tuple[Array, dict[str, Array]]:
   """sg(ℓ° − ℓ^ref) per token, to be subtracted from rewards: the KL of whole sequences.
 
-  Right with returns to go (γ = 1) or with the sum over the sequence on every token. With a scale of
-  the advantages the coefficient is divided by that scale.
+  Right with returns to go (γ = 1) or with the sum over the sequence on every token (that is where
+  an advantage per sample puts it); with its own token alone (γ = 0) it is the token-local KL. With
+  a scale of the advantages the coefficient is divided by that scale.
 
   Args:
     old_logprobs: float [..., T], nats, of the policy that drew the tokens. Constant.
@@ -133,5 +106,27 @@ def kl_reward(old_logprobs: Array, ref_logprobs: Array) -> tuple[Array, dict[str
 
   Source: Ziegler et al. 2019, arXiv 1909.08593, equation 2.
   Differs from the source: nothing.
+  Fidelity: faithful
   """
-  return sg(estimate_k1(widen(old_logprobs) - widen(ref_logprobs))), {}
+  return sg(k1(widen(old_logprobs) - widen(ref_logprobs))), {}
+
+
+@declare()
+def k3_reward(old_logprobs: Array, ref_logprobs: Array) -> tuple[Array, dict[str, Array]]:
+  """sg(e^{−d} − 1 + d), d = ℓ° − ℓ^ref, to be subtracted from rewards; here for comparisons.
+
+  No KL has its gradient: with its own token it is ∇KL(π ‖ ref) − ∇KL(ref ‖ π), for an estimator of
+  the KL's value is no score of its gradient. `kl_reward` is right.
+
+  Args:
+    old_logprobs: float [..., T], nats, of the policy that drew the tokens. Constant.
+    ref_logprobs: float [..., T], nats. Constant.
+
+  Returns:
+    (penalty [..., T], nats, no diagnostics).
+
+  Source: public implementations: 'low_var_kl' as the penalty of the reward.
+  Differs from the source: d is clamped to ±20.
+  Fidelity: faithful
+  """
+  return sg(k3(widen(old_logprobs) - widen(ref_logprobs))), {}

@@ -2,24 +2,46 @@
 
 import functools
 
-from reference import losses as reference
+from reference import regularizers as reference
 
 from cases import Case
 from rljax import regularizers
 
+
+def case(name, optional=(), **hyper):
+  """A regularizer with hyper-parameters that its reference takes by the same names."""
+  found = getattr(reference, name)
+  # A reference of the whole batch gets them from the suite.
+  found = found if name == 'sequence_kl' else functools.partial(found, **hyper)
+  return Case(getattr(regularizers, name), found, hyper, optional=optional)
+
+
 CASES = {
-  'reverse_kl': Case(regularizers.reverse_kl, reference.reverse_kl),
-  'reverse_kl, bounded': Case(
-    regularizers.reverse_kl,
-    functools.partial(reference.reverse_kl, max_ratio=1.1, max_value=0.05),
-    {'max_ratio': 1.1, 'max_value': 0.05},
-  ),
-  'full_reverse_kl': Case(regularizers.full_reverse_kl, reference.full_reverse_kl),
-  'forward_k3': Case(regularizers.forward_k3, reference.forward_k3),
-  'k1_in_loss': Case(regularizers.k1_in_loss, reference.k1_in_loss),
-  'kl_reward': Case(regularizers.kl_reward, reference.kl_reward),
-  'entropy_bonus': Case(regularizers.entropy_bonus, reference.entropy_bonus),
-  'sampled_entropy_bonus': Case(
-    regularizers.sampled_entropy_bonus, reference.sampled_entropy_bonus
-  ),
+  'reverse_kl': case('reverse_kl'),
+  'reverse_kl, bounded': case('reverse_kl', max_ratio=1.1, max_value=0.05),
+  'reverse_kl, mismatch': case('reverse_kl', ('policy_logprobs',), mismatch_correction=True),
+  'reverse_kl, no mismatch': case('reverse_kl', ('policy_logprobs',)),
+  'full_reverse_kl': case('full_reverse_kl'),
+  'k1_in_loss': case('k1_in_loss'),
+  'k2_in_loss': case('k2_in_loss'),
+  'k2_in_loss, k1+': case('k2_in_loss', value='k1'),
+  'k2_in_loss, k3+': case('k2_in_loss', value='k3'),
+  'k2_in_loss, value |d|': case('k2_in_loss', value='absolute'),
+  'forward_k3': case('forward_k3'),
+  'absolute_in_loss': case('absolute_in_loss'),
+  'ratio_k1': case('ratio_k1'),
+  'ratio_k3': case('ratio_k3'),
+  'sequence_kl': case('sequence_kl'),
+  'sequence_kl, k1': case('sequence_kl', estimator='k1'),
+  **{
+    f'f_divergence, {kind}': case('f_divergence', kind=kind)
+    for kind in (*reference.DIVERGENCES, 'alpha')
+  },
+  'f_divergence, alpha 2': case('f_divergence', kind='alpha', alpha=2.0),
+  'f_divergence, alpha −½': case('f_divergence', kind='alpha', alpha=-0.5),
+  'f_divergence, bounded': case('f_divergence', max_ratio=1.1, max_value=0.05),
+  'kl_reward': case('kl_reward'),
+  'k3_reward': case('k3_reward'),
+  'entropy_bonus': case('entropy_bonus'),
+  'sampled_entropy_bonus': case('sampled_entropy_bonus'),
 }
