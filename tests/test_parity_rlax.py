@@ -88,3 +88,45 @@ def test_entropy(rng):
 
   for a, b in zip(*(jax.value_and_grad(f)(logits) for f in (ours, theirs))):
     close(a, b)
+
+
+@pytest.mark.parametrize('delta', [0.3, 1.0])
+def test_huber_value(rng, delta):
+  """Without PPO's clip, errors on both sides of the bound."""
+  values, returns = rng.normal(size=(2, T)).astype(np.float32)
+
+  def ours(values):
+    return jnp.sum(losses.huber_value(values, values, returns, delta=delta, clip=None)[0])
+
+  def theirs(values):
+    return jnp.sum(rlax.huber_loss(values - returns, delta))
+
+  for a, b in zip(*(jax.value_and_grad(f)(jnp.asarray(values)) for f in (ours, theirs))):
+    close(a, b)
+
+
+@pytest.mark.filterwarnings('ignore:Rlax categorical_kl_divergence')
+def test_full_reverse_kl(rng):
+  """Over a vocabulary of 11, through the chunked pass that makes the divergences."""
+  logits, reference = (
+    jnp.asarray(rng.normal(scale=2, size=(1, T, 11)), jnp.float32) for _ in range(2)
+  )
+  tokens = jnp.asarray(rng.integers(11, size=(1, T)), jnp.int32)
+
+  def unembed(_, hidden):
+    return hidden
+
+  def ours(logits):
+    segment_ids, one = jnp.zeros((1, T), jnp.int32), jnp.ones((1, T))
+    full_kl = logprobs.token_statistics(
+      unembed, {}, logits, tokens, segment_ids,
+      temperature=one, statistics=('full_kl',), chunk_size=8,
+      others={'reference': (unembed, {}, reference)},
+    )['full_kl']  # fmt: skip
+    return jnp.sum(regularizers.full_reverse_kl(full_kl)[0][0, 1:])
+
+  def theirs(logits):  # slot t is drawn from the logits of t − 1
+    return jnp.sum(rlax.categorical_kl_divergence(logits[0, :-1], reference[0, :-1]))
+
+  for a, b in zip(*(jax.value_and_grad(f)(logits) for f in (ours, theirs))):
+    close(a, b)

@@ -28,13 +28,21 @@ def clipped_value(
 
   Source: Schulman et al. 2017, the authors' implementation (the paper has no value clip).
   Differs from the source: nothing; a value exactly on the bound counts as inside.
+  Fidelity: faithful
   """
+  return 0.5 * jnp.square(value_residual(new_values, values, returns, clip)), {}
+
+
+def value_residual(
+  new_values: Array, values: Array, returns: Array, clip: float | None
+) -> Array:
+  """The larger in size of V − G and V° + clip(V − V°, ±clip) − G; the latter is constant."""
   new_values = widen(new_values)
   values, returns = jax.lax.stop_gradient((widen(values), widen(returns)))
-  error = jnp.square(new_values - returns)
+  residual = new_values - returns
   if clip is None:
-    return 0.5 * error, {}
+    return residual
   moved = jax.lax.stop_gradient(new_values) - values
-  bounded = jnp.square(values + jnp.clip(moved, -clip, clip) - returns)
-  clipped = (jnp.abs(moved) > clip) & (bounded > error)
-  return 0.5 * jnp.where(clipped, bounded, error), {}
+  bounded = values + jnp.clip(moved, -clip, clip) - returns
+  clipped = (jnp.abs(moved) > clip) & (jnp.abs(bounded) > jnp.abs(residual))
+  return jnp.where(clipped, bounded, residual)
