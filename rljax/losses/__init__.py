@@ -1,18 +1,92 @@
 """Losses on arrays: one entry per token (or per sample), unreduced, with diagnostics."""
 
+from rljax.losses.approximate_prox import approximate_prox_surrogate
+from rljax.losses.aspo import aspo
+from rljax.losses.bapo import balanced_bound, bapo
+from rljax.losses.bounded_gradient_clip import bounded_gradient_clip
+from rljax.losses.calibrated_importance import calibrated_importance
+from rljax.losses.chord import chord_sft
+from rljax.losses.cispo import cispo
 from rljax.losses.clipped_surrogate import clipped_surrogate
 from rljax.losses.clipped_value import clipped_value
+from rljax.losses.dcpo import dcpo
+from rljax.losses.distillation import (
+  forward_distillation,
+  generalized_jsd,
+  reverse_distillation,
+  top_k_distillation,
+)
+from rljax.losses.dppo import dppo_kl, dppo_tv, prime_rl
+from rljax.losses.flow_rl import flow_rl
+from rljax.losses.gmpo import gmpo
+from rljax.losses.group_regression import gvpo, rebel, reg_grpo
+from rljax.losses.gspo import gspo, gspo_token
 from rljax.losses.hl_gauss_value import hl_gauss_mean, hl_gauss_value
 from rljax.losses.huber_value import huber_value
+from rljax.losses.importance_sampling import importance_sampling
+from rljax.losses.kl_cov import kl_cov
+from rljax.losses.luffy import luffy
+from rljax.losses.nft import nft
 from rljax.losses.nll import nll
+from rljax.losses.opmd import opmd
+from rljax.losses.optimal_advantage import a_star, oapl
+from rljax.losses.positive_nll import positive_nll
+from rljax.losses.regularized_policy_gradient import regularized_policy_gradient
 from rljax.losses.reinforce import reinforce
+from rljax.losses.sapo import sapo
+from rljax.losses.sequence_clipped import sequence_clipped
+from rljax.losses.srft import srft
+from rljax.losses.topr import topr
+from rljax.losses.truncated_reinforce import truncated_reinforce
+from rljax.losses.vespo import vespo
+from rljax.losses.weighted_nll import dynamic_nll, importance_weighted_nll
 
 __all__ = [
+  'a_star',
+  'approximate_prox_surrogate',
+  'aspo',
+  'balanced_bound',
+  'bapo',
+  'bounded_gradient_clip',
+  'calibrated_importance',
+  'chord_sft',
+  'cispo',
   'clipped_surrogate',
   'clipped_value',
+  'dcpo',
+  'dppo_kl',
+  'dppo_tv',
+  'dynamic_nll',
+  'flow_rl',
+  'forward_distillation',
+  'generalized_jsd',
+  'gmpo',
+  'gspo',
+  'gspo_token',
+  'gvpo',
   'hl_gauss_mean',
   'hl_gauss_value',
   'huber_value',
+  'importance_sampling',
+  'importance_weighted_nll',
+  'kl_cov',
+  'luffy',
+  'nft',
   'nll',
+  'oapl',
+  'opmd',
+  'positive_nll',
+  'prime_rl',
+  'rebel',
+  'reg_grpo',
+  'regularized_policy_gradient',
   'reinforce',
+  'reverse_distillation',
+  'sapo',
+  'sequence_clipped',
+  'srft',
+  'top_k_distillation',
+  'topr',
+  'truncated_reinforce',
+  'vespo',
 ]

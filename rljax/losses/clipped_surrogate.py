@@ -5,12 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from rljax.masking import widen
+from rljax.losses import ratios
 from rljax.traits import declare
 
 Array = jax.Array
-
-LOG_RATIO_LIMIT = 20.0  # nats; exp stays far from overflow, and no useful ratio is beyond
 
 
 @declare(traits=('on_policy_is_reinforce',))
@@ -26,7 +24,9 @@ def clipped_surrogate(
   """max(−A·r, −A·clip(r, 1−clip_low, 1+clip_high)), r = exp(ℓ − ℓ°).
 
   With `dual_clip` = c > 1 the loss of a token with A < 0 is at most −c·A. Special cases: DAPO's
-  clip-higher (clip_high 0.28), INTELLECT-2's two-sided clip with δ (dual_clip = δ), and on-policy
+  clip-higher (clip_high 0.28); INTELLECT-2's two-sided clip with δ ≥ 1 + clip_high (dual_clip = δ:
+  the same in value and gradient); clip-cov (with a selection by covariance, which keeps the tokens
+  that carry the loss); decoupled PPO (with a correction whose weight is π°/μ); and on-policy
   (r = 1) REINFORCE.
 
   Args:
@@ -46,23 +46,14 @@ def clipped_surrogate(
     arXiv 1912.09729, equation 5; separate bounds: Yu et al. 2025, arXiv 2503.14476, equation 10.
   Differs from the source: log-ratios are clamped to ±20; a ratio exactly on a bound counts as
     inside and has the full gradient.
+  Fidelity: faithful
   """
-  advantages = jax.lax.stop_gradient(widen(advantages))
-  log_ratio = widen(logprobs) - jax.lax.stop_gradient(widen(old_logprobs))
-  log_ratio = jnp.clip(log_ratio, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  advantages = ratios.constant(advantages)
+  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
   ratio = jnp.exp(log_ratio)
-  # Selected by cases and not by max and clip, whose derivatives are split on ties and edges.
-  clipped_low = (advantages < 0) & (ratio < 1 - clip_low)
-  clipped_high = (advantages > 0) & (ratio > 1 + clip_high)
-  charged = jnp.where(clipped_low, 1 - clip_low, jnp.where(clipped_high, 1 + clip_high, ratio))
+  charged, below, above = ratios.charge(ratio, advantages, 1 - clip_low, 1 + clip_high)
   if dual_clip is not None:
     beyond = (advantages < 0) & (ratio > dual_clip)
     charged = jnp.where(beyond, dual_clip, charged)
-    clipped_high = clipped_high | beyond
-  diagnostics = {
-    'ratio_max': ratio,
-    'clip_low': clipped_low.astype(ratio.dtype),
-    'clip_high': clipped_high.astype(ratio.dtype),
-    'kl_old': ratio - 1 - log_ratio,
-  }
-  return -advantages * charged, jax.lax.stop_gradient(diagnostics)
+    above = above | beyond
+  return -advantages * charged, ratios.diagnostics(ratio, log_ratio, below, above)

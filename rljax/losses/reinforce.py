@@ -23,5 +23,6 @@ def reinforce(logprobs: Array, advantages: Array) -> tuple[Array, dict[str, Arra
 
   Source: Williams 1992, "Simple statistical gradient-following algorithms …", equation 11.
   Differs from the source: nothing.
+  Fidelity: faithful
   """
   return -jax.lax.stop_gradient(widen(advantages)) * widen(logprobs), {}
