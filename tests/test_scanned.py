@@ -38,6 +38,9 @@ def one_letter(seed=0, model=WIDE, **rl):
     packed=False,
     optimizer=dict(learning_rate=3e-3),
     loss=dict(clip_high=dict(schedule='linear', start=0.2, end=0.4, steps=4)),
+    kl_coef=0.01,
+    reference_every=2,
+    reference_update=dict(rate=0.5),
   )
   return tiny_config(
     seed=seed,
@@ -57,8 +60,9 @@ def run_of(settings, every=2):
   stage = make_stage('rl', world)
   key = jax.random.fold_in(jax.random.key(world.config.seed), 0)
   state = stage.init(world.params, key)
+  frozen = {'reference': world.params['policy']}
   return scanned.scanned_run(
-    stage, state, {}, held_out=world.held_out(0, 2), samples=5, every=every
+    stage, state, frozen, held_out=world.held_out(0, 2), samples=5, every=every
   )
 
 
@@ -100,9 +104,10 @@ def test_it_is_the_loop(tmp_path, tokens_are_written, programs):
 
   rows = [row for row in read_metrics(tmp_path) if 'policy/loss' in row]
   assert len(rows) == ITERATIONS and found.metrics['reward/mean'].max() > 0.05
+  assert found.metrics['policy/kl_ref'].max() > 0
   exact = ('method/test/tokens', 'rollout/tokens', 'update/skipped')
-  missing = ('reward/errors', 'reward/timeouts', 'reward/similarity', 'group/size',
-             'rollout/capacity', 'rollout/eos_rate')  # fmt: skip
+  missing = ('reward/errors', 'reward/timeouts', 'group/size', 'rollout/capacity',
+             'rollout/eos_rate')  # fmt: skip
   for name in rows[0]:
     if '/' in name and not name.startswith(('time/', 'memory/', 'eval/', *missing)):
       tolerance = 0 if name in exact else 1e-6
@@ -135,11 +140,11 @@ def test_mapped_over_seeds_and_rates_it_is_the_same(tokens_are_written, programs
       np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
 
 
-def test_what_is_part_of_the_program_makes_another():
+def test_what_is_part_of_the_program_makes_another(programs):
   other, fingerprints = dict(name='weighting.seq_mean_token_mean'), []
   for change in ({}, dict(loss=dict(clip_low=0.1)), dict(weights=other)):
     run = run_of(one_letter(model={}, **change))
-    fingerprints.append(jax.jit(run.program).lower(run.inputs).as_text())
+    fingerprints.append(programs.fingerprint(run.program, run.inputs))
   assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
@@ -155,7 +160,7 @@ def test_rows_hold_what_the_host_packs(prompts, minibatches):
     rollout, num_tokens=np.full_like(rollout.num_tokens, 20), mask=np.ones_like(rollout.mask)
   )
   template, _ = pack(full, np.zeros_like(rewards), layout)
-  placed = jax.jit(lambda r, x: scanned.place(template, r, x))(rollout, rewards)
+  placed = jax.jit(lambda r, x: scanned.place(template, r, x, {}))(rollout, rewards)
   packed, _ = pack(rollout, rewards, layout)
   np.testing.assert_array_equal(placed.num_micro, packed.num_micro)
   for field in dataclasses.fields(Batch):

@@ -47,16 +47,18 @@ def test_rewards_are_those_of_the_text(task, tokenizer):
   answers = [task.twin.answer(prompt) for prompt, _ in rows]
   answer = jax.tree.map(lambda *leaves: np.stack(leaves), *answers)
   length = np.array([len(ids) for _, ids in rows], np.int32)
-  found = np.asarray(jax.jit(task.twin.reward)(filler, length, answer))
+  found = jax.jit(task.twin.reward)(filler, length, answer)
+  found = found if isinstance(found, dict) else {'reward': found}
 
   texts = [
     Completion(prompt=p, tokens=tuple(ids), text=tokenizer.decode(ids), truncated=False)
     for p, ids in rows
   ]
   with Scorer(task.reward, workers=0) as scorer:
-    wanted = scorer.score(texts).rewards
-  np.testing.assert_array_equal(found, wanted)
-  assert 120 <= wanted.sum() <= 180 and found.dtype == np.float32
+    scores = scorer.score(texts)
+  for name, wanted in {'reward': scores.rewards, **scores.components}.items():
+    np.testing.assert_allclose(found.pop(name), wanted, rtol=1e-6)
+  assert not found and 120 <= scores.rewards.sum() <= 180
 
 
 @pytest.mark.parametrize(('task', 'tokenizer'), TASKS[:2], ids=lambda x: getattr(x, 'name', ''))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +60,8 @@ def make_program(
   max_new_tokens: tuple[int, int],
   reward: Callable[..., Array],
   template: Batch,
+  average: Callable[..., PyTree] | None = None,
+  every: int = 0,
 ) -> Callable[[Inputs], Outputs]:
   """`program(inputs) -> Outputs`: rounds of iterations, each round ended by an evaluation.
 
@@ -70,28 +72,40 @@ def make_program(
     max_new_tokens: in training and in evaluation.
     reward: the twin's.
     template: a batch of the stage in its layout, see `place`.
+    average: the next reference from {'policy', 'reference'} and hyper-parameters.
+    every: iterations between its calls; 0 = the reference stays.
   """
 
   def score(rollout, answer, prompt_row, width):
     completions, length = _completions(rollout, width)
-    return reward(completions, length, jax.tree.map(lambda x: x[prompt_row], answer))
+    found = reward(completions, length, jax.tree.map(lambda x: x[prompt_row], answer))
+    components = dict(found) if isinstance(found, Mapping) else {'reward': found}
+    return components.pop('reward'), components
 
-  def iterate(inputs, i, state):
+  def iterate(inputs, i, state, frozen):
     now = jax.tree.map(lambda x: x[i], inputs.changing)
     answer = now.pop('answer')
     requests = inputs.requests.replace(**now, policy_step=state.step)
     rollout = draw(state.params['policy'], requests, inputs.seed, settings[0])
-    rewards = score(rollout, answer, requests.prompt_row, max_new_tokens[0])
-    batch = place(template, rollout, rewards)
+    rewards, components = score(rollout, answer, requests.prompt_row, max_new_tokens[0])
+    batch = place(template, rollout, rewards, components)
     hyper = jax.tree.map(lambda x: x[i], inputs.hyper)
-    state, metrics = update_step(state, inputs.frozen, batch, hyper)
-    return state, {**_experience(rollout, rewards, requests.prompts.shape[0]), **metrics}
+    averaging = hyper.pop('reference', None)
+    state, metrics = update_step(state, frozen, batch, hyper)
+    if every:
+      given = {'policy': state.params['policy'], 'reference': frozen['reference']}
+      frozen['reference'] = jax.lax.cond(
+        (i + 1) % every == 0, average, lambda given, _: given['reference'], given, averaging
+      )
+    shown = {f'reward/{name}': jnp.mean(x) for name, x in components.items()}
+    shown |= _experience(rollout, rewards, requests.prompts.shape[0])
+    return state, frozen, {**shown, **metrics}
 
   def evaluate(inputs, params):
     def call(asked):
       requests, answer = asked
       rollout = draw(params, requests, inputs.evaluation['seed'], settings[1])
-      rewards = score(rollout, answer, requests.prompt_row, max_new_tokens[1])
+      rewards, _ = score(rollout, answer, requests.prompt_row, max_new_tokens[1])
       length = rollout.num_tokens - rollout.prompt_length
       return {'rewards': rewards, 'length': length, 'truncated': rollout.truncated}
 
@@ -102,32 +116,38 @@ def make_program(
     iterations = inputs.changing['prompts'].shape[0]
 
     def body(i, carry):
-      state, metrics = carry
-      state, now = iterate(inputs, i, state)
+      state, moving, metrics = carry
+      state, frozen, now = iterate(inputs, i, state, {**inputs.frozen, **moving})
+      moving = {role: frozen[role] for role in moving}
       put = jax.lax.dynamic_update_index_in_dim
-      return state, jax.tree.map(lambda all, one: put(all, one, i, 0), metrics, now)
+      return state, moving, jax.tree.map(lambda all, one: put(all, one, i, 0), metrics, now)
 
     def one_round(carry, end):
-      start, state, metrics = carry
-      state, metrics = jax.lax.fori_loop(start, end, body, (state, metrics))
-      return (end, state, metrics), evaluate(inputs, state.params['policy'])
+      start, run = carry
+      run = jax.lax.fori_loop(start, end, body, run)
+      return (end, run), evaluate(inputs, run[0].params['policy'])
 
-    shapes = jax.eval_shape(iterate, inputs, jnp.zeros((), jnp.int32), inputs.state)[1]
+    moving = {'reference': inputs.frozen['reference']} if every else {}
+    first = jnp.zeros((), jnp.int32)
+    shapes = jax.eval_shape(iterate, inputs, first, inputs.state, dict(inputs.frozen))[-1]
     empty = jax.tree.map(lambda s: jnp.zeros((iterations, *s.shape), s.dtype), shapes)
-    start = (jnp.zeros((), jnp.int32), inputs.state, empty)
-    (_, state, metrics), seen = jax.lax.scan(one_round, start, inputs.ends)
+    start = (first, (inputs.state, moving, empty))
+    (_, (state, _, metrics)), seen = jax.lax.scan(one_round, start, inputs.ends)
     return Outputs(state, metrics, seen)
 
   return program
 
 
-def place(template: Batch, rollout: Rollout, rewards: Array) -> Batch:
+def place(
+  template: Batch, rollout: Rollout, rewards: Array, components: Mapping[str, Array]
+) -> Batch:
   """What `data.packing.pack` does, where each row holds one sample; rows keep their order.
 
   Args:
     template: a batch of as many samples, whatever their tokens: it says which sample a row holds.
     rollout: all of its rows are in use.
     rewards: float [N].
+    components: float [N]; those that the template has are taken.
   """
   row = template.sample_ids[..., 0]
   there = (row >= 0)[..., None]
@@ -143,6 +163,10 @@ def place(template: Batch, rollout: Rollout, rewards: Array) -> Batch:
     'positions': tokens(slots, template.positions),
     'segment_ids': tokens(jnp.zeros_like(slots), template.segment_ids, -1),
     'rewards': rewards.astype(template.rewards.dtype),
+    'reward_components': {
+      name: components[name].astype(like.dtype)
+      for name, like in template.reward_components.items()
+    },
   }
   for field in dataclasses.fields(Batch):
     x, like = getattr(rollout, field.name, None), getattr(template, field.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -78,16 +78,19 @@ def why_not(stage: Stage) -> str | None:
 
 
 def _why_no_twin(stage: Stage) -> str | None:
-  """Whether the twin sees a right completion as one; its ids may not be the tokenizer's."""
+  """Whether the twin sees a right completion as one (its ids may not be the tokenizer's)."""
   task, tokenizer = stage.world.task, stage.world.tokenizer
   if task.demonstrate is None:
-    return None
+    return f'the task {task.name} demonstrates nothing with which its twin could be checked'
   prompt = task.train[0]
   right = np.array(tokenizer.encode(task.demonstrate(prompt)), np.int32)[None]
   answer = jax.tree.map(lambda x: np.asarray(x)[None], task.twin.answer(prompt))
-  if float(task.twin.reward(right, np.array([right.shape[1]]), answer)[0]) != 1:
+  found = task.twin.reward(right, np.array([right.shape[1]]), answer)
+  found = found if isinstance(found, Mapping) else {'reward': found}
+  if float(found['reward'][0]) != 1:
     return f'the token ids of the twin of {task.name} are not those of the tokenizer'
-  return None
+  missing = [name for name in stage.node.reward_components if name not in found]
+  return f'the twin of {task.name} has no component {missing[0]!r}' if missing else None
 
 
 def scanned_run(
@@ -117,6 +120,13 @@ def scanned_run(
   if why := why_not(stage):
     raise ValueError(f'{stage.name} cannot be one program: {why}')
   twin, settings = stage.world.task.twin, stage.generate.settings
+  every_reference = stage.node.reference_every if stage.needs_reference else 0
+  average = binding.bind(stage.node.reference_update)
+
+  def hyper(i):
+    moving = {'reference': average.hyper(i + 1)} if every_reference else {}
+    return {**stage.hyper(i), **moving}
+
   first, changing = _iterations(stage, twin)
   evaluator = stage.world.evaluator()
   requests, answer = _stack(
@@ -132,7 +142,7 @@ def scanned_run(
     seed=np.uint32(stage.generate.seed),
     requests=first,
     changing=changing,
-    hyper=_stack([stage.hyper(i) for i in range(stage.iterations)]),
+    hyper=_stack([hyper(i) for i in range(stage.iterations)]),
     evaluation={'seed': np.uint32(evaluator.seed), 'requests': requests, 'answer': answer},
     ends=evaluation_points(stage.iterations, every),
   )
@@ -146,6 +156,8 @@ def scanned_run(
     max_new_tokens=(stage.generate.max_new_tokens, evaluator.max_new_tokens),
     reward=twin.reward,
     template=_template(first, settings.length, stage),
+    average=lambda given, rates: average(given, rates),
+    every=every_reference,
   )
   which = tuple(
     np.where(used, x, -1) for x in (requests.draw_ids.astype(np.int64), requests.sample_index)
@@ -172,10 +184,14 @@ class Programs:
   def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
     """The executable of `function` for arguments such as `args`."""
     lowered = jax.jit(function).lower(*args)
-    fingerprint = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+    fingerprint = _fingerprint(lowered)
     if fingerprint not in self.compiled:
       self.compiled[fingerprint] = lowered.compile()
     return self.compiled[fingerprint]
+
+  def fingerprint(self, function: Callable[..., Any], *args: Any) -> str:
+    """Equal for functions that compute the same of arguments such as `args`."""
+    return _fingerprint(jax.jit(function).lower(*args))
 
   def execute(self, runs: Sequence[ScannedRun], *, together: bool | None = None) -> list[Outputs]:
     """The outputs of runs, in numpy but for the state.
@@ -197,6 +213,10 @@ class Programs:
     else:
       outputs = [self(run.program, run.inputs)(run.inputs) for run in runs]
     return [Outputs(o.state, *jax.device_get((o.metrics, o.seen))) for o in outputs]
+
+
+def _fingerprint(lowered: Any) -> str:
+  return hashlib.sha256(lowered.as_text().encode()).hexdigest()
 
 
 def _iterations(stage: Reinforcement, twin: TokenTwin) -> tuple[Requests, dict[str, PyTree]]:
@@ -245,4 +265,6 @@ def _template(requests: Requests, length: int, stage: Stage) -> Batch:
     truncated=nothing(samples, bool),
     entropy=nothing(shape, np.float32) if stage.generate.capture else None,
   )
-  return pack(rollout, nothing(samples, np.float32), stage.layout)[0]
+  rewards = nothing(samples, np.float32)
+  components = dict.fromkeys(stage.node.reward_components, rewards)
+  return pack(rollout, rewards, stage.layout, components=components)[0]

@@ -15,14 +15,18 @@ Array = jax.Array
 FIRST = 2  # smaller ids are no characters, and vanish from the text
 
 
-def reward(tokens: Array, length: Array, word: Array, size: Array) -> Array:
+def reward(tokens: Array, length: Array, word: Array, size: Array) -> dict[str, Array]:
   """`tasks.words.reward` on tokens [N, C], length [N], word [N, L] of size [N] -> float32 [N]."""
   places = jnp.arange(tokens.shape[1])
   kept = (places[None, :] < length[:, None]) & (tokens >= FIRST)
   place = jnp.cumsum(kept, axis=1) - 1
   expected = jnp.take_along_axis(word, jnp.clip(place, 0, word.shape[1] - 1), axis=1)
-  agree = (tokens == expected) & (place < size[:, None])
-  return (jnp.all(agree | ~kept, axis=1) & (jnp.sum(kept, axis=1) == size)).astype(jnp.float32)
+  agree = jnp.sum(kept & (tokens == expected) & (place < size[:, None]), axis=1)
+  longest = jnp.maximum(jnp.sum(kept, axis=1), size)
+  return {
+    'reward': (agree == longest).astype(jnp.float32),
+    'similarity': agree.astype(jnp.float32) / jnp.maximum(longest, 1),
+  }
 
 
 def write(word: Array, size: Array, end: int) -> tuple[Array, Array]:
