@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.advantages.scored import scored
 from rljax.traits import declare
 
 Array = jax.Array
@@ -56,13 +57,12 @@ def group_normalize(
     (Dr. GRPO); Liu et al. 2025, arXiv 2508.08221 (group mean with batch std).
   Differs from the source: ε and the unbiased σ are those of public implementations (the paper has
     no ε and does not name the ddof); singletons get 0, where implementations give R.
+  Fidelity: faithful
   """
   for name, value in (('center', center), ('scale', scale)):
     if value not in SCOPES:
       raise ValueError(f'group_normalize: {name} {value!r} is not one of {", ".join(SCOPES)}')
-  rewards = jax.lax.stop_gradient(masking.widen(rewards))
-  counted = jnp.isfinite(rewards) & (group_ids >= 0)
-  rewards = masking.zero_where_not(rewards, counted)
+  rewards, counted = scored(rewards, group_ids)
   keep = counted
   if 'group' in (center, scale):
     keep = keep & ~masking.group_is_constant(rewards, group_ids, counted)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.advantages.scored import scored
 from rljax.traits import declare
 
 Array = jax.Array
@@ -32,10 +33,9 @@ def leave_one_out(rewards: Array, group_ids: Array) -> Array:
   Source: Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!"; Ahmadian et al.
     2024, arXiv 2402.14740, equation 8.
   Differs from the source: nothing but the rules for singletons and unscorable rewards.
+  Fidelity: faithful
   """
-  rewards = jax.lax.stop_gradient(masking.widen(rewards))
-  counted = jnp.isfinite(rewards) & (group_ids >= 0)
-  rewards = masking.zero_where_not(rewards, counted)
+  rewards, counted = scored(rewards, group_ids)
   size = masking.group_count(group_ids, counted)
   centred = rewards - masking.group_mean(rewards, group_ids, counted)
   keep = counted & ~masking.group_is_constant(rewards, group_ids, counted)

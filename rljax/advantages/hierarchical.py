@@ -1,0 +1,60 @@
+"""Hierarchical GRPO: some roles are compared within their episode, others across the group."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rljax import masking
+from rljax.advantages.scored import scored
+from rljax.traits import declare
+
+Array = jax.Array
+
+
+def subgroup_ids(group_ids: Array, *keys: Array) -> Array:
+  """int32 [N]: one number for each different (group, *keys); −1 where group_ids is −1."""
+  rows = jnp.stack([group_ids, *keys], axis=1)
+  _, ids = jnp.unique(rows, axis=0, size=rows.shape[0], return_inverse=True)
+  return jnp.where(group_ids >= 0, ids.reshape(-1), -1).astype(jnp.int32)
+
+
+@declare(
+  denominator='samples',
+  couples='group',
+  traits=('shift_invariant', 'zero_mean_in_group', 'group_relative'),
+)
+def hierarchical(
+  rewards: Array,
+  group_ids: Array,
+  role_ids: Array,
+  episode_ids: Array,
+  *,
+  episode_roles: tuple[int, ...] = (1,),
+) -> Array:
+  """A = R − mean R of the peers: same group and role, and same episode for `episode_roles`.
+
+  For a proposer and its solvers: a group holds the episodes of one task; the attempts at one
+  proposed problem are compared with each other, the proposals with each other.
+
+  Args:
+    rewards: float [N]; not finite = unscorable, gets 0. Constant.
+    group_ids: int32 [N]; −1 = unused, gets 0.
+    role_ids: int32 [N].
+    episode_ids: int32 [N]; different for different episodes of a group.
+    episode_roles: the roles that are compared within their episode.
+
+  Returns:
+    at least float32 [N]; exactly 0 where the peers have equal rewards or there are none.
+
+  Source: public implementations: prime-rl's hierarchical GRPO.
+  Differs from the source: nothing
+  Fidelity: faithful
+  """
+  rewards, counted = scored(rewards, group_ids)
+  within = jnp.zeros(role_ids.shape, bool)
+  for role in episode_roles:
+    within = within | (role_ids == role)
+  peers = subgroup_ids(group_ids, role_ids, jnp.where(within, episode_ids, -1))
+  keep = counted & ~masking.group_is_constant(rewards, peers, counted)
+  return jnp.where(keep, rewards - masking.group_mean(rewards, peers, counted), 0)
