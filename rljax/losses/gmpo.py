@@ -45,7 +45,7 @@ def gmpo(
     `clip_high` 1 where the token's own log-ratio was clipped, `kl_old` the k3 estimate of the
     token, nats).
 
-  Source: Zhao et al. 2025, arXiv 2507.20673, equation 4.
+  Source: Zhao et al. 2025, arXiv 2507.20673.
   Differs from the source: log-ratios are clamped to ±20; a log-ratio exactly on a bound counts as
     inside.
   Fidelity: faithful

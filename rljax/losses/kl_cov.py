@@ -38,7 +38,7 @@ def kl_cov(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `kl_old` the k3 estimate, nats,
     `covered` the selection).
 
-  Source: Cui et al. 2025, arXiv 2505.22617, section 4.2.
+  Source: Cui et al. 2025, arXiv 2505.22617 (KL-Cov).
   Differs from the source: the penalty of a token is the size of its log-ratio, as in the authors'
     code, and does nothing where the policies agree (a derivative of |x| that is 1 at 0 would push
     every selected token of the first step); the ratio is clamped to e^±20.

@@ -35,7 +35,7 @@ def sapo(
   Returns:
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `kl_old` the k3 estimate, nats).
 
-  Source: Gao et al. 2025, arXiv 2511.20347, equations 5 and 6.
+  Source: Gao et al. 2025, arXiv 2511.20347.
   Differs from the source: log-ratios are clamped to ±20.
   Fidelity: faithful
   """
