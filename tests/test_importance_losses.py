@@ -271,10 +271,36 @@ def test_luffy_learns_most_where_the_probability_is_gamma_and_asks_no_old_log_pr
   assert p[np.argmin(found)] == pytest.approx(0.2) and np.all(np.asarray(found) < 0)
 
 
-def test_a_mixed_batch_without_external_samples_is_the_surrogate():
+def test_a_second_sampler_bounds_the_ratio_of_external_tokens():
+  log_p, row = jnp.log(jnp.array([0.001, 0.5])), jnp.zeros(2, jnp.int32)
+
+  def loss(old, exploration):
+    arrays = (log_p, jnp.full(2, old), jnp.ones(2), jnp.ones(1, bool), row, row[:1])
+    return losses.multiple_importance(*arrays, uniform=0.01, exploration=exploration)[0]
+
+  # π/(¾π° + ¼u): with π° = 0 the uniform policy is left, with π° = π it is nearly 4/3.
+  np.testing.assert_allclose(loss(-1e4, 0.0), [-0.4, -200], rtol=1e-5)
+  assert loss(np.log(0.5), 0.0)[1] == pytest.approx(-4 / 3, rel=1e-2)
+  rare, likely = loss(-1e4, 2.0) / loss(-1e4, 0.0)
+  assert rare == pytest.approx(0.999**2) and likely == pytest.approx(0.25)
+
+
+def test_rare_tokens_that_the_proxy_keeps_are_pulled_up_and_no_others():
+  p = np.array([0.01, 0.01, 0.01, 0.5, 0.01])
+  a = np.array([-1.0, 1.0, -1.0, -1.0, -1.0])
+  proxy = np.log(np.array([0.02, 0.02, 0.005, 0.6, 1.0]))
+  proxy[4] = -np.inf
+  found = slope(
+    lambda l: regularizers.low_probability_kl(l, a, proxy), jnp.log(jnp.asarray(p)), np.ones(5)
+  )
+  np.testing.assert_allclose(found, [-1, 0, 0, 0, 0], atol=1e-5)  # 1 − π_proxy/π
+
+
+@pytest.mark.parametrize('function', [losses.luffy, losses.multiple_importance])
+def test_a_mixed_batch_without_external_samples_is_the_surrogate(function):
   names = ('logprobs', 'old_logprobs', 'advantages')
   arrays, nobody = [ARRAYS[n] for n in names], jnp.zeros(batches.N, bool)
-  loss, seen = losses.luffy(*arrays, nobody, *PLACES)
+  loss, seen = function(*arrays, nobody, *PLACES)
   expected, diagnostics = losses.clipped_surrogate(*arrays)
   np.testing.assert_array_equal(loss, expected)
   for name, value in diagnostics.items():

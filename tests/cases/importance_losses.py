@@ -2,18 +2,30 @@
 
 import functools
 
+import numpy as np
 from reference import importance_losses as reference
 
 from cases import Case
-from rljax import losses
+from rljax import losses, regularizers
 
+
+def proxy(batch, rng):
+  """A little more probable than the policy, or dropped."""
+  near = batch['logprobs'] + rng.uniform(-0.2, 0.5, batch['logprobs'].shape)
+  return np.where(rng.random(near.shape) < 0.2, -np.inf, near)
+
+
+ARRAYS = {
+  'proxy_logprobs': proxy,
+  'low_probability': lambda batch, rng: rng.random(batch['logprobs'].shape) < 0.6,
+}
 REINFORCE = {'on_policy_is_reinforce'}
 
 
 def token(function, per_token, names=None, **hyper):
   """A case whose reference takes some hyper-parameters under shorter names."""
   renamed = {(names or {}).get(name, name): value for name, value in hyper.items()}
-  return Case(function, functools.partial(per_token, **renamed), hyper)
+  return Case(function, functools.partial(per_token, **renamed), hyper, couples='token')
 
 
 def divergence(name):
@@ -88,6 +100,33 @@ CASES = {
     gamma=0.5,
     clip_low=0.05,
     clip_high=0.4,
+  ),
+  'multiple_importance': Case(losses.multiple_importance, reference.multiple_importance),
+  'multiple_importance, hyper': token(
+    losses.multiple_importance,
+    reference.multiple_importance,
+    {'clip_low': 'low', 'clip_high': 'high'},
+    exploration=0.5,
+    uniform=0.25,
+    clip_low=0.05,
+    clip_high=0.4,
+  ),
+  'a_lol': Case(losses.a_lol, reference.a_lol),
+  'a_lol, band': Case(losses.a_lol, reference.a_lol, {'clip': 0.2}),
+  'a_lol, tokens': Case(
+    losses.a_lol,
+    functools.partial(reference.a_lol_token, clip=0.3),
+    {'ratio': 'token', 'clip': 0.3},
+    couples='token',
+  ),
+  'a_lol, no ratio': token(losses.a_lol, reference.a_lol_token, ratio='none'),
+  'low_probability_kl': token(
+    regularizers.low_probability_kl, reference.low_probability_kl, max_probability=0.4
+  ),
+  'low_probability_kl, given': Case(
+    regularizers.low_probability_kl,
+    reference.low_probability_kl,
+    optional=('low_probability',),
   ),
   'chord_sft': Case(losses.chord_sft, reference.chord_sft),
   'srft': Case(losses.srft, reference.srft),

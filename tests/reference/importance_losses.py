@@ -54,6 +54,41 @@ def luffy(logprobs, old_logprobs, advantages, is_external, *, gamma=0.1, low=0.2
   return (plain, plain) if plain >= clipped else (clipped, 0.0)
 
 
+def multiple_importance(
+  logprobs,
+  old_logprobs,
+  advantages,
+  is_external,
+  *,
+  exploration=2.0,
+  uniform=1e-5,
+  low=0.2,
+  high=0.2,
+):
+  p, old = math.exp(logprobs), math.exp(old_logprobs)
+  if not is_external:
+    return luffy(logprobs, old_logprobs, advantages, False, low=low, high=high)
+  other = 0.5 * old + 0.5 * uniform
+  value = -advantages * (1 - p) ** exploration * p / (0.5 * other + 0.5 * old)
+  return value, value
+
+
+def a_lol_token(logprobs, ref_logprobs, advantages, action_mask, *, clip=0.9, ratio='token'):
+  found = math.exp(logprobs - ref_logprobs) if ratio == 'token' else 1.0
+  weight = max(advantages, 0) * min(max(found, 1 - clip), 1 + clip)
+  return -weight * logprobs, -weight
+
+
+def low_probability_kl(
+  logprobs, advantages, proxy_logprobs, low_probability=None, *, max_probability=0.05
+):
+  low = math.exp(logprobs) < max_probability if low_probability is None else low_probability
+  if not low or advantages >= 0 or not math.isfinite(proxy_logprobs) or logprobs >= proxy_logprobs:
+    return 0.0, 0.0
+  u = math.exp(proxy_logprobs - logprobs)
+  return u - 1 - math.log(u), 1 - u
+
+
 def chord_sft(logprobs, is_external):
   p = math.exp(logprobs)
   weight = p * (1 - p) if is_external else 0
@@ -115,6 +150,15 @@ def truncated_sequence(batch, samples, cotangent, *, level, min_ratio=0.0, max_r
     ratio = math.exp(_log_ratio(batch, actions, 'policy_logprobs'))
     for p in actions:
       weights[p] = -min(max(ratio, min_ratio), max_ratio) * batch['advantages'][p]
+  return _weighted(batch, cotangent, weights)
+
+
+def a_lol(batch, samples, cotangent, *, clip=0.9):
+  weights = np.zeros(cotangent.shape)
+  for _, actions in _actions(batch, samples):
+    ratio = math.exp(_log_ratio(batch, actions, 'ref_logprobs'))
+    for p in actions:
+      weights[p] = -max(batch['advantages'][p], 0) * min(max(ratio, 1 - clip), 1 + clip)
   return _weighted(batch, cotangent, weights)
 
 
