@@ -14,6 +14,7 @@ from rljax.regularizers.f_divergence import f_divergence
 from rljax.regularizers.kl import full_reverse_kl, k3_reward, kl_reward, reverse_kl
 from rljax.regularizers.kl_in_loss import absolute_in_loss, forward_k3, k1_in_loss, k2_in_loss
 from rljax.regularizers.kl_with_ratio import ratio_k1, ratio_k3, sequence_kl
+from rljax.regularizers.low_probability import low_probability_kl
 
 __all__ = [
   'absolute',
@@ -36,6 +37,7 @@ __all__ = [
   'k3_plus',
   'k3_reward',
   'kl_reward',
+  'low_probability_kl',
   'ratio_k1',
   'ratio_k3',
   'reference_average',
