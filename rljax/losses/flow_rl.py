@@ -52,7 +52,7 @@ def flow_rl(
     (loss [N], 0 for samples that do not count; diagnostics: `residual`, nats per token, and
     `ratio_max`, the ratio before its clip).
 
-  Source: Zhu et al. 2025, arXiv 2509.15207, equation 6, and the authors' code.
+  Source: Zhu et al. 2025, arXiv 2509.15207, and the authors' code.
   Differs from the source: nothing where `log_partition` is given; without it log Z is the group's
     mean, which is adapted: the paper learns a head on the prompt's hidden states.
   Fidelity: adapted

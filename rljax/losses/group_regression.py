@@ -43,7 +43,7 @@ def rebel(
     (loss [N] on the first sample of each group, 0 elsewhere and for groups of one; diagnostics:
     `log_ratio_spread` the standard deviation of ρ in the group, nats).
 
-  Source: Gao et al. 2024, arXiv 2404.16767, equation 9 (pairs), and the authors' code.
+  Source: Gao et al. 2024, arXiv 2404.16767, and the authors' code.
   Differs from the source: all pairs of a group, where the paper draws two completions; the authors'
     code has the loss times η².
   Fidelity: adapted

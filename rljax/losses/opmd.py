@@ -53,7 +53,7 @@ def opmd(
   Raises:
     ValueError: an unknown level.
 
-  Source: Kimi team 2025, arXiv 2501.12599, section 2.3.2; Richemond et al. 2024, arXiv 2405.19107
+  Source: Kimi team 2025, arXiv 2501.12599; Richemond et al. 2024, arXiv 2405.19107
     (DRO); level 'token': public implementations: ROLL, verl.
   Differs from the source: nothing; what the advantage subtracts is the advantage's choice.
   Fidelity: faithful

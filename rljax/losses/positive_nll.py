@@ -47,7 +47,7 @@ def positive_nll(
   Raises:
     ValueError: an unknown `of`, or no advantages.
 
-  Source: Yue et al. 2025, arXiv 2504.05118 (VAPO), section 4.3.
+  Source: Yue et al. 2025, arXiv 2504.05118 (VAPO).
   Differs from the source: the denominator is that of the term's weights, where the paper divides by
     the tokens of right answers.
   Fidelity: adapted

@@ -50,7 +50,7 @@ def truncated_reinforce(
   Raises:
     ValueError: an unknown level.
 
-  Source: Espeholt et al. 2018, arXiv 1802.01561, section 4.1 (the truncation); public
+  Source: Espeholt et al. 2018, arXiv 1802.01561 (the truncation); public
     implementations: verl, ROLL, torchforge.
   Differs from the source: log-ratios are clamped to ±20.
   Fidelity: faithful
