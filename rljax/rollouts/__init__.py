@@ -1,6 +1,8 @@
 """How prompts become scored samples: the generator and the strategies that drive it."""
 
+from rljax.rollouts.filtered import dynamic_sampling
 from rljax.rollouts.generate import Generator
+from rljax.rollouts.greedy import greedy_baseline
 from rljax.rollouts.single_turn import Experience, single_turn
 
-__all__ = ['Experience', 'Generator', 'single_turn']
+__all__ = ['Experience', 'Generator', 'dynamic_sampling', 'greedy_baseline', 'single_turn']

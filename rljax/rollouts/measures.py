@@ -11,9 +11,11 @@ from rljax.rollouts.single_turn import Experience
 
 
 def experience_metrics(experience: Experience) -> dict[str, Any]:
-  """reward/*, group/* and rollout/* of one iteration, over its used samples."""
+  """reward/*, group/* and rollout/* of one iteration, over its used samples; {} without any."""
   rollout, scores = experience.rollout, experience.scores
   used = rollout.group_ids >= 0
+  if not used.any():
+    return {}
   scored = np.isfinite(scores.rewards)
   rewards, groups = scores.rewards[scored], rollout.group_ids[used][scored]
   spread = [np.ptp(rewards[groups == g]) for g in np.unique(groups)]
@@ -37,7 +39,10 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
 
 
 def prompt_means(experience: Experience) -> tuple[list[int], np.ndarray]:
-  """(prompt_ids of the groups, mean reward of each; NaN where nothing was scored)."""
+  """(prompt_ids of the groups, mean reward of each; NaN where nothing was scored).
+
+  Groups that the strategy did not hand on come last.
+  """
   groups = experience.rollout.group_ids[experience.rollout.group_ids >= 0]
   rewards, number = experience.scores.rewards, int(groups.max(initial=-1)) + 1
   scored = np.isfinite(rewards)
@@ -46,7 +51,9 @@ def prompt_means(experience: Experience) -> tuple[list[int], np.ndarray]:
   means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
   prompt_ids = {int(g): c.prompt.prompt_id for g, c in zip(groups, experience.completions)}
   there = sorted(prompt_ids)
-  return [prompt_ids[g] for g in there], means[there]
+  further_ids = [prompt_id for prompt_id, _ in experience.further_means]
+  further = [mean for _, mean in experience.further_means]
+  return [prompt_ids[g] for g in there] + further_ids, np.append(means[there], further)
 
 
 def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:

@@ -24,7 +24,9 @@ class Experience:
     completions: of the used rows, in their order.
     scores: of the used rows, in their order.
     extras: arrays of a method's own by name, [N] or [N, T] as the rollout's.
-    metrics: what the strategy counted, by metric name.
+    metrics: what the strategy counted, by metric name; they replace those of the used rows.
+    further_means: (prompt_id, mean reward) of groups that were sampled and are not handed on, for
+      the curriculum; NaN where nothing was scored.
   """
 
   rollout: Rollout
@@ -32,6 +34,7 @@ class Experience:
   scores: Scores
   extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+  further_means: list[tuple[int, float]] = dataclasses.field(default_factory=list)
 
   def to_rows(self, values: np.ndarray) -> np.ndarray:
     """Values of the used rows → float32 [N]; unused rows get 0."""
