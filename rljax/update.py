@@ -241,7 +241,8 @@ def _apply(carry, grads, optimizers, hyper, num_micro):
   keep = partial(jax.tree.map, lambda new, old: jnp.where(good, new, old))
   carry = (keep(new_params, params), keep(new_opt_state, opt_state), count + 1)
   logs = {'update/grad_norm': norm, 'update/skipped': 1.0 - good}
-  for _, rate in optax.tree.get_all_with_path(new_opt_state['policy'], 'learning_rate')[:1]:
+  main = 'policy' if 'policy' in params else next(iter(params))
+  for _, rate in optax.tree.get_all_with_path(new_opt_state[main], 'learning_rate')[:1]:
     logs['update/lr'] = rate  # optimizers that keep their rate in their state
   return carry, logs
 

@@ -10,7 +10,7 @@ import functools
 
 from rljax.prompts import Prompt, Task, TokenTwin
 from rljax.tasks import procedural, words
-from rljax.tasks.words import LETTERS, demonstrate, is_word
+from rljax.tasks.words import LETTERS, candidates, demonstrate, is_word, steps
 
 
 def reverse_text(
@@ -72,6 +72,8 @@ def reverse_text(
     ),
     reward='tasks.words.reward',
     demonstrate=demonstrate,
+    candidates=candidates,
+    steps=steps,
     well_formed=functools.partial(is_word, letters=frozenset(letters)),
     license='Apache-2.0 (generated)',
     twin=token_twin(

@@ -10,7 +10,7 @@ import functools
 
 from rljax.prompts import Prompt, Task, TokenTwin
 from rljax.tasks import procedural, words
-from rljax.tasks.words import LETTERS, demonstrate, is_word
+from rljax.tasks.words import LETTERS, candidates, demonstrate, is_word, steps
 
 
 def sorting(
@@ -66,6 +66,8 @@ def sorting(
     ),
     reward='tasks.words.reward',
     demonstrate=demonstrate,
+    candidates=candidates,
+    steps=steps,
     well_formed=functools.partial(is_word, letters=frozenset(letters)),
     license='Apache-2.0 (generated)',
     twin=token_twin(length=length, letters=letters, test_fraction=test_fraction),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from rljax.prompts import Prompt, TokenTwin
+from rljax.tasks.procedural import Draw
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
@@ -56,3 +57,36 @@ def token_twin(
     return {'word': padded, 'size': np.int32(len(word))}
 
   return TokenTwin(prompts=prompts, reward=token_reward, answer=answer)
+
+
+def candidates(prompt: Prompt, draw: int) -> list[tuple[str, float]]:
+  """Up to four answers with different numbers of wrong letters, and the fraction that is right.
+
+  In random order. Wrong letters are letters of the answer, so only order and count give them away.
+  """
+  random = Draw('candidates', prompt.text, draw)
+  numbers = random.shuffled(range(min(len(prompt.answer), 4) + 1))[:4]
+  found = []
+  for wrong in numbers:
+    places = set(random.shuffled(range(len(prompt.answer)))[:wrong])
+    letters = [
+      _other(random, prompt.answer, i) if i in places else c for i, c in enumerate(prompt.answer)
+    ]
+    found.append((''.join(letters), 1 - wrong / len(prompt.answer)))
+  return found
+
+
+def steps(prompt: Prompt, draw: int) -> list[tuple[str, bool]]:
+  """Each letter of an answer as a step; half of them are wrong."""
+  random = Draw('steps', prompt.text, draw)
+  found = []
+  for place, letter in enumerate(prompt.answer):
+    is_right = random.below(2) == 1
+    found.append((letter if is_right else _other(random, prompt.answer, place), is_right))
+  return found
+
+
+def _other(random: Draw, word: str, place: int) -> str:
+  """Another letter than the one at `place`: of the word, if there is one."""
+  others = [c for c in word if c != word[place]]
+  return random.one_of(others or [c for c in LETTERS[:2] if c != word[place]])
