@@ -107,7 +107,7 @@ def test_a_wide_huber_error_is_the_squared_one():
 
 
 def test_the_force_of_a_huber_error_is_bounded():
-  errors = jnp.array([-50.0, -0.5, -0.2, 0.0, 0.5, 50.0])  # 0.5: where it becomes linear
+  errors = jnp.array([-50.0, -0.5, -0.2, 0.0, 0.7, 50.0])  # 0.5: where it becomes linear
 
   def total(values, clip):
     return jnp.sum(losses.huber_value(values, values, jnp.zeros(6), delta=0.5, clip=clip)[0])

@@ -56,8 +56,7 @@ def hl_gauss_value(
       f'hl_gauss_value: num_bins is {num_bins}, but the head has {value_logits.shape[-1]} outputs'
     )
   logits = jnp.where(action_mask[..., None], widen(value_logits), 0)
-  target = jnp.clip(jnp.where(action_mask, widen(returns), low), low, high)
-  target = jax.lax.stop_gradient(target)
+  target = jax.lax.stop_gradient(jnp.clip(widen(returns), low, high))
   edges = _edges(low, high, num_bins, target.dtype)
   scale = math.sqrt(2) * sigma * (high - low) / num_bins
   distance = (jnp.expand_dims(edges, range(target.ndim)) - target[..., None]) / scale
