@@ -1,5 +1,6 @@
 """Losses on arrays: one entry per token (or per sample), unreduced, with diagnostics."""
 
+from rljax.losses.a_lol import a_lol
 from rljax.losses.approximate_prox import approximate_prox_surrogate
 from rljax.losses.aspo import aspo
 from rljax.losses.bapo import balanced_bound, bapo
@@ -26,6 +27,7 @@ from rljax.losses.huber_value import huber_value
 from rljax.losses.importance_sampling import importance_sampling
 from rljax.losses.kl_cov import kl_cov
 from rljax.losses.luffy import luffy
+from rljax.losses.multiple_importance import multiple_importance
 from rljax.losses.nft import nft
 from rljax.losses.nll import nll
 from rljax.losses.opmd import opmd
@@ -42,6 +44,7 @@ from rljax.losses.vespo import vespo
 from rljax.losses.weighted_nll import dynamic_nll, importance_weighted_nll
 
 __all__ = [
+  'a_lol',
   'a_star',
   'approximate_prox_surrogate',
   'aspo',
@@ -71,6 +74,7 @@ __all__ = [
   'importance_weighted_nll',
   'kl_cov',
   'luffy',
+  'multiple_importance',
   'nft',
   'nll',
   'oapl',
