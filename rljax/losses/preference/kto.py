@@ -1,0 +1,128 @@
+"""Unpaired feedback: each sample is good or bad by the sign of its reward."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rljax import masking
+from rljax.traits import declare
+
+Array = jax.Array
+
+
+def _values(
+  sequence_logprobs: Array, sequence_ref_logprobs: Array, rewards: Array, used: Array
+) -> tuple[Array, Array, Array, Array]:
+  """(h where a sample has feedback, its sign, good, bad), all [N]."""
+  rewards = jax.lax.stop_gradient(masking.widen(rewards))
+  judged = used & jnp.isfinite(rewards)
+  good, bad = judged & (rewards > 0), judged & (rewards < 0)
+  now = masking.zero_where_not(sequence_logprobs, good | bad)
+  ref = masking.zero_where_not(sequence_ref_logprobs, good | bad)
+  h = now - jax.lax.stop_gradient(ref)
+  return h, jnp.where(good, 1, jnp.where(bad, -1, 0)).astype(h.dtype), good, bad
+
+
+def _diagnostics(
+  reward: Array, margin: Array, good: Array, bad: Array
+) -> dict[str, Array]:
+  """[N]: `chosen`, `rejected` β·h of good and bad samples, `margin` sign·β(h − KL), `accuracy`."""
+  diagnostics = {
+    'accuracy': masking.zero_where_not(margin > 0, good | bad),
+    'margin': masking.zero_where_not(margin, good | bad),
+    'chosen': masking.zero_where_not(reward, good),
+    'rejected': masking.zero_where_not(reward, bad),
+  }
+  return jax.lax.stop_gradient(diagnostics)
+
+
+@declare(denominator='samples', couples='batch', traits=('scale_invariant',))
+def kto(
+  sequence_logprobs: Array,
+  sequence_ref_logprobs: Array,
+  rewards: Array,
+  group_ids: Array,
+  is_mismatched: Array,
+  *,
+  beta: float = 0.1,
+  desirable_weight: float = 1.0,
+  undesirable_weight: float = 1.0,
+) -> tuple[Array, dict[str, Array]]:
+  """λ_D·(1 − σ(β(h − KL))) where R > 0, λ_U·(1 − σ(β(KL − h))) where R < 0, h = Σℓ − Σℓ^ref.
+
+  KL = max(0, mean of h over mismatched samples), a constant: completions set after other prompts of
+  the batch, which carry no loss themselves. Its batch is what the function sees, so all samples of
+  an optimizer step belong into one micro-batch; without mismatched samples KL = 0. A reward of 0 is
+  no feedback, so that of a mismatched sample is best 0 (NaN would mark it as unused).
+
+  Args:
+    sequence_logprobs: float [N], nats, Σℓ over action tokens; differentiated.
+    sequence_ref_logprobs: float [N], nats. Constant.
+    rewards: float [N], > 0 desirable, < 0 undesirable, 0 or NaN neither. Constant.
+    group_ids: int32 [N]; −1 = unused.
+    is_mismatched: bool [N], the completion of another prompt: counts for KL only.
+    beta: strength of the tie to the reference, 1/nats.
+    desirable_weight: λ_D.
+    undesirable_weight: λ_U.
+
+  Returns:
+    (loss [N], diagnostics of [N]: `chosen` and `rejected`, β·h of desirable and undesirable
+    samples, `margin` ±β(h − KL), `accuracy` 1 where it is positive, `kl_ref` KL in nats at each
+    sample with a loss).
+
+  Source: Ethayarajh et al. 2024, arXiv 2402.01306.
+  Differs from the source: nothing; KL is of the samples at hand.
+  Fidelity: faithful
+  """
+  used = (group_ids >= 0) & ~is_mismatched
+  h, sign, good, bad = _values(sequence_logprobs, sequence_ref_logprobs, rewards, used)
+  other = (group_ids >= 0) & is_mismatched
+  drift = masking.zero_where_not(sequence_logprobs, other)
+  drift = drift - masking.zero_where_not(sequence_ref_logprobs, other)
+  kl = jnp.maximum(jax.lax.stop_gradient(masking.masked_mean(drift, other)), 0)
+  margin = sign * beta * (h - kl)
+  weight = jnp.where(good, desirable_weight, undesirable_weight)
+  loss = masking.zero_where_not(weight * jax.nn.sigmoid(-margin), good | bad)
+  diagnostics = _diagnostics(beta * h, margin, good, bad)
+  return loss, {**diagnostics, 'kl_ref': jnp.where(good | bad, kl, 0)}
+
+
+@declare(denominator='samples', couples='sequence', traits=('scale_invariant',))
+def apo_zero_unpaired(
+  sequence_logprobs: Array,
+  sequence_ref_logprobs: Array,
+  rewards: Array,
+  group_ids: Array,
+  *,
+  beta: float = 0.1,
+  desirable_weight: float = 1.0,
+  undesirable_weight: float = 1.0,
+) -> tuple[Array, dict[str, Array]]:
+  """λ_D·(1 − σ(βh)) where R > 0, λ_U·σ(βh) where R < 0, h = Σℓ − Σℓ^ref.
+
+  KTO without the KL: no mismatched samples.
+
+  Args:
+    sequence_logprobs: float [N], nats, Σℓ over action tokens; differentiated.
+    sequence_ref_logprobs: float [N], nats. Constant.
+    rewards: float [N], > 0 desirable, < 0 undesirable, 0 or NaN neither. Constant.
+    group_ids: int32 [N]; −1 = unused.
+    beta: strength of the tie to the reference, 1/nats.
+    desirable_weight: λ_D.
+    undesirable_weight: λ_U.
+
+  Returns:
+    (loss [N], diagnostics of [N]: `chosen` and `rejected`, β·h of desirable and undesirable
+    samples, `margin` ±β·h, `accuracy` 1 where it is positive).
+
+  Source: D'Oosterlinck et al. 2024, arXiv 2408.06266, equation 7, one sample at a time.
+  Differs from the source: the paper's loss is of pairs; weights as in KTO.
+  Fidelity: adapted
+  """
+  used = group_ids >= 0
+  h, sign, good, bad = _values(sequence_logprobs, sequence_ref_logprobs, rewards, used)
+  margin = sign * beta * h
+  weight = jnp.where(good, desirable_weight, undesirable_weight)
+  loss = masking.zero_where_not(weight * jax.nn.sigmoid(-margin), good | bad)
+  return loss, _diagnostics(beta * h, margin, good, bad)
