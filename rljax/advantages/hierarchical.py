@@ -7,16 +7,10 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.advantages.scored import scored
+from rljax.advantages.subgroups import subgroup_ids
 from rljax.traits import declare
 
 Array = jax.Array
-
-
-def subgroup_ids(group_ids: Array, *keys: Array) -> Array:
-  """int32 [N]: one number for each different (group, *keys); −1 where group_ids is −1."""
-  rows = jnp.stack([group_ids, *keys], axis=1)
-  _, ids = jnp.unique(rows, axis=0, size=rows.shape[0], return_inverse=True)
-  return jnp.where(group_ids >= 0, ids.reshape(-1), -1).astype(jnp.int32)
 
 
 @declare(

@@ -1,3 +1,43 @@
-"""Rewards [N] -> rewards [N]: lengths, repetition, limits, running scales."""
+"""Rewards [N] -> rewards [N]: lengths, repetition, limits, running scales, no labels."""
 
-__all__: list[str] = []
+from rljax.shaping.label_free import (
+  entropy_reward,
+  majority_vote,
+  self_certainty_reward,
+  vote_share,
+)
+from rljax.shaping.length import (
+  alp,
+  cosine_length,
+  kimi_length,
+  lcpo_exact,
+  lcpo_max,
+  shorter_better,
+)
+from rljax.shaping.limits import no_eos_zero, overlong_penalty, stop_properly
+from rljax.shaping.repetition_penalty import repetition_penalty
+from rljax.shaping.running_normalize import running_normalize, running_normalize_init
+from rljax.shaping.scaling import clip_reward, scale_reward
+from rljax.shaping.unlikeliness import unlikeliness
+
+__all__ = [
+  'alp',
+  'clip_reward',
+  'cosine_length',
+  'entropy_reward',
+  'kimi_length',
+  'lcpo_exact',
+  'lcpo_max',
+  'majority_vote',
+  'no_eos_zero',
+  'overlong_penalty',
+  'repetition_penalty',
+  'running_normalize',
+  'running_normalize_init',
+  'scale_reward',
+  'self_certainty_reward',
+  'shorter_better',
+  'stop_properly',
+  'unlikeliness',
+  'vote_share',
+]

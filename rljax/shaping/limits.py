@@ -1,0 +1,86 @@
+"""What a completion pays for coming near its limit, and for being cut off by it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rljax import masking
+
+Array = jax.Array
+
+
+def overlong_penalty(
+  rewards: Array,
+  completion_length: Array,
+  *,
+  max_length: float = 20480.0,
+  buffer: float = 4096.0,
+  factor: float = 1.0,
+  cap: bool = True,
+) -> Array:
+  """R' = R + factor·min(0, −(T − (max_length − buffer)) / buffer), not below R − factor.
+
+  Nothing until `buffer` tokens before the limit, then a straight line down to −factor.
+
+  Args:
+    rewards: float [N]; not finite = unscorable, stays as it is. Constant.
+    completion_length: float [N], T, action tokens. Constant.
+    max_length: action tokens.
+    buffer: action tokens, > 0.
+    factor: in units of the reward.
+    cap: whether the penalty ends at −factor beyond the limit; otherwise the line goes on.
+
+  Returns:
+    at least float32 [N].
+
+  Source: Yu et al. 2025, arXiv 2503.14476, equation 13.
+  Differs from the source: nothing
+  Fidelity: faithful
+  """
+  rewards = jax.lax.stop_gradient(masking.widen(rewards))
+  length = jax.lax.stop_gradient(masking.widen(completion_length))
+  over = jnp.maximum((length - (max_length - buffer)) / buffer, 0)
+  penalty = factor * (jnp.minimum(over, 1) if cap else over)
+  return jnp.where(jnp.isfinite(rewards), rewards - penalty, rewards)
+
+
+def stop_properly(rewards: Array, truncated: Array, *, coefficient: float = 0.0) -> Array:
+  """R' = coefficient·R where truncated; the coefficient itself where that is negative.
+
+  With 0 an unfinished completion is worth nothing, with 1 nothing changes, with −1 it is a failure
+  of its own, whatever it was scored.
+
+  Args:
+    rewards: float [N]; not finite = unscorable, stays as it is. Constant.
+    truncated: bool [N], ended by a limit.
+    coefficient: factor in [0, 1], or a negative reward.
+
+  Returns:
+    at least float32 [N].
+
+  Source: public implementations: OpenRLHF, NeMo-RL.
+  Differs from the source: nothing
+  Fidelity: faithful
+  """
+  rewards = jax.lax.stop_gradient(masking.widen(rewards))
+  coefficient = jnp.asarray(coefficient, rewards.dtype)
+  cut = jnp.where(coefficient < 0, coefficient, coefficient * rewards)
+  return jnp.where(truncated & jnp.isfinite(rewards), cut, rewards)
+
+
+def no_eos_zero(rewards: Array, truncated: Array) -> Array:
+  """R' = 0 where truncated: no end of sequence, no reward, and no punishment either.
+
+  Args:
+    rewards: float [N]; not finite = unscorable, stays as it is. Constant.
+    truncated: bool [N], ended by a limit.
+
+  Returns:
+    at least float32 [N].
+
+  Source: public implementations: AReaL, SkyRL.
+  Differs from the source: nothing
+  Fidelity: faithful
+  """
+  return stop_properly(rewards, truncated, coefficient=0.0)
