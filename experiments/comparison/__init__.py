@@ -1,0 +1,1 @@
+"""What `experiments/compare.py` is made of: arms, runs, effects and their report."""

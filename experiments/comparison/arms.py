@@ -1,0 +1,109 @@
+"""The arms of a comparison: configs with their changes, and the stages that they share."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import sys
+
+from rljax import config, files, overrides
+
+A_A = 'A/A'  # the baseline against itself with other sampling noise
+OTHER_NOISE = 0xA0A0  # xor'ed into the seed of the draws of that arm
+GIVEN = ('task', 'tokenizer', 'model', 'mesh')  # of a config, besides its stages
+LIMITS = ('max_prompt', 'max_new_tokens')  # of the samples that tell when SFT ends
+USED = (*GIVEN, 'stages', 'rewards', 'evaluation', 'rl')  # evaluation takes its limits from rl
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+  """One column of a comparison.
+
+  Attributes:
+    name: unique.
+    settings: its config as nested dicts, resolved.
+    other_noise: whether it draws other samples than the baseline.
+  """
+
+  name: str
+  settings: dict
+  other_noise: bool = False
+
+  @property
+  def stage(self):
+    """The stage that is compared: the last one."""
+    return self.settings['stages'][-1]
+
+  @property
+  def digest(self):
+    """Tells results of this arm from those of another config under the same name."""
+    names = {*USED, *self.settings['stages']}
+    return digest([{name: self.settings[name] for name in names}, self.other_noise])
+
+  def start(self):
+    """The config of the stages before the last one, without what they don't see; None = none.
+
+    Arms whose earlier stages are equal have equal ones, so they share their runs.
+    """
+    stages = self.settings['stages'][:-1]
+    if not stages:
+      return None
+    shared = config.load(str(config.shipped() / 'default.py')).to_dict()
+    shared |= {name: self.settings[name] for name in (*GIVEN, *stages)}
+    shared['rl'] = {**shared['rl'], **{name: self.settings['rl'][name] for name in LIMITS}}
+    evaluation = {**self.settings['evaluation'], 'samples': 1, 'ks': (1,), 'every': 0}
+    shared |= dict(stages=stages, evaluation=evaluation, writers=('jsonl',))
+    return config.resolve(shared).to_dict()
+
+
+def digest(value):
+  """A short name for nested dicts and lists."""
+  text = json.dumps(files.plain(value), sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def make_arm(text, changes, evaluation, special=()):
+  """The arm of `NAME=CONFIG` or `CONFIG`.
+
+  Args:
+    text: a config's name or path; its name is the stem of the file unless one is given.
+    changes: `--config.a.b=value` for all arms.
+    evaluation: the node of the evaluation, some of its keys.
+    special: (name of an arm, `--config.a.b=value`); those of this arm come last.
+  """
+  name, _, path = text.rpartition('=')
+  path = config.find(path)
+  name = name or path.stem
+  folder = str(pathlib.Path(path).resolve().parent)
+  if folder not in sys.path:
+    sys.path.append(folder)  # a config's own functions stand beside it
+  own = [change for arm, change in special if arm == name]
+  loaded = config.load(str(path))
+  loaded.evaluation.update(evaluation)
+  changed, notes = overrides.override(loaded, [*changes, *own])
+  for note in notes:
+    print(f'{name}: {note}')
+  settings = config.resolve(changed).to_dict()
+  if settings['rewards']['reward'] is None:
+    settings['rewards']['workers'] = 0  # the tasks' own rewards are cheap and need no limits
+  return Arm(name, settings)
+
+
+def make_arms(configs, baseline, changes, evaluation, special=()):
+  """The baseline, its A/A arm, and the others, in this order.
+
+  Raises:
+    ConfigError: two arms of one name, or changes for an arm that is none.
+  """
+  first = make_arm(baseline, changes, evaluation, special)
+  again = Arm(A_A, first.settings, other_noise=True)
+  others = [make_arm(text, changes, evaluation, special) for text in configs]
+  arms = [first, again, *others]
+  names = [arm.name for arm in arms]
+  for name in names:
+    if names.count(name) > 1:
+      raise config.ConfigError(f'two arms are called {name}; NAME=CONFIG names an arm')
+  for name, change in special:
+    if name not in names:
+      raise config.ConfigError(f'--set {name}:{change}: the arms are {", ".join(names)}')
+  return arms

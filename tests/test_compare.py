@@ -1,0 +1,282 @@
+"""The comparison of configs: its statistics, its verdicts, what arms share, and a whole one."""
+
+import csv
+import importlib
+import json
+import math
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+from tiny_runs import small_machine
+
+from rljax import config
+
+EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
+sys.path.append(str(EXPERIMENTS))
+
+compare = importlib.import_module('compare')
+arms, effects, plots, report, runs = (
+  importlib.import_module(f'comparison.{name}')
+  for name in ('arms', 'effects', 'plots', 'report', 'runs')
+)
+
+# -- statistics
+
+
+def test_the_area_is_the_mean_over_samples():
+  samples, rewards = [10, 20, 60], [0.5, 0.7, 0.1]
+  assert effects.area(samples, rewards) == pytest.approx((5 + 7 + 4) / 60)
+  assert effects.area(samples, rewards, until=15) == pytest.approx((5 + 3.5) / 15)
+
+
+def test_paired_interval():
+  ours, theirs = [0.5, 0.7, 0.6, 0.9, 0.55], [0.4, 0.65, 0.5, 0.6, 0.5]
+  effect = effects.paired(ours, theirs)
+  known = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+  assert (effect.low, effect.high) == pytest.approx((known.low, known.high))
+  # By hand: differences .1 .05 .1 .3 .05, mean .12, standard deviation √(.043/4), t = 2.776.
+  assert effect.mean == pytest.approx(0.12)
+  assert effect.half_width == pytest.approx(2.7764 * math.sqrt(0.043 / 4 / 5), rel=1e-4)
+  assert effects.mean_interval(ours)[0] == pytest.approx(0.65)
+  assert math.isnan(effects.paired([1.0], [0.5]).low)
+  assert effects.paired([1.0, 1.0], [0.5, 0.5]).low == 0.5
+
+
+def test_interquartile_mean():
+  assert effects.interquartile_mean([9.0, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx(3.5)
+  values = np.random.default_rng(0).normal(size=40)
+  mean, low, high = effects.interquartile_interval([values])
+  assert mean == pytest.approx(stats.trim_mean(values, 0.25)) and low < mean < high
+  # Strata are drawn each from itself: with constant ones there is nothing to draw.
+  assert effects.interquartile_interval([[1.0, 1.0], [3.0, 3.0]]) == (2.0, 2.0, 2.0)
+  wide = effects.interquartile_interval([np.concatenate([values, values + 10])])
+  narrow = effects.interquartile_interval([values, values + 10])
+  assert narrow[2] - narrow[1] < wide[2] - wide[1]
+  assert math.isnan(effects.interquartile_interval([[1.0]])[1])
+
+
+@pytest.mark.parametrize(
+  ('differences', 'noise', 'claim', 'found'),
+  [
+    ([5.0, 6, 5, 4, 6], 1, 1, 'holds'),
+    ([5.0, 6, 5, 4, 6], 1, -1, 'reversed'),
+    ([-5.0, -6, -5, -4, -6], 1, 1, 'reversed'),
+    ([-5.0, -6, -5, -4, -6], 1, -1, 'holds'),
+    ([5.0, 6, 5, 4, 6], 3, 1, 'undecided'),  # smaller than twice the noise
+    ([0.3, -0.2, 0.1, 0.2, -0.4], 1, 1, 'no effect at this size'),
+    ([9.0, -1, 8, 1, -2], 1, 1, 'undecided'),
+    ([5.0, 5, 5, 4.5, -0.1, -0.1, 5, 5, -0.2, 5], 0.1, 1, 'undecided'),  # signs of 7 in 10
+    ([5.0], 0.1, 1, 'undecided'),
+  ],
+)
+def test_verdicts(differences, noise, claim, found):
+  effect = effects.paired(differences, np.zeros(len(differences)))
+  assert effects.verdict(effect, noise, claim=claim) == found
+
+
+def test_what_can_be_seen_is_the_wider_of_interval_and_noise():
+  effect = effects.paired([1.0, 3.0], [0.0, 0.0])
+  assert effects.detectable(effect, 0.1) == effect.half_width > 0.2
+  assert effects.detectable(effect, 50) == 100
+  assert effects.spread(effects.paired([3.0, -4.0], [0.0, 0.0])) == pytest.approx(12.5**0.5)
+
+
+# -- records
+
+
+def record(arm, seed, end, reward=None, **more):
+  reward = reward or [0.3, 0.3 + end / 2]
+  evaluations = [
+    {'iteration': i, 'samples': 50 * i, 'pass@1': p, 'pass@2': p + 0.1, 'pass@16': p + 0.6}
+    for i, p in ((0, 0.25), (2, end))
+  ]
+  curves = dict(tokens=[9, 9], length=[3.0, 3.1], entropy=[1.0, 0.9], zero_variance=[0.2, 0.4])
+  return dict(
+    arm=arm,
+    seed=seed,
+    engine='scanned',
+    samples=[50, 100],
+    reward=reward,
+    activity={'policy/clip_high': 0.1 * (arm != 'still')},
+    evaluations=evaluations,
+    start=evaluations[0],
+    end=evaluations[-1],
+    seconds=9.0,
+    compile_seconds=1.0,
+    **{**curves, **more},
+  )
+
+
+def records():
+  ends = {
+    'base': (0.40, 0.42, 0.44, 0.40),
+    'A/A': (0.41, 0.41, 0.44, 0.40),
+    'better': (0.52, 0.54, 0.52, 0.48),
+    'still': (0.40, 0.42, 0.44, 0.40),
+  }
+  return {arm: [record(arm, i, end) for i, end in enumerate(x)] for arm, x in ends.items()}
+
+
+def test_gates():
+  found = records()
+  ours = effects.gates(found['better'], found['base'])
+  assert list(ours) == list(effects.GATES)
+  assert list(ours.values()) == [(4, 4)] * 5
+  for r in found['base'][:1]:
+    r['start'] = {'pass@1': 0.31}
+  found['better'][1]['start'] = {'pass@1': 0.6}
+  found['better'][2]['zero_variance'] = [0.6, 0.5]
+  ours = effects.gates(found['better'], found['base'], ceiling=0.56)
+  assert list(ours.values()) == [(3, 4), None, (3, 4), (3, 4), (3, 4)]
+
+
+def test_the_report(tmp_path):
+  found = records()
+  known = report.Comparison(found, 'auc')
+  assert known.verdict('better', 'auc') == known.verdict('better', 'pass@1') == 'holds'
+  assert known.verdict('still', 'auc') == 'not exercised'  # the very curves of the baseline
+  found['still'][0]['reward'] = [0.3, 0.4999]
+  assert known.verdict('still', 'auc') == 'no effect at this size'
+  watched = report.Comparison(found, 'auc', mechanisms={'still': 'policy/clip_high'})
+  assert watched.verdict('still', 'auc') == 'not exercised'
+  assert report.Comparison(found, 'pass@1', claims={'better': -1}).verdict(
+    'better', 'pass@1'
+  ) == 'reversed'  # fmt: skip
+  with pytest.raises(ValueError, match='--primary=pass@3: there are auc, '):
+    report.Comparison(found, 'pass@3')
+
+  text = report.markdown(known)
+  assert '| better | 43.0 [' in text and '**+2.5** [+1.6, +3.4] | +3.0, +3.0, +2.0, +2.0' in text
+  assert '| holds | 100 | 18 | 8 |' in text and '| A/A |' in text
+  assert '| policy/clip_high | 0.1 | 0.1 | 0.1 | 0 |' in text
+  assert '| base, start |' in text and '| better − baseline |' in text
+  found['better'][1]['start'] = {**found['better'][1]['start'], 'pass@1': 0.7}
+  assert '| passed | passed | **failed** (3/4 pass) | passed |' in report.markdown(known)
+
+  report.write_csv(tmp_path / 'results.csv', known)
+  rows = list(csv.DictReader((tmp_path / 'results.csv').read_text().splitlines()))
+  assert len(rows) == 16 and float(rows[8]['auc']) == pytest.approx(0.3 + 0.52 / 4)
+  plots.plot(tmp_path / 'curves.png', found)
+  assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_areas_are_taken_at_equal_samples():
+  long = record('long', 0, 0.4, reward=[0.3, 0.4])
+  long['samples'] = [100, 200]
+  found = {'base': [record('base', 0, 0.4)], 'A/A': [long], 'long': [long]}
+  known = report.Comparison(found, 'auc')
+  assert known.values('long', 'auc') == [pytest.approx(0.3)]
+
+
+# -- arms
+
+CONFIG = """
+import ml_collections
+import tiny_runs
+
+def get_config():
+  task = dict(name='tasks.sorting', length=1, letters='abcd', num_train=64, num_test=2,
+              test_fraction=0.5)
+  rl = dict(iterations=3, packed=False, max_new_tokens=2, prompts=8, samples=8, row_length=8)
+  sft = dict(iterations=2)
+  return ml_collections.ConfigDict(tiny_runs.tiny_config(task=task, rl=rl, sft=sft))
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+  path = tmp_path / 'tiny.py'
+  path.write_text(CONFIG)
+  return str(path)
+
+
+def test_arms(tiny):
+  chosen = arms.make_arms(
+    [f'high={tiny}', f'more={tiny}'],
+    tiny,
+    ['--config.rl.iterations=4'],
+    dict(num_prompts=2),
+    [('high', '--config.rl.loss.clip_high=0.3'), ('more', '--config.sft.iterations=3')],
+  )
+  assert [arm.name for arm in chosen] == ['tiny', 'A/A', 'high', 'more']
+  base, again, high, more = chosen
+  assert {arm.settings['rl']['iterations'] for arm in chosen} == {4}
+  assert high.settings['rl']['loss']['clip_high'] == 0.3 != base.settings['rl']['loss']['clip_high']
+  assert base.start() == again.start() == high.start() != more.start()
+  assert base.start()['stages'] == ('sft',) and base.start()['evaluation']['num_prompts'] == 2
+  assert len({arm.digest for arm in chosen}) == 4
+  with pytest.raises(config.ConfigError, match='two arms are called tiny'):
+    arms.make_arms([tiny], tiny, [], {})
+  with pytest.raises(config.ConfigError, match='the arms are tiny, A/A'):
+    arms.make_arms([], tiny, [], {}, [('hgih', '--config.rl.iterations=4')])
+
+
+@pytest.mark.parametrize(
+  'flags',
+  ['--seed=1', 'a b --claim=a:sideways', '--set=nothing'],
+)
+def test_flags(flags, capsys):
+  with pytest.raises(SystemExit):
+    compare.parse(['--baseline=quickstart', '--out=x', *flags.split()])
+  assert 'error' in capsys.readouterr().err
+
+
+def test_a_whole_comparison(tiny, tmp_path, monkeypatch, capsys):
+  """Programs and the loop, restarted."""
+  out = tmp_path / 'out'
+  command = [
+    f'fast={tiny}', f'host={tiny}', f'--baseline={tiny}', '--seeds=0,1', f'--out={out}',
+    '--prompts=2', '--samples=5', '--every=2', '--set=host:--config.rl.packed=True',
+    '--set=fast:--config.rl.optimizer.learning_rate=1e-2',
+  ]  # fmt: skip
+  compiled = []
+  execute = runs.scanned.Programs.execute
+
+  def executed(self, *args, **kwargs):
+    found = execute(self, *args, **kwargs)
+    compiled.append(len(self.compiled))
+    return found
+
+  monkeypatch.setattr(runs.scanned.Programs, 'execute', executed)
+  with small_machine(tmp_path / 'programs'):
+    compare.main(command)
+    said = capsys.readouterr().out
+    assert compiled == [1] * 6  # three arms, two seeds, one program
+    lines = [json.loads(line) for line in (out / 'results.jsonl').read_text().splitlines()]
+    assert [r['engine'] for r in lines] == ['scanned'] * 6 + ['loop'] * 2
+    assert len(list((out / 'starts').glob('*-s*/summary.json'))) == 2  # shared by all arms
+    assert 'host s0 runs in the loop: rows hold several samples' in said
+    by = {(r['arm'], r['seed']): r for r in lines}
+    for seed in (0, 1):
+      base, again, fast, host = (by[arm, seed] for arm in ('tiny', 'A/A', 'fast', 'host'))
+      assert base['start'] == again['start'] == fast['start']
+      assert base['start'].items() <= host['start'].items()
+      assert base['reward'][0] == fast['reward'][0] == pytest.approx(host['reward'][0], abs=1e-5)
+      assert base['tokens'] == host['tokens'] != again['tokens']
+      np.testing.assert_allclose(base['reward'], host['reward'], atol=1e-5)
+      assert [e['iteration'] for e in base['evaluations']] == [0, 2, 3]
+      assert [e['samples'] for e in host['evaluations']] == [0, 128, 192]
+
+    # What is done is passed over; a line that is gone is run again, with the same result.
+    (out / 'results.jsonl').write_text('\n'.join(json.dumps(r) for r in lines[1:]) + '\n')
+    table = (out / 'table.md').read_text()
+    prepared = []
+    prepare = runs.prepare
+    monkeypatch.setattr(
+      runs, 'prepare', lambda arm, seed, out: prepared.append((arm.name, seed)) or (
+        prepare(arm, seed, out)
+      )
+    )  # fmt: skip
+    compare.main(command)
+  assert prepared == [('tiny', 0)]
+  again = json.loads((out / 'results.jsonl').read_text().splitlines()[-1])
+  times = ('seconds', 'compile_seconds')
+  assert {k: v for k, v in again.items() if k not in times} == {
+    k: v for k, v in lines[0].items() if k not in times
+  }
+  assert table.splitlines()[0] == (out / 'table.md').read_text().splitlines()[0]
+  assert jax.default_backend() == 'cpu'
