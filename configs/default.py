@@ -148,7 +148,7 @@ def _rl() -> dict:
     curriculum=dict(name='curriculum.uniform'),  # which prompts come next
     rollout=dict(name='rollouts.single_turn'),  # how prompts become samples
     extras=(),  # names of the arrays that the rollout strategy makes, for functions that ask
-    reward_components=(),  # names of components of the reward that a function asks for
+    reward_components=(),  # of the reward, 'reward' itself included, that a function asks for
     reward_shaping={},  # name -> function, in this order: rewards before the advantage
     advantage=dict(name='advantages.group_normalize'),
     advantage_shaping={},  # name -> function, in this order: advantages after it

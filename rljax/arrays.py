@@ -51,7 +51,16 @@ SEQUENCE = {
   'sequence_policy_logprobs': 'policy_logprobs',
   'sequence_teacher_logprobs': 'teacher_logprobs',
 }
-EARLY = (*TOKEN_ARRAYS, *SAMPLE_ARRAYS, *PREPARED, *SEQUENCE, 'entropy', 'completion_length')
+SCALARS = ('step', 'prox_step')  # optimizer steps so far, and when the iteration began
+EARLY = (
+  *TOKEN_ARRAYS,
+  *SAMPLE_ARRAYS,
+  *PREPARED,
+  *SEQUENCE,
+  *SCALARS,
+  'entropy',
+  'completion_length',
+)
 # Made by the loss pass.
 LATE_STATISTICS = {
   'logprobs': None,  # name -> the frozen role whose distribution it compares with
@@ -64,7 +73,6 @@ LATE_STATISTICS = {
   'teacher_jsd': 'teacher',
   'teacher_top_k_kl': 'teacher',
 }
-SCALARS = ('step', 'prox_step')
 SCORES = ('scores', 'token_scores')  # of the role 'reward'
 LATE = (
   *EARLY,
@@ -73,7 +81,6 @@ LATE = (
   *SCORES,
   'sequence_logprobs',
   'new_values',
-  *SCALARS,
 )
 
 

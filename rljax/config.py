@@ -29,6 +29,8 @@ SCHEDULED = (
   'temperature',
 )
 
+OPTIONAL = ('advantage',)  # functions of `default` that a config may do without
+
 # It has all the methods of one; so code below floor 4 need not know ml_collections.
 Mapping.register(ConfigDict)
 
@@ -168,8 +170,9 @@ def _check_group(given, known, path, kinds):
     value = given[key]
     if default is None or _is_node(default):
       # None: there may be a function, and there need not be one.
-      kinds[full] = (Node, default is None)
-      result[key] = None if value is default is None else _check_node(value, full, kinds)
+      optional = default is None or key in OPTIONAL
+      kinds[full] = (Node, optional)
+      result[key] = None if value is None and optional else _check_node(value, full, kinds)
     elif default == {}:
       result[key] = _check_nodes(value, full, kinds)
     elif isinstance(default, Mapping):

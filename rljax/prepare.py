@@ -162,7 +162,11 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
   batch = batch.replace(**fields, extras={**batch.extras, **filled})
   if 'old_logprobs' in needs:
     metrics |= corrections.mismatch_metrics(
-      batch.policy_logprobs, batch.old_logprobs, batch.action_mask
+      batch.policy_logprobs,
+      batch.old_logprobs,
+      batch.action_mask,
+      segment_ids=batch.segment_ids,
+      sample_ids=batch.sample_ids,
     )
     metrics |= {f'rollout/mismatch_{k}': metrics[f'mismatch/abs_{k}'] for k in ('mean', 'max')}
   return batch, metrics

@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from rljax.assembly import World
 from rljax.rollouts import Experience, Generator
 from rljax.stages.reinforcement import Reinforcement
 from rljax.structs import Batch, PyTree, TrainState
@@ -19,6 +20,15 @@ class Distillation(Reinforcement):
   """
 
   learns_from_reward = False
+
+  def __init__(self, name: str, world: World, draws: int = 0):
+    teacher = world.config[name].teacher
+    if not teacher or not teacher.get('path'):
+      raise ValueError(
+        f'stage {name!r} needs a teacher; --config.{name}.teacher.path=<work directory of a run> '
+        f'says where it is'
+      )
+    super().__init__(name, world, draws)
 
   def sampler(self, state: TrainState, iteration: int) -> tuple[PyTree, Generator]:
     if self._is_on_policy(iteration):

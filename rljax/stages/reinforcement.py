@@ -117,9 +117,9 @@ class Reinforcement(Stage):
     self.curriculum.update(*prompt_means(experience))
     # Only declared components: which there are may depend on the samples, and the program on them.
     missing = np.full(len(experience.completions), np.nan, np.float32)
+    found = {'reward': experience.scores.rewards, **experience.scores.components}
     components = {
-      name: experience.to_rows(experience.scores.components.get(name, missing))
-      for name in self.node.reward_components
+      name: experience.to_rows(found.get(name, missing)) for name in self.node.reward_components
     }
     extras = {**experience.extras, **extras}
     return pack(experience.rollout, rewards, self.layout, components=components, extras=extras)

@@ -1,0 +1,14 @@
+"""APO-zero: the chosen up, the rejected down.
+
+D'Oosterlinck et al. 2024, arXiv 2408.06266. Differs from `preference`: loss.
+
+  rljax train --config=presets/apo_zero
+"""
+
+import rljax
+
+
+def get_config():
+  config = rljax.load_config('preference')
+  config.preference.loss = dict(name='losses.apo_zero')
+  return config

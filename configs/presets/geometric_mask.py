@@ -1,0 +1,15 @@
+"""Samples are kept by the geometric mean of their weights.
+
+Public implementation: verl. Differs from the off-policy regime: correction. Sampler and trainer are
+one program here, so what it corrects comes from staleness alone.
+
+  rljax train --config=presets/geometric_mask
+"""
+
+import rljax
+
+
+def get_config():
+  config = rljax.load_config('presets/_off_policy')
+  config.rl.correction = dict(name='corrections.geometric_mask')
+  return config

@@ -1,0 +1,14 @@
+"""NSR: learns from wrong answers alone.
+
+Zhu et al. 2025, arXiv 2506.01347. Differs from `quickstart`: advantage without a baseline.
+
+  rljax train --config=presets/nsr
+"""
+
+import rljax
+
+
+def get_config():
+  config = rljax.load_config('quickstart')
+  config.rl.advantage = dict(name='advantages.signs', positive=0.0, negative=1.0)
+  return config
