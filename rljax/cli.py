@@ -71,36 +71,43 @@ def train(argv: Sequence[str]) -> int:
   args, changes = _parse('train', argv)
   if not args.config:
     raise UsageError('train needs --config=<name or path>; rljax configs lists the names')
+  seeds = _seeds(args)
   path = config.find(args.config)
   print(f'config {path}', flush=True)
-  resolved = _configure(path, changes, args.seed)
+  resolved = _configure(path, changes, seeds[0])
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
   print(*_folded(config.describe(resolved)), sep='\n', flush=True)
   devices.keep_compiled_programs()
 
-  from rljax import workdir
+  from rljax import metrics, workdir
   from rljax.train import HealthError
   from rljax.train import train as run
 
-  folder = args.workdir or workdir.default_workdir(path.stem, resolved.seed)
-  try:
-    run(
-      resolved,
-      workdir=folder,
-      seed=resolved.seed,
-      restart=args.restart,
-      accept_config_change=tuple(args.accept_config_change),
-      name=path.stem,
-    )
-  except HealthError as error:
-    print(f'rljax: the run stopped itself: {error}', file=sys.stderr)
-    return 1
-  except KeyboardInterrupt:
-    again = [a for a in argv if a.lstrip('-').split('=')[0] not in ('restart', 'norestart')]
-    where = [] if args.workdir else [f'--workdir={folder}']
-    command = shlex.join(['rljax', 'train', *again, *where])
-    raise Interrupted(f'this continues from the last checkpoint: {command}') from None
-  return 0
+  first = args.workdir or workdir.default_workdir(path.stem, resolved.seed)
+  base = first if args.workdir else first.removesuffix(f'-s{resolved.seed}')
+  summaries, status = [], 0
+  for seed in seeds:
+    try:
+      summary = run(
+        resolved,
+        workdir=first if len(seeds) == 1 else f'{base}-s{seed}',
+        seed=resolved.seed if seed is None else seed,
+        restart=args.restart,
+        accept_config_change=tuple(args.accept_config_change),
+        name=path.stem,
+      )
+      summaries.append(summary)
+    except HealthError as error:
+      print(f'rljax: the run stopped itself: {error}', file=sys.stderr)
+      status = 1
+    except KeyboardInterrupt:
+      again = [a for a in argv if a.lstrip('-').split('=')[0] not in ('restart', 'norestart')]
+      where = [] if args.workdir else [f'--workdir={first if len(seeds) == 1 else base}']
+      command = shlex.join(['rljax', 'train', *again, *where])
+      raise Interrupted(f'this continues from the last checkpoint: {command}') from None
+  if len(summaries) > 1:
+    metrics.print_seeds(summaries)
+  return status
 
 
 def configs(argv: Sequence[str]) -> int:
@@ -135,6 +142,7 @@ FLAGS = {
     ('string', 'config', None, 'name of a config, or path of a .py file'),
     ('string', 'workdir', None, 'where the run lives; default: a new directory under runs/'),
     ('integer', 'seed', None, "instead of the config's"),
+    ('list', 'seeds', [], 'several, one run after the other, in <workdir>-s<seed>'),
     ('boolean', 'restart', False, 'move the work directory aside and start anew'),
     ('list', 'accept_config_change', [], 'keys that may differ from the run that is continued'),
     ('boolean', 'allow_cpu', False, 'go on if jax does not see the accelerator'),
@@ -173,6 +181,20 @@ def _parse(verb: str, argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]
       print(f'  --{name:22} {meaning}' + (f' (default {default})' if default else ''))
     raise SystemExit(0)
   return values, changes
+
+
+def _seeds(args: flags.FlagValues) -> list[int | None]:
+  """The seeds of the runs; [None] = one run with the config's."""
+  if not args.seeds:
+    return [args.seed]
+  if args.seed is not None:
+    raise UsageError('--seed is for one run and --seeds for several')
+  if not all(seed.strip().isdecimal() for seed in args.seeds):
+    raise UsageError(f'--seeds={",".join(args.seeds)}: seeds are whole numbers, as in --seeds=0,1')
+  seeds = [int(seed) for seed in args.seeds]
+  if len(set(seeds)) < len(seeds):
+    raise UsageError(f'--seeds={",".join(args.seeds)} has a seed twice')
+  return seeds
 
 
 def _folded(lines: Sequence[str]) -> list[str]:

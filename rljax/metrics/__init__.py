@@ -4,6 +4,7 @@ from rljax.metrics.compilations import CompileWatch
 from rljax.metrics.curves import plot_curves
 from rljax.metrics.memory import MemoryWatch, device_memory
 from rljax.metrics.names import MetricNameError, check_name
+from rljax.metrics.seeds import print_seeds
 from rljax.metrics.sinks import WriterError
 from rljax.metrics.summary import evaluation_record, print_summary, read_summary, write_summary
 from rljax.metrics.writers import Delayed, MultiWriter, cut, make_writers, read_metrics
@@ -21,6 +22,7 @@ __all__ = [
   'evaluation_record',
   'make_writers',
   'plot_curves',
+  'print_seeds',
   'print_summary',
   'read_metrics',
   'read_summary',

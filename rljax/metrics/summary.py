@@ -113,7 +113,9 @@ def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:
   return files.read_json(path) if path.exists() else None
 
 
-def _rows(start: Mapping[str, Any], end: Mapping[str, Any]) -> list[tuple[str, Any, Any, str]]:
+def summary_rows(
+  start: Mapping[str, Any], end: Mapping[str, Any]
+) -> list[tuple[str, Any, Any, str]]:
   """(label, value at the start, value at the end, 'fraction' or 'number')."""
   rows = [('greedy', start.get('greedy'), end.get('greedy'), 'fraction')]
   first, last = start.get('pass@k') or {}, end.get('pass@k') or {}
@@ -150,7 +152,7 @@ def print_summary(
   table.add_column('')
   for column in ('start', 'end', 'gain'):
     table.add_column(column, justify='right')
-  for label, first, last, kind in _rows(start, end):
+  for label, first, last, kind in summary_rows(start, end):
     texts = _cells(first, last, kind)
     gained = texts[2].startswith('+') and kind == 'fraction'
     table.add_row(label, *texts[:2], f'[bold green]{texts[2]}[/]' if gained else texts[2])
