@@ -84,12 +84,6 @@ def interquartile_interval(strata, *, resamples=9999, seed=0):
   return mean, float(found.low), float(found.high)
 
 
-def mean_interval(values):
-  """(mean, half of its 95 % t interval)."""
-  effect = paired(values, np.zeros(len(values)))
-  return effect.mean, effect.half_width
-
-
 def spread(effect):
   """What the seeds of an A/A row differ by: the root mean square of its paired differences."""
   return float(np.sqrt(np.mean(np.square(effect.each))))
@@ -168,7 +162,7 @@ def is_idle(ours, baseline, mechanism=None):
   """
   if mechanism is not None and all(not r['activity'].get(mechanism) for r in ours):
     return True
+  curves = ('reward', 'tokens', 'length', 'entropy', 'end')
   return all(
-    mine['reward'] == theirs['reward'] and mine['end'] == theirs['end']
-    for mine, theirs in zip(ours, baseline)
+    mine.get(name) == theirs.get(name) for mine, theirs in zip(ours, baseline) for name in curves
   )
