@@ -49,7 +49,7 @@ def implicit_process_rewards(
     at least float32 [..., T]; 0 off action tokens. Constant.
 
   Source: Cui et al. 2025, arXiv 2502.01456, the advantage with RLOO.
-  Differs from the source: nothing; γ = 1 is that of public implementations.
+  Differs from the source: nothing; the default of γ is a choice.
   Fidelity: faithful
   """
   rewards, counted = scored(rewards, group_ids)
