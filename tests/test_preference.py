@@ -32,7 +32,6 @@ def sample_batch():
     'completion_length': length,
     'rewards': rng.normal(size=n),
     'sequence_logprobs': -length * rng.uniform(0.1, 1.6, n),
-    'sequence_weights': rng.uniform(0.3, 1.2, n),
     'sequence_forward_kl': rng.uniform(0, 2, n),
     'is_external': rng.random(n) < 0.5,
     'is_mismatched': rng.random(n) < 0.3,
@@ -60,6 +59,7 @@ def step_batch():
 
 
 SAMPLES, PACKED, STEPS = sample_batch(), batches.packed(1), step_batch()
+PACKED['sequence_weights'] = np.random.default_rng(6).uniform(0.3, 1.2, PACKED['rewards'].shape)
 
 FIRST = {}  # case of each function: what hyper-parameters cannot change is tested on it
 for _name, _case in CASES.items():
@@ -421,7 +421,6 @@ def of_samples(name, **hyper):
     ('rpo', {'eta': 0.0}),
     ('irpo', {'nll_coef': 0.0}),
     ('xpo', {'alpha': 0.0}),
-    ('wpo', {'sequence_weights': jnp.ones(len(GROUPS))}),
     ('bradley_terry', {'center_coef': 0.0}),
   ],
 )
@@ -520,13 +519,16 @@ def test_weights_of_wpo():
   np.testing.assert_allclose(losses.wpo_weights(*dirty, *arrays[2:]), found, rtol=1e-5)
 
 
-def test_all_tokens_at_full_weight_are_dpo():
-  names = signature(losses.ld_dpo).arrays
-  found = losses.ld_dpo(*(jnp.asarray(PACKED[n]) for n in names), alpha=1.0)[0]
-  sums = ('sequence_logprobs', 'sequence_ref_logprobs', 'rewards', 'group_ids')
-  np.testing.assert_allclose(
-    found, losses.dpo(*(jnp.asarray(PACKED[n]) for n in sums))[0], rtol=1e-5
-  )
+def test_token_functions_that_are_dpo():
+  def of_packed(name, *, more=None, **hyper):
+    function = getattr(losses, name)
+    arrays = {n: jnp.asarray(PACKED[n]) for n in signature(function).arrays}
+    return function(**arrays, **(more or {}), **hyper)[0]
+
+  expected = of_packed('dpo')
+  np.testing.assert_allclose(of_packed('ld_dpo', alpha=1.0), expected, rtol=1e-5)
+  one = {'sequence_weights': jnp.ones(PACKED['rewards'].shape)}
+  np.testing.assert_allclose(of_packed('wpo', more=one), expected, rtol=1e-6)
 
 
 def test_accuracy_of_steps():

@@ -51,7 +51,9 @@ CASES = {
   'discopop': case('discopop'),
   'discopop, wide': case('discopop', {'beta': 1.0, 'tau': 0.7}),
   'wpo': case('wpo', {'beta': 0.7, 'label_smoothing': 0.1}),
-  'wpo, bounded': case('wpo', {'beta': 0.7, 'max_weight': 0.4}),
+  'wpo, given weights': case(
+    'wpo', {'beta': 0.7, 'max_weight': 0.4}, optional=('sequence_weights',)
+  ),
   'r_dpo': case('r_dpo'),
   'r_dpo, strong': case('r_dpo', {'beta': 0.5, 'alpha': 0.3}),
   'dpop': case('dpop', {'penalty': 5.0}),

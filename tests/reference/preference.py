@@ -201,12 +201,15 @@ def discopop(at, *, beta=0.1, tau=0.05):
   return -(1 - m) * log_sigmoid(z) + m * np.exp(-z)
 
 
-@of_pairs
-def wpo(at, *, beta=0.1, label_smoothing=0.0, max_weight=None):
-  w, l = ratios(at)
-  weight = constant(at('sequence_weights')[0]) * constant(at('sequence_weights')[1])
-  weight = weight if max_weight is None else min(weight, max_weight)
-  return weight * smoothed(beta * (w - l), label_smoothing)
+def wpo(arrays, *, beta=0.1, label_smoothing=0.0, max_weight=None):
+  weights = arrays.get('sequence_weights')
+  if weights is None:
+    weights = wpo_weights({n: np.real(x) for n, x in arrays.items()})
+  out = dpo(arrays, beta=beta, label_smoothing=label_smoothing)
+  for w, l in pairs(arrays):
+    weight = constant(weights[w]) * constant(weights[l])
+    out[w] *= weight if max_weight is None else min(weight, max_weight)
+  return out
 
 
 @of_pairs
@@ -428,13 +431,13 @@ def ld_dpo(arrays, *, beta=0.1, alpha=0.5):
 
 def wpo_weights(arrays):
   """On a packed batch: [N], constants."""
-  slots = arrays['sample_slots']
+  slots, mask = arrays['sample_slots'].astype(int), arrays['action_mask'] > 0
   out = np.zeros(len(slots))
   for sample in np.flatnonzero(slots >= 0):
     *row, place = np.unravel_index(slots[sample], arrays['sample_ids'].shape)
     own = [
       np.log(np.exp(arrays['logprobs'][*row, t]) / arrays['sum_squares'][*row, t])
-      for t in np.flatnonzero((arrays['segment_ids'][*row] == place) & arrays['action_mask'][*row])
+      for t in np.flatnonzero((arrays['segment_ids'][*row] == place) & mask[*row])
     ]
     out[sample] = np.exp(sum(own) / len(own)) if own else 1
   return out

@@ -40,6 +40,7 @@ def wpo_weights(
   Differs from the source: the exponent is clamped to ±20.
   Fidelity: faithful
   """
+  logprobs, sum_squares = jax.lax.stop_gradient((logprobs, sum_squares))
   mask = action_mask & (segment_ids >= 0)
   square = jnp.where(mask, masking.widen(sum_squares), 1)
   aligned = masking.zero_where_not(logprobs, mask) - jnp.log(square)
@@ -48,7 +49,7 @@ def wpo_weights(
   count = masking.token_to_sample_sum(mask, mask, segment_ids, sample_slots, places)
   mean = total / jnp.maximum(count, 1)
   mean = jnp.clip(mean, -pairing.LOG_RATIO_LIMIT, pairing.LOG_RATIO_LIMIT)
-  return jax.lax.stop_gradient(jnp.where(sample_slots >= 0, jnp.exp(mean), 0))
+  return jnp.where(sample_slots >= 0, jnp.exp(mean), 0)
 
 
 @declare(
@@ -59,22 +60,36 @@ def wpo_weights(
 def wpo(
   sequence_logprobs: Array,
   sequence_ref_logprobs: Array,
-  sequence_weights: Array,
+  logprobs: Array,
+  sum_squares: Array,
+  action_mask: Array,
+  segment_ids: Array,
+  sample_ids: Array,
+  sample_slots: Array,
   rewards: Array,
   group_ids: Array,
+  sequence_weights: Array | None = None,
   *,
   beta: float = 0.1,
   label_smoothing: float = 0.0,
   max_weight: float | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-  """−w_w·w_l·log σ(βΔ), Δ = h_w − h_l, h = Σℓ − Σℓ^ref: DPO, weighted by the pair's likelihood.
+  """−w_w·w_l·log σ(βΔ), Δ = h_w − h_l, h = Σℓ − Σℓ^ref, w = sg(exp(mean_t(ℓ_t − log Σ_v π²))).
+
+  DPO, weighted by how likely the present policy is to write the pair (`wpo_weights`).
 
   Args:
     sequence_logprobs: float [N], nats, Σℓ over action tokens; differentiated.
     sequence_ref_logprobs: float [N], nats. Constant.
-    sequence_weights: float [N], w of each sample, such as `wpo_weights` gives them. Constant.
+    logprobs: float [..., T], nats, ℓ, for the weights. Constant.
+    sum_squares: float [..., T], Σ_v π². Constant.
+    action_mask: bool [..., T].
+    segment_ids: int32 [..., T].
+    sample_ids: int32 [..., S].
+    sample_slots: int32 [N], flat index into [..., S].
     rewards: float [N], a ranking inside each group; NaN takes a sample out. Constant.
     group_ids: int32 [N]; −1 = unused.
+    sequence_weights: float [N], other weights w in the place of these. Constant.
     beta: strength of the tie to the reference, 1/nats.
     label_smoothing: ε, fraction.
     max_weight: bound of the pair's weight (1 in earlier public implementations); None = off.
@@ -88,6 +103,10 @@ def wpo(
   """
   pairs = pairing.find_pairs(rewards, group_ids)
   h_w, h_l = pairing.log_ratios(sequence_logprobs, sequence_ref_logprobs, pairs)
+  if sequence_weights is None:
+    sequence_weights = wpo_weights(
+      logprobs, sum_squares, action_mask, segment_ids, sample_ids, sample_slots
+    )
   weight_w, weight_l = pairing.of_pair(jax.lax.stop_gradient(sequence_weights), pairs)
   weight = weight_w * weight_l
   if max_weight is not None:
