@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-
 PAIRS_AT_ONCE = 2**18  # of the comparison of N samples with N
 
 
@@ -105,7 +104,7 @@ def _over_group(
   block = max(1, PAIRS_AT_ONCE // max(num, 1))
   if num <= block:
     return jax.vmap(one)(*rows)
-  # Every block has one shape and so one order of summation: the last one is filled up.
+  # Blocks have one shape and so one order of summation: the last one is filled up.
   number = -(-num // block)
   blocks = [jnp.pad(x, (0, number * block - num)).reshape(number, block) for x in rows]
   # The comparisons are made again for the gradient, not kept.
@@ -212,10 +211,25 @@ def sample_to_token(x: Array, sample_ids: Array, segment_ids: Array) -> Array:
   return segment_to_token(sample_to_segment(x, sample_ids), segment_ids)
 
 
+@jax.custom_vjp
 def segment_to_sample(x: Array, sample_slots: Array) -> Array:
   """[..., S] -> [N] by flat index; unused samples get 0."""
   flat = x.reshape(-1)
   return jnp.where(sample_slots >= 0, flat[jnp.maximum(sample_slots, 0)], jnp.zeros((), x.dtype))
+
+
+def _segment_to_sample_backward(saved: tuple, g: Array) -> tuple[Array, None]:
+  """A place is of one sample at most, so the gradient is a gather and no scatter-add of floats."""
+  x, slots = saved
+  samples = jnp.arange(slots.shape[0], dtype=jnp.int32)
+  at = jnp.where(slots >= 0, slots, x.size)  # out of range is dropped
+  sample = jnp.full(x.size, -1, jnp.int32).at[at].set(samples, mode='drop').reshape(x.shape)
+  return jnp.where(sample >= 0, g[jnp.maximum(sample, 0)], jnp.zeros((), g.dtype)), None
+
+
+segment_to_sample.defvjp(
+  lambda x, slots: (segment_to_sample(x, slots), (x, slots)), _segment_to_sample_backward
+)
 
 
 def segment_to_sample_here(x: Array, sample_ids: Array, sample_slots: Array) -> Array:
