@@ -1,4 +1,4 @@
-"""The verbs of the command line: `rljax train`, `rljax configs`."""
+"""The verbs of the command line: `rljax train`, `rljax configs`, `rljax catalogue`."""
 
 from __future__ import annotations
 
@@ -136,6 +136,31 @@ def configs(argv: Sequence[str]) -> int:
   return 0
 
 
+def catalogue(argv: Sequence[str]) -> int:
+  """Lists the functions of the library: what each is, where it comes from, which presets use it.
+
+  rljax catalogue --find=gspo
+  """
+  args, changes = _parse('catalogue', argv)
+  if changes:
+    raise UsageError(f'unknown argument {changes[0]!r}')
+
+  from rljax import catalogue as functions
+
+  if args.markdown:
+    print(functions.table())
+    return 0
+  found = [e for e in functions.entries() if args.find.lower() in ' '.join(map(str, e)).lower()]
+  for entry in found:
+    print(f'{entry.name}  ({entry.fidelity})')
+    lines = [entry.equation, f'source: {entry.source}']
+    lines += [f'presets: {", ".join(entry.presets)}'] if entry.presets else []
+    print(*_folded(lines), sep='\n')
+  if not found:
+    raise UsageError(f'no function, equation, source or preset has {args.find!r} in it')
+  return 0
+
+
 # Verb -> (kind, name, default, meaning) of its flags; '' has those of all verbs.
 FLAGS = {
   'train': [
@@ -152,12 +177,20 @@ FLAGS = {
     ('string', 'to', None, 'file of the copy; default: configs/<name>.py'),
     ('string', 'show', None, 'config to print with all its defaults; takes --config.a.b=value too'),
   ],
+  'catalogue': [
+    ('string', 'find', '', 'only entries with this text in them'),
+    ('boolean', 'markdown', False, "as the README's tables"),
+  ],
   '': [
     ('boolean', 'traceback', False, 'show where an error comes from'),
     ('boolean', 'help', False, 'print this'),
   ],
 }
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {'train': train, 'configs': configs}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+  'train': train,
+  'configs': configs,
+  'catalogue': catalogue,
+}
 
 
 def _parse(verb: str, argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:

@@ -31,7 +31,7 @@ FLOORS = {
     'optax flax',
   ),
   '4': (
-    'config overrides workdir assembly stages progress train scanned cli __main__',
+    'config catalogue overrides workdir assembly stages progress train scanned cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }
