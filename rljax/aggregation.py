@@ -1,7 +1,8 @@
 """The weights of each term of the objective, minibatch by minibatch.
 
 The policy loss: aggregation over the tokens that selections and correction leave in the
-denominator, times what they keep, times the correction. The other terms: all sampled tokens.
+denominator, times what they keep, times the correction. The other terms: all sampled tokens; the
+value loss those of samples that shaping has left a reward.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.combinations import ObjectiveError
-from rljax.objective import Objective
+from rljax.objective import Objective, denominator_of
 from rljax.structs import Array
 
 
@@ -36,8 +37,9 @@ def minibatch_weights(
     key: of the draws of selections.
 
   Returns:
-    ({'weights': {'policy': [K, M, r, T], or [K, M, r, S] for a loss of samples, and 'full', that of
-    the other terms}, 'derived': name -> [K, M, r, T]}, metrics).
+    ({'weights': {'policy': [K, M, r, T], or [K, M, r, S] for a loss of samples, 'value' where there
+    is that term, and 'full' for the others}, 'derived': name -> [K, M, r, T], 'left_out': bool [N],
+    samples that are in no pair or group of a loss of these}, metrics).
   """
   leading = known['tokens'].ndim
   tokens = {
@@ -51,7 +53,8 @@ def minibatch_weights(
   keys = jax.random.split(key, known['tokens'].shape[0])
   found, sums = jax.vmap(one)(tokens, kept, keys)
   found = jax.lax.stop_gradient(found)
-  return {'weights': found, 'derived': found.pop('derived')}, _metrics(sums)
+  rest = {'derived': found.pop('derived'), 'left_out': jnp.any(found.pop('left_out'), axis=0)}
+  return {'weights': found, **rest}, _metrics(sums)
 
 
 def _has_rows(x: Any, leading: int) -> bool:
@@ -62,21 +65,8 @@ def _of_minibatch(known, kept, hyper, objective, key):
   """(weights and derived arrays of one minibatch, sums for metrics)."""
   sampled = known['action_mask']
   known = {**known, 'action_mask': kept}
-  factor, counted, kept_samples = jnp.where(kept, 1.0, 0.0), kept, None
-  sums = {'count': jnp.sum(kept)}
-  for name, bound in objective.selections.items():
-    key, own_key = jax.random.split(key)
-    keep, count = bound(known, hyper[f'selections.{name}'], key=own_key)
-    if keep.ndim == 1:
-      kept_samples = keep if kept_samples is None else kept_samples & keep
-      places = (known['sample_ids'], known['segment_ids'])
-      keep, count = (masking.sample_to_token(x, *places) for x in (keep, count))
-    elif objective.is_of_samples:
-      raise ObjectiveError(
-        f'{bound.name} selects tokens, and {objective.loss.name} is a loss of whole samples'
-      )
-    factor, counted = jnp.where(keep, factor, 0), counted & count
-    sums[f'method/{name}/kept'] = jnp.sum(kept & keep)
+  keys = list(jax.random.split(key, len(objective.selections) + len(objective.derived) + 1))
+  factor, counted, samples, sums = _selected(known, hyper, objective, keys)
   if objective.correction is not None:
     weight, count = objective.correction(known, hyper['correction'])
     factor, counted = factor * weight, counted & count
@@ -85,20 +75,57 @@ def _of_minibatch(known, kept, hyper, objective, key):
       'mismatch/rejected': jnp.sum(kept & (weight == 0)),
     }
   derived = {
-    name: bound(known, hyper[f'derived.{name}'], key=key)
+    name: bound(known, hyper[f'derived.{name}'], key=keys.pop())
     for name, bound in objective.derived.items()
   }
+  for name, x in derived.items():
+    if x.shape != known['tokens'].shape:
+      raise ObjectiveError(f'derived.{name} has the shape {x.shape}; an array of tokens is needed')
+  (key,) = keys
   weights = objective.weights({**known, 'action_mask': counted}, hyper['weights'], key=key)
   if objective.is_of_samples:
-    if kept_samples is not None:
-      there = masking.sample_to_segment(kept_samples, known['sample_ids'])
-      weights = jnp.where(there, weights, 0)
+    weights = jnp.where(masking.sample_to_segment(samples, known['sample_ids']), weights, 0)
   else:
     weights = weights * factor
-  full = objective.full_weights(
-    {**known, 'action_mask': sampled}, hyper['full_weights'], key=key
-  )
-  return {'policy': weights, 'full': full, 'derived': derived}, sums
+
+  def over(mask):
+    return objective.full_weights({**known, 'action_mask': mask}, hyper['full_weights'], key=key)
+
+  found = {'policy': weights, 'full': over(sampled), 'derived': derived}
+  if objective.value is not None:
+    found['value'] = over(kept)
+  return {**found, 'left_out': _left_out(known, samples, objective)}, sums
+
+
+def _selected(known, hyper, objective, keys):
+  """(factor, counted [M, r, T], samples that all selections keep [N], sums); uses up `keys`."""
+  kept = counted = known['action_mask']
+  factor, samples = jnp.where(kept, 1.0, 0.0), jnp.ones(known['group_ids'].shape, bool)
+  sums = {'count': jnp.sum(kept)}
+  for name, bound in objective.selections.items():
+    keep, count = bound(known, hyper[f'selections.{name}'], key=keys.pop())
+    if keep.ndim == 1:
+      samples = samples & keep
+      places = (known['sample_ids'], known['segment_ids'])
+      keep, count = (masking.sample_to_token(x, *places) for x in (keep, count))
+    elif objective.is_of_samples:
+      raise ObjectiveError(
+        f'{bound.name} selects tokens, and {objective.loss.name} is a loss of whole samples'
+      )
+    factor, counted = jnp.where(keep, factor, 0), counted & count
+    sums[f'method/{name}/kept'] = jnp.sum(kept & keep)
+  return factor, counted, samples, sums
+
+
+def _left_out(known, samples, objective) -> Array:
+  """bool [N]: samples here that a loss of pairs or groups must not see.
+
+  Its value stands on one sample of the group, which might be one that is not kept.
+  """
+  if denominator_of(objective.loss) != 'groups':
+    return jnp.zeros(samples.shape, bool)
+  places = (known['sample_ids'], known['sample_slots'])
+  return masking.segment_to_sample_here(known['sample_ids'] >= 0, *places) & ~samples
 
 
 def _metrics(sums: Mapping[str, Array]) -> dict[str, Array]:

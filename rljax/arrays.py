@@ -61,6 +61,7 @@ EARLY = (
   'entropy',
   'completion_length',
 )
+FREE = ('completion_length',)  # no forward pass: made for those too that can do without
 # Made by the loss pass.
 LATE_STATISTICS = {
   'logprobs': None,  # name -> the frozen role whose distribution it compares with

@@ -20,9 +20,10 @@ def refuse_known_mistakes(objective: Any, stage: Mapping[str, Any]) -> None:
     stage: the config node that they come from.
   """
   _check_advantage(objective, stage)
+  _check_terms(objective)
   _check_kl(objective, stage)
   _check_correction(objective)
-  _check_controllers(objective)
+  _check_controllers(objective, stage)
   _check_reserved(objective)
 
 
@@ -55,18 +56,51 @@ def _compares_group(advantage: Bound) -> bool:
   return declared is not None and 'group_relative' in declared.traits and 'group' in scopes
 
 
+OF_SAMPLES = ('sample_mean', 'group_mean')  # of rljax's weights, those of whole samples
+TOKEN_MEAN = ('token_mean',)
+
+
+def _check_terms(objective: Any) -> None:
+  """Losses of tokens have weights of tokens, losses of samples those of samples."""
+  loss, weights, of_samples = objective.loss, objective.weights, objective.is_of_samples
+  is_own = weights.function.__module__.startswith('rljax.')  # nothing is known of others
+  if is_own and of_samples != (weights.name in OF_SAMPLES):
+    what = 'samples' if of_samples else 'tokens'
+    wanted = ' or '.join(f'weighting.{name}' for name in (OF_SAMPLES if of_samples else TOKEN_MEAN))
+    raise ObjectiveError(
+      f'{loss.name} is declared as a loss of {what}, and {weights.name} has no weights of {what}; '
+      f'set weights to {wanted}'
+    )
+  for name, bound in objective.terms.items():
+    declared = getattr(bound.function, 'declared', None)
+    if name == 'policy' or declared is None:
+      continue
+    if declared.denominator != 'tokens' or declared.couples in ('group', 'batch'):
+      raise ObjectiveError(
+        f'{name} is {bound.name}, which compares whole samples; only the loss of a stage may'
+      )
+
+
+REWARD_KL = ('kl_reward', 'k3_reward')  # constants, to be taken off the reward
+
+
 def _check_kl(objective: Any, stage: Mapping[str, Any]) -> None:
   kl, advantage = objective.kl, objective.advantage
   if kl is None:
     return
-  if objective.kl_in_reward and advantage and advantage.static.get('scale') == 'group':
+  if objective.kl_in_reward and advantage is None:
+    raise ObjectiveError(
+      f"kl_placement 'reward', but the stage has no advantage: {objective.loss.name} sees the "
+      f"samples' rewards alone"
+    )
+  if objective.kl_in_reward and advantage.static.get('scale') == 'group':
     raise ObjectiveError(
       f"kl_placement 'reward' with {advantage.name}(scale='group'): the group's std rescales the "
       f"KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement 'loss', or scale 'batch' or "
       f"'none'"
     )
   is_own = kl.function.__module__.startswith('rljax.')  # nothing is known of others
-  if is_own and objective.kl_in_reward != (kl.name == 'kl_reward'):
+  if is_own and objective.kl_in_reward != (kl.name in REWARD_KL):
     wanted = 'regularizers.kl_reward' if objective.kl_in_reward else 'regularizers.reverse_kl'
     placement = stage.get('kl_placement', 'loss')
     raise ObjectiveError(
@@ -97,18 +131,29 @@ def _check_correction(objective: Any) -> None:
     raise ObjectiveError(f'{loss.name} is a loss of whole samples; {correction.name} weighs tokens')
 
 
-def _check_controllers(objective: Any) -> None:
-  for name in objective.controllers:
+def _check_controllers(objective: Any, stage: Mapping[str, Any]) -> None:
+  for name, bound in objective.controllers.items():
+    first = stage.get(f'{name}_coef', 0.0)
     if getattr(objective, name) is None:
       raise ObjectiveError(
-        f'{name}_controller moves {name}_coef, but the stage has no {name} term; set {name}_coef '
-        f'to its first value'
+        f'{name}_controller moves {name}_coef, but the stage has no {name} term'
+      )
+    if isinstance(first, Mapping) or bound.scheduled.get('coefficient', first) != first:
+      raise ObjectiveError(
+        f'{name}_controller begins with {name}_coef, which must be a number, and coefficient the '
+        f'same or left out'
+      )
+    if bound.name == 'adaptive_kl' and not first:
+      raise ObjectiveError('adaptive_kl multiplies kl_coef, and 0 stays 0; set kl_coef above 0')
+    if bound.init is None:
+      raise ObjectiveError(
+        f'{name}_controller: {bound.name} must take state, for the coefficient that it moves'
       )
 
 
 def _check_reserved(objective: Any) -> None:
   """`key` and `state` exist where all samples are seen at once, so not in the loss pass."""
-  bounds = [*objective.terms.values(), objective.kl]
+  bounds = [*objective.terms.values(), objective.kl, objective.correction]
   wrong = [(b.name, name) for b in bounds if b for name in b.reserved]
   drawing = [objective.weights, *objective.selections.values(), *objective.derived.values()]
   wrong += [(b.name, name) for b in drawing for name in b.reserved if name != 'key']

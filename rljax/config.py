@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -20,14 +21,7 @@ from ml_collections import ConfigDict
 from rljax import binding
 
 # Numbers of a stage that may be schedules, besides every float hyper-parameter.
-SCHEDULED = (
-  'kl_coef',
-  'entropy_coef',
-  'value_coef',
-  'auxiliary_coef',
-  'jsd_beta',
-  'temperature',
-)
+SCHEDULED = ('kl_coef', 'entropy_coef', 'value_coef', 'auxiliary_coef', 'jsd_beta', 'temperature')
 
 OPTIONAL = ('advantage',)  # functions of `default` that a config may do without
 
@@ -192,6 +186,8 @@ def _check_nodes(nodes, path, kinds):
   if not isinstance(nodes, Mapping):
     raise ConfigError(f'config.{path}: {nodes!r} is no dict of name -> function')
   for name in nodes:
+    if not re.fullmatch(r'[a-zA-Z]\w*', name):  # it is part of metric names
+      raise ConfigError(f'config.{path}: {name!r} is no name; letters, digits and _ make one')
     kinds[f'{path}.{name}'] = (Node, True)
   return {
     name: _check_node(node, f'{path}.{name}', kinds)

@@ -63,7 +63,7 @@ def micro_loss(
     seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
   for name, bound in objective.terms.items():
     term_loss, diagnostics = bound(known, hyper[name])
-    weights = rows['weights']['policy' if name == 'policy' else 'full'].reshape(term_loss.shape)
+    weights = rows['weights'].get(name, rows['weights']['full']).reshape(term_loss.shape)
     part = masking.weighted_sum(term_loss, weights)
     loss += part if name == 'policy' else hyper['coefficients'][name] * part
     prefix = 'value' if name == 'value' else 'policy'

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import arrays
-from rljax.binding import Bound, bind, value_at
+from rljax.binding import Bound, bind, resolve, signature, value_at
 from rljax.combinations import ObjectiveError, refuse_known_mistakes
 from rljax.structs import PyTree
 
@@ -140,8 +140,7 @@ class Objective:
   @property
   def remembering(self) -> dict[str, Bound]:
     """What has a state between updates, by its name in `TrainState.method_state`."""
-    bounds = [self.advantage, *self.reward_shaping.values(), *self.advantage_shaping.values()]
-    return {bound.name: bound for bound in bounds if bound is not None and bound.init is not None}
+    return {name: bound for name, bound in self.before.items() if bound.init is not None}
 
   def first_state(self) -> dict[str, PyTree]:
     """`TrainState.method_state` before the first update: by the name of what remembers."""
@@ -165,7 +164,9 @@ class Objective:
 
 
 def _asked(bounds: Iterable[Bound]) -> set[str]:
-  return {name for bound in bounds for name in bound.arrays}
+  bounds = list(bounds)
+  free = {name for bound in bounds for name in bound.optional if name in arrays.FREE}
+  return free | {name for bound in bounds for name in bound.arrays}
 
 
 def denominator_of(bound: Bound) -> str:
@@ -190,26 +191,29 @@ def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
   """
   own = (*extras, *stage.get('extras', ()))
   early = (*arrays.EARLY, *own)
-  shaped = (*early, *arrays.FILLED)
-  late = (*arrays.LATE, *own, *stage.get('derived', {}))
+  filled = arrays.FILLED if stage.get('advantage') else ()
+  shaped = (*early, *filled)
+  late = (*arrays.LATE, *own, *(stage.get('derived') or ()))
 
   def term(name: str, available) -> Bound | None:
     node = stage.get(name)
-    coefficient = stage.get(f'{name}_coef', 1.0)
-    off = not node or (not isinstance(coefficient, Mapping) and coefficient == 0)
-    return None if off else bind(node, available)
+    coefficient, moves = stage.get(f'{name}_coef', 1.0), stage.get(f'{name}_controller')
+    off = not isinstance(coefficient, Mapping) and coefficient == 0 and not moves
+    return None if off or not node else bind(node, available)
 
   def several(name: str, available) -> dict[str, Bound]:
     nodes = stage.get(name) or {}
     return {key: bind(node, available) for key, node in nodes.items() if node}
 
+  if taken := [name for name in stage.get('derived') or () if name in (*arrays.LATE, *own)]:
+    raise ObjectiveError(f'derived.{taken[0]}: there is an array of this name already')
   for name, known in (('kl_placement', ('loss', 'reward')), ('old_logprobs', OLD_LOGPROBS)):
     if stage.get(name, known[0]) not in known:
       raise ObjectiveError(f'{name} is {stage[name]!r}; it is one of {str(known)[1:-1]}')
   loss = bind(stage['loss'], late)
   weights = bind(stage['weights'], shaped)
   of_samples = denominator_of(loss) != 'tokens'
-  controllers = {name: stage.get(f'{name}_controller') for name in ('kl', 'entropy')}
+  controllers = {name: _controller(stage, name) for name in ('kl', 'entropy')}
   objective = Objective(
     loss=loss,
     weights=weights,
@@ -238,3 +242,11 @@ def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
   if objective.kl_in_reward:
     term('kl', early)  # here, so that rljax's own functions are refused with their reason
   return objective
+
+
+def _controller(stage: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+  """The node of a controller; one that asks for its first `coefficient` gets the stage's."""
+  node = stage.get(f'{name}_controller')
+  if not node or 'coefficient' not in signature(resolve(node['name'])).required:
+    return node
+  return {'coefficient': float(value_at(stage.get(f'{name}_coef', 0.0), 0)), **node}

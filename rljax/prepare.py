@@ -81,27 +81,28 @@ def prepare(
   if objective.sampler_is_old:
     early['old_logprobs'] = batch.policy_logprobs
   early = arrays.with_sums(early, objective.early)
-  memory = _Memory(method_state or {}, key)
+  memory = _Memory(objective, hyper, method_state or {}, key)
   if objective.kl is not None and objective.kl_in_reward:
     penalty, _ = objective.kl(early, hyper['kl'])
-    penalty = hyper['coefficients']['kl'] * jnp.where(sampled, penalty, 0)
-    early['token_rewards'] = early['token_rewards'] - penalty
-    metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled) / jnp.where(
-      hyper['coefficients']['kl'] == 0, 1, hyper['coefficients']['kl']
-    )
-  for name, bound in objective.reward_shaping.items():
-    early['rewards'] = memory.call(bound, early, hyper[f'reward_shaping.{name}'])
+    penalty = jnp.where(sampled, penalty, 0)
+    early['token_rewards'] = early['token_rewards'] - hyper['coefficients']['kl'] * penalty
+    metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled)
+  for name in objective.reward_shaping:
+    early['rewards'] = memory.call(f'reward_shaping.{name}', early)
     metrics[f'method/{name}/reward'] = _mean_reward(early)
   kept = _of_scored(batch, early['rewards'])  # shaping may take a sample out by NaN
   if objective.advantage is not None:
-    batch = _with_advantages(batch, early, objective, hyper, memory, kept)
+    batch = _with_advantages(batch, early, objective, memory, kept)
     early |= {n: getattr(batch, n) for n in arrays.FILLED if getattr(batch, n) is not None}
     if objective.value is not None:
-      metrics['value/explained_variance'] = _explained(batch, sampled)
+      metrics['value/explained_variance'] = _explained(batch, kept)
   found, seen = minibatch_weights(early, kept, hyper, objective=objective, key=memory.next_key())
   if objective.bypass:
     batch = batch.replace(old_logprobs=batch.policy_logprobs)
-  batch = batch.replace(weights=found['weights'], extras={**batch.extras, **found['derived']})
+  rewards = jnp.where(found['left_out'], jnp.nan, early['rewards'])
+  batch = batch.replace(
+    rewards=rewards, weights=found['weights'], extras={**batch.extras, **found['derived']}
+  )
   return batch, {**metrics, **seen}, memory.state
 
 
@@ -114,22 +115,23 @@ def _of_scored(batch: Batch, rewards: Array) -> Array:
 class _Memory:
   """Calls stage functions one after the other: each gets a key, and the state that it left."""
 
-  def __init__(self, state: Mapping[str, PyTree], key: Array):
+  def __init__(self, objective: Objective, hyper, state: Mapping[str, PyTree], key: Array):
     self.state, self._key = dict(state), key
+    self._bounds, self._hyper = objective.before, hyper
 
   def next_key(self) -> Array:
     self._key, key = jax.random.split(self._key)
     return key
 
-  def call(self, bound, known, hyper):
-    key = self.next_key()
+  def call(self, name: str, known: Mapping[str, Any]) -> Any:
+    key, bound, hyper = self.next_key(), self._bounds[name], self._hyper[name]
     if bound.init is None:
       return bound(known, hyper, key=key)
-    old = self.state[bound.name]
+    old = self.state[name]
     result, new = bound(known, hyper, key=key, state=old)
     # In the dtypes of the first state, so that the next update is the same program.
     new = jax.tree.map(lambda x, first: jnp.asarray(x, first.dtype), new, old)
-    self.state[bound.name] = jax.lax.stop_gradient(new)
+    self.state[name] = jax.lax.stop_gradient(new)
     return result
 
 
@@ -172,7 +174,7 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
   return batch, metrics
 
 
-def _with_advantages(batch, early, objective, hyper, memory, kept) -> Batch:
+def _with_advantages(batch, early, objective, memory, kept) -> Batch:
   """Advantages (and returns) as token arrays, 0 where nothing was sampled."""
   early = {**early, 'action_mask': kept}
   if 'token_rewards' not in objective.advantage.arrays:
@@ -183,11 +185,12 @@ def _with_advantages(batch, early, objective, hyper, memory, kept) -> Batch:
       batch.sample_slots,
       batch.sample_ids.shape[-1],
     )
-  result = memory.call(objective.advantage, early, hyper['advantage'])
+  result = memory.call('advantage', early)
   advantages, returns = result if isinstance(result, tuple) else (result, None)
-  for name, bound in objective.advantage_shaping.items():
+  early |= {} if returns is None else {'returns': returns}
+  for name in objective.advantage_shaping:
     early['advantages'] = _on_tokens(batch, advantages, kept)
-    advantages = memory.call(bound, early, hyper[f'advantage_shaping.{name}'])
+    advantages = memory.call(f'advantage_shaping.{name}', early)
   return batch.replace(advantages=_on_tokens(batch, advantages, kept), returns=returns)
 
 
@@ -202,8 +205,8 @@ def _mean_reward(early: Mapping[str, Any]) -> Array:
   return masking.masked_mean(early['rewards'], used)
 
 
-def _explained(batch: Batch, sampled: Array) -> Array:
-  """1 − Var(returns − values) / Var(returns) over sampled tokens; 0 for constant returns."""
-  variance = masking.masked_var(batch.returns, sampled)
-  left = masking.masked_var(batch.returns - batch.values, sampled)
+def _explained(batch: Batch, kept: Array) -> Array:
+  """1 − Var(returns − values) / Var(returns) over tokens of scored samples; 0 if constant."""
+  variance = masking.masked_var(batch.returns, kept)
+  left = masking.masked_var(batch.returns - batch.values, kept)
   return jnp.where(variance > 0, 1 - left / jnp.where(variance > 0, variance, 1), 0)

@@ -45,6 +45,7 @@ class Progress:
     self.trained: list[str] = saved.get('trained', [])
     self.versions: dict[str, int] = saved.get('versions', {})
     self._saves: int = saved.get('saves', 0)
+    self._moved: PyTree | None = None  # a reference that no checkpoint knows yet
     self._stage_state = saved.get('stage_state')
     self._cost = saved.get('cost', {'seconds': 0.0, 'compile_seconds': 0.0, 'peak_mib': 0.0})
     self._began, self._compiled, self._memory = time.perf_counter(), compiled, memory
@@ -90,8 +91,7 @@ class Progress:
   def keep_reference(self, frozen: dict[str, PyTree], reference: PyTree | None) -> None:
     """Puts another reference in the place of the old one; None: it stays."""
     if reference is not None:
-      frozen['reference'] = reference
-      self._keep('reference', reference)
+      frozen['reference'] = self._moved = reference
 
   def _keep(self, role: str, tree: PyTree) -> None:
     """Saves parameters that the stage's checkpoints need and do not hold."""
@@ -101,6 +101,9 @@ class Progress:
 
   def save(self, stage: Stage, state: TrainState) -> None:
     """A checkpoint of everything that remembers; metrics so far must be on disk before."""
+    if self._moved is not None:
+      self._keep('reference', self._moved)
+      self._moved = None
     self._saves += 1
     record = {name: getattr(self, name) for name in REMEMBERED}
     record |= {'saves': self._saves, 'cost': self.cost(), 'stage_state': stage.state_dict()}

@@ -194,8 +194,8 @@ class Batch:
     entropy: float32 [K, M, r, T] or None: the sampler's.
     old_logprobs, ref_logprobs, values, returns, advantages: float32 [K, M, r, T]; filled by
       `prepare` where a bound function asks for them, else None.
-    weights: 'policy' and 'full', float32 [K, M, r, T] ([K, M, r, S] for a loss of samples); filled
-      by `prepare`: of the policy loss, and of the other terms.
+    weights: filled by `prepare`, float32 [K, M, r, T]: 'policy' ([K, M, r, S] for a loss of
+      samples), 'value' where there is that term, 'full' for the others.
     extras: arrays of a method's own, by name: [K, M, r, T] or [N].
   """
 

@@ -12,6 +12,7 @@ import optax
 
 from rljax import arrays
 from rljax.binding import Bound
+from rljax.combinations import ObjectiveError
 from rljax.loss_pass import micro_loss
 from rljax.objective import Objective
 from rljax.prepare import prepare
@@ -154,6 +155,9 @@ def _steered(objective, hyper, memory, batch, metrics) -> dict[str, PyTree]:
   measured = {'kl': 'policy/kl_ref', 'entropy': 'policy/entropy'}
   samples, moved = jnp.sum(batch.group_ids >= 0), {}
   for name, bound in objective.controllers.items():
+    if measured[name] not in metrics:
+      kl = objective.kl.name
+      raise ObjectiveError(f'{name}_controller follows the diagnostic kl_ref, which {kl} lacks')
     old = memory[f'{name}_controller']
     coefficient, state = bound(
       {'measured': metrics[measured[name]], 'num_samples': samples},

@@ -6,8 +6,9 @@ import pytest
 
 import rljax
 from rljax import binding, config, objective, overrides
+from rljax.stages import KINDS
 
-SHIPPED = sorted(path.stem for path in config.shipped().glob('*.py'))
+SHIPPED = sorted(config.listing())
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def changed(default, *arguments):
 def test_every_config_builds_and_binds(name):
   resolved = config.resolve(rljax.load_config(name))
   for stage in resolved.stages:
-    objective.build(resolved[stage])
+    objective.build(resolved[stage], KINDS[resolved[stage].kind].makes)
     binding.bind(resolved[stage].optimizer)
   binding.resolve(resolved.task.name)
   assert config.listing()[name][1], 'the first line of the docstring is what `configs` lists'

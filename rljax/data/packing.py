@@ -121,6 +121,8 @@ def _token_sources(rollout, extras, length) -> dict[str, np.ndarray]:
   count = len(rollout.group_ids)
   sources['positions'] = np.broadcast_to(np.arange(length, dtype=np.int32), (count, length))
   own = {name: np.asarray(x) for name, x in extras.items() if _is_token_array(x, rollout)}
+  if 'token_rewards' in own:
+    own['token_rewards'] = own['token_rewards'].astype(np.float32)  # no ids, whatever they are
   kinds = {'f': np.float32, 'i': np.int32}
   return sources | {n: x.astype(kinds.get(x.dtype.kind, x.dtype)) for n, x in own.items()}
 

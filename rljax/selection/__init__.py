@@ -10,6 +10,7 @@ from rljax.selection.groups import (
   overlong_filter,
   pass_rate_band,
   unanimous_filter,
+  with_feedback,
   zero_variance,
 )
 from rljax.selection.tokens import (
@@ -34,5 +35,6 @@ __all__ = [
   'staleness',
   'trust_region_mask',
   'unanimous_filter',
+  'with_feedback',
   'zero_variance',
 ]

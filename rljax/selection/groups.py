@@ -138,3 +138,32 @@ def unanimous_filter(
   wrong = masking.group_count(group_ids, scored & ~(rewards > threshold))
   keep = scored & (right > 0) & (wrong > 0)
   return keep, in_denominator('unanimous_filter', denominator, scored, keep)
+
+
+def with_feedback(
+  rewards: Array, group_ids: Array, *, denominator: str = 'kept'
+) -> tuple[Array, Array]:
+  """keep_i = R_i ≠ 0: samples without a judgement leave, such as the mismatched ones of KTO.
+
+  For losses of unpaired feedback, where the sign of the reward is the label and 0 is none. What is
+  left out is in no mean; a loss may still look at it (`losses.kto` measures its KL there).
+
+  Args:
+    rewards: float [N]; not finite = unscorable: neither kept nor counted. Constant.
+    group_ids: int32 [N]; −1 = unused.
+    denominator: 'kept': samples without feedback leave the average too; 'all': they are zeros in
+      it.
+
+  Returns:
+    (keep, counted), bool [N].
+
+  Raises:
+    ValueError: an unknown denominator.
+
+  Source: Ethayarajh et al. 2024, arXiv 2402.01306 (KTO): the mean is over the samples with a label.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
+  rewards, scored = _scored(rewards, group_ids)
+  keep = scored & (rewards != 0)
+  return keep, in_denominator('with_feedback', denominator, scored, keep)

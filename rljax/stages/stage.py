@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
-from rljax import binding, objective, sharding, update
+from rljax import arrays, binding, objective, sharding, update
 from rljax.assembly import World
 from rljax.data.packing import Layout, make_layout
 from rljax.prompts import Prompt
@@ -54,6 +55,7 @@ class Stage:
     self.objective = objective.build(node, self.makes)
     self.layout = layout
     self._check_micro_batches()
+    self._check_roles()
     self.steps_per_iteration = node.get('epochs', 1) * layout.minibatches
     steps = node.iterations * self.steps_per_iteration
     roles = {self.role: node.optimizer}
@@ -73,6 +75,22 @@ class Stage:
       raise ValueError(
         f'{self.name}: {loss.name} compares all samples of a step, which must stand in one '
         f'micro-batch; rows={layout.rows * layout.micro_batches} is sure to hold them'
+      )
+
+  def _check_roles(self) -> None:
+    """Refuses functions that look at a model which the stage does not have."""
+    terms = self.objective
+    asked = {'policy'} if terms.statistics or terms.needs & set(arrays.OLD) else set()
+    asked |= {'reward'} if terms.late & set(arrays.SCORES) else set()
+    for role in sorted(terms.frozen_roles - set(self.world.policies)):
+      raise ValueError(
+        f'{self.name}: its functions ask for a {role}; set config.{self.name}.{role} to '
+        f"dict(name='models.decoder', path=<work directory of a run>)"
+      )
+    for role in sorted(asked - {self.role}):
+      raise ValueError(
+        f'{self.name} trains the role {self.role!r}, and {terms.loss.name} learns from '
+        f'what the role {role!r} says'
       )
 
   @property
@@ -104,13 +122,18 @@ class Stage:
     self, state: TrainState, frozen: dict[str, PyTree], done: int
   ) -> PyTree | None:
     """The reference of the iterations to come, where this one changes it."""
-    node = self.node
-    every = node.get('reference_every', 0)
+    every = self.node.get('reference_every', 0)
     if not self.needs_reference or not every or done % every:
       return None
-    average = binding.bind(node.reference_update)
+    average, program = self._average
     given = {'policy': state.params['policy'], 'reference': frozen['reference']}
-    return jax.jit(lambda given, hyper: average(given, hyper))(given, average.hyper(done))
+    return program(given, average.hyper(done))
+
+  @functools.cached_property
+  def _average(self) -> tuple[binding.Bound, Callable[..., PyTree]]:
+    """What makes the next reference, and its program: one for all iterations."""
+    average = binding.bind(self.node.reference_update, ('policy', 'reference'))
+    return average, jax.jit(lambda given, hyper: average(given, hyper))
 
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration of the stage."""

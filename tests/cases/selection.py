@@ -21,6 +21,8 @@ CASES = {
   'pass_rate_band': case('pass_rate_band', low=-0.1, high=0.4),
   'unanimous_filter': case('unanimous_filter', threshold=1.0),
   'unanimous_filter, all': case('unanimous_filter', threshold=-0.5, denominator='all'),
+  'with_feedback': case('with_feedback'),
+  'with_feedback, all': case('with_feedback', denominator='all'),
   'downsample': case('downsample', count=2),
   'downsample, reward per token': case('downsample', count=3, rule='reward_per_token'),
   'downsample, variance': case('downsample', count=3, rule='max_variance', denominator='all'),

@@ -52,6 +52,13 @@ def pass_rate_band(batch, samples, *, low=0.0, high=1.0, denominator='kept'):
   return _by_group(batch, members, denominator)
 
 
+def with_feedback(batch, samples, *, denominator='kept'):
+  def members(group):
+    return (i for i in group if batch['rewards'][i] != 0)
+
+  return _by_group(batch, members, denominator)
+
+
 def unanimous_filter(batch, samples, *, threshold=0.5, denominator='kept'):
   def members(group):
     return group if len({bool(batch['rewards'][i] > threshold) for i in group}) == 2 else []
