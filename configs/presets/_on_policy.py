@@ -1,7 +1,6 @@
 """The strictly on-policy regime: one step on all samples of a rollout.
 
-Ratios are 1, so all ratio losses have one gradient here. Differs from `quickstart`: one minibatch,
-with a larger learning rate for it.
+Ratios are 1, so all ratio losses have one gradient here. Differs from `quickstart`: one minibatch.
 """
 
 import rljax
@@ -10,5 +9,4 @@ import rljax
 def get_config():
   config = rljax.load_config('quickstart')
   config.rl.minibatches = 1
-  config.rl.optimizer.learning_rate = 5e-4
   return config
