@@ -29,6 +29,12 @@ BASELINES = {
   'off_policy': 'presets/grpo_off_policy',
   'critic': 'presets/ppo',
 }
+# They compare the trainer with a sampler that is another program or an older policy. Here a rollout is
+# drawn by the very policy with which its update begins, so all their weights are 1.
+NOT_EXERCISED = {
+  *('tis', 'icepop', 'mis', 'sequence_tis', 'geometric_mask', 'divergence_rejection', 'bypass'),
+  *('decoupled_ppo', 'm2po', 'opsm', 'trust_region_mask'),
+}
 TITLES = {
   'four_steps': 'Four steps on each rollout',
   'on_policy': 'Strictly on-policy',
@@ -56,7 +62,7 @@ def groups():
   """Group -> presets of RL in it, its baseline left out."""
   found = {name: [] for name in BASELINES}
   for name in sorted(config.listing()):
-    if name.startswith('presets/'):
+    if name.startswith('presets/') and name.removeprefix('presets/') not in NOT_EXERCISED:
       settings = config.resolve(config.load(str(config.find(name))))
       group = group_of(settings) if settings.stages[-1] == 'rl' else None
       if group and name != BASELINES[group]:
