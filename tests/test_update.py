@@ -1,6 +1,5 @@
 """The update: invariant to micro-batches, packing, padding, order and devices; each term acts."""
 
-import functools
 import re
 
 import jax
@@ -8,10 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rollouts import random_rollout
+from tiny_updates import (
+  GRPO,
+  LAYOUTS,
+  PPO,
+  assert_equal_gradients,
+  batches,
+  evaluate,
+  make,
+  model,
+  packed_batch,
+  programs,
+)
 
-from rljax import arrays, binding, forward, loss_pass, objective, sharding, update
+from rljax import forward, objective, sharding
 from rljax.data.packing import make_layout, pack
-from rljax.models import decoder
 
 AGGREGATIONS = [
   dict(name='weighting.token_mean'),
@@ -20,84 +30,6 @@ AGGREGATIONS = [
   dict(name='weighting.seq_mean_token_sum'),
   dict(name='weighting.fixed_length', max_completion_length=20),
   dict(name='weighting.prompt_mean'),
-]
-GRPO = dict(
-  loss=dict(name='losses.clipped_surrogate'),
-  weights=dict(name='weighting.token_mean'),
-  advantage=dict(name='advantages.group_normalize'),
-)
-PPO = dict(
-  loss=dict(name='losses.clipped_surrogate'),
-  weights=dict(name='weighting.token_mean'),
-  advantage=dict(name='advantages.gae'),
-  value=dict(name='losses.clipped_value'),
-  value_coef=0.5,
-  kl=dict(name='regularizers.reverse_kl'),
-  kl_coef=0.1,
-  entropy=dict(name='regularizers.entropy_bonus'),
-  entropy_coef=0.01,
-)
-
-
-def model(dtype='float64'):
-  return decoder(
-    vocab_size=13, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32,
-    value_head=True, compute_dtype=dtype, param_dtype=dtype,
-  )
-
-
-def programs(stage, *, dtype='float64'):
-  """(jitted prepare, jitted gradient of the first minibatch, params) of a stage.
-
-  Apart, so that another aggregation compiles `prepare` alone: weights are data of the gradient.
-  """
-  policy = model(dtype)
-  params = {'policy': policy.init(jax.random.key(0))}
-  frozen = {'reference': policy.init(jax.random.key(1))}
-  policies = {'policy': policy, 'reference': policy}
-  terms = objective.build(stage)
-  static = dict(objective=terms, policies=policies, chunk_size=512)
-  hyper = terms.hyper(0)
-
-  def prepared(params, batch):
-    return update.prepare(batch, params, frozen, hyper, **static)[0]
-
-  def gradient(params, batch):
-    rows = jax.tree.map(lambda x: x[0], arrays.token_arrays(batch))
-    loss = functools.partial(loss_pass.micro_loss, **static)
-    samples = arrays.sample_arrays(batch)
-    return update.accumulate(loss, params, rows, samples, hyper, batch.num_micro[0])
-
-  return jax.jit(prepared), jax.jit(gradient), params
-
-
-def packed_batch(rollout, rewards, *, packed, rows, row_length, mesh=None, dtype='float64'):
-  layout = make_layout(
-    samples=len(rewards) + 3, group_size=1, max_length=20, rows=rows, row_length=row_length,
-    packed=packed, minibatches=1,
-  )  # fmt: skip
-  batch, _ = pack(rollout, rewards, layout)
-  batch = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float32 else x, batch)
-  return batch if mesh is None else jax.device_put(batch, sharding.batch_shardings(batch, mesh))
-
-
-def evaluate(prepared, gradient, params, batch):
-  """(loss, [(path, gradient)])."""
-  grads, seen = gradient(params, prepared(params, batch))
-  return float(seen['policy/loss']), jax.tree.leaves_with_path(grads['policy'])
-
-
-def assert_equal_gradients(one, other, tolerance):
-  assert one[0] == pytest.approx(other[0], rel=tolerance, abs=tolerance)
-  for (path, a), (_, b) in zip(one[1], other[1]):
-    norm = max(float(jnp.linalg.norm(a.ravel())), 1e-12)
-    assert float(jnp.linalg.norm((a - b).ravel())) <= tolerance * norm, path
-
-
-LAYOUTS = [
-  dict(packed=False, rows=27, row_length=20),
-  dict(packed=False, rows=7, row_length=20),
-  dict(packed=True, rows=2, row_length=64),
 ]
 
 
@@ -143,36 +75,6 @@ def test_float32_is_close_and_unscorable_samples_have_no_influence():
   )
   assert_equal_gradients(one, two, 1e-5)
   assert_equal_gradients(two, other, 1e-6)
-
-
-compiled = {}  # by stage: several tests use one program
-
-
-def make(stage, *, epochs=1, learning_rate=1e-2):
-  """(jitted update, fresh state, hyper(iteration), frozen roles)."""
-  policy = model('float32')
-  terms = objective.build(stage)
-  optimizers = {'policy': binding.bind(dict(name='optimizers.adamw', learning_rate=learning_rate))}
-  if str(stage) not in compiled:
-    policies = {'policy': policy, 'reference': policy}
-    step = update.make_update_step(terms, policies, optimizers, epochs=epochs)
-    compiled[str(stage)] = jax.jit(step, donate_argnums=0)
-  params = {'policy': policy.init(jax.random.key(0))}
-  state = update.init_train_state(params, optimizers, jax.random.key(1))
-
-  def hyper(iteration=0):
-    rates = {'policy': optimizers['policy'].hyper(iteration)}
-    return {**terms.hyper(iteration), 'optimizer': rates}
-
-  return compiled[str(stage)], state, hyper, {'reference': policy.init(jax.random.key(2))}
-
-
-def batches(seed, **arguments):
-  rollout, rewards = random_rollout(seed)
-  layout = make_layout(
-    samples=24, group_size=4, max_length=20, rows=2, row_length=40, **arguments
-  )
-  return pack(rollout, rewards, layout)[0]
 
 
 def test_one_program_for_all_batches_and_schedules():
