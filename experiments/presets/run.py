@@ -29,8 +29,8 @@ BASELINES = {
   'off_policy': 'presets/grpo_off_policy',
   'critic': 'presets/ppo',
 }
-# They compare the trainer with a sampler that is another program or an older policy. Here a rollout is
-# drawn by the very policy with which its update begins, so all their weights are 1.
+# They compare the trainer with a sampler that is another program or an older policy. Here a rollout
+# is drawn by the very policy with which its update begins, so all their weights are 1.
 NOT_EXERCISED = {
   *('tis', 'icepop', 'mis', 'sequence_tis', 'geometric_mask', 'divergence_rejection', 'bypass'),
   *('decoupled_ppo', 'm2po', 'opsm', 'trust_region_mask'),
