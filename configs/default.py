@@ -149,9 +149,9 @@ def _rl() -> dict:
     rollout=dict(name='rollouts.single_turn'),  # how prompts become samples
     extras=(),  # names of the arrays that the rollout strategy makes, for functions that ask
     reward_components=(),  # of the reward, 'reward' itself included, that a function asks for
-    reward_shaping={},  # name -> function, in this order: rewards before the advantage
+    reward_shaping={},  # name -> function, in the order of the names: rewards before the advantage
     advantage=dict(name='advantages.group_normalize'),
-    advantage_shaping={},  # name -> function, in this order: advantages after it
+    advantage_shaping={},  # name -> function, in the order of the names: advantages after it
     selections={},  # name -> function: which tokens and samples carry the policy loss
     correction=None,  # or a function of corrections: weights for a sampler that is not the trainer
     derived={},  # name of an array -> function that makes it before the update, for a loss

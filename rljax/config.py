@@ -281,7 +281,7 @@ def _is_node(value: Any) -> bool:
 def describe(config: Mapping[str, Any]) -> list[str]:
   """A config as lines to read: one for each group of values, one for each function.
 
-  Stages that the run does not have are left out.
+  Stages that the run does not have, and empty dicts, are left out.
   """
   lines, tree = [], plain(config)
   stages = tree.get('stages', ())
@@ -293,7 +293,7 @@ def describe(config: Mapping[str, Any]) -> list[str]:
     said = ', '.join(f'{k}={v!r}' for k, v in values.items())
     lines.append(f'{path or "run"}: {f"{name}({said})" if name else said}')
     for key, value in tree.items():
-      if isinstance(value, Mapping) and 'schedule' not in value:
+      if isinstance(value, Mapping) and value and 'schedule' not in value:
         walk(value, f'{path}.{key}' if path else key)
 
   walk({k: v for k, v in tree.items() if k not in idle}, '')

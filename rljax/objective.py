@@ -39,7 +39,8 @@ class Objective:
     entropy: a token loss (−entropy, or its sampled form), scaled by entropy_coef.
     value: a token loss on `new_values`.
     auxiliary: one more token loss, such as the likelihood of demonstrations.
-    reward_shaping, advantage_shaping: in their order: rewards -> rewards, advantages -> advantages.
+    reward_shaping, advantage_shaping: rewards -> rewards, advantages -> advantages, one after the
+      other in the order of their names.
     selections: which tokens and samples carry the policy loss; all must agree.
     correction: factor of the policy loss for the mismatch of sampler and trainer.
     derived: arrays of the minibatch that a loss asks for by these names, from before the update.
@@ -202,8 +203,8 @@ def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
     return None if off or not node else bind(node, available)
 
   def several(name: str, available) -> dict[str, Bound]:
-    nodes = stage.get(name) or {}
-    return {key: bind(node, available) for key, node in nodes.items() if node}
+    nodes = stage.get(name) or {}  # sorted, as those of a ConfigDict are
+    return {key: bind(nodes[key], available) for key in sorted(nodes) if nodes[key]}
 
   if taken := [name for name in stage.get('derived') or () if name in (*arrays.LATE, *own)]:
     raise ObjectiveError(f'derived.{taken[0]}: there is an array of this name already')

@@ -94,7 +94,7 @@ def _parse(fields: Sequence[tuple[str, str | None, str]], kinds: Kinds) -> dict[
   """path -> value, read by the flags of ml_collections as the types in `kinds`."""
   blank = ConfigDict()
   for path, text, _ in fields:
-    if any(known.startswith(f'{path}.') for known in kinds):
+    if kinds.get(path, (None,))[0] is Nodes or any(k.startswith(f'{path}.') for k in kinds):
       raise ConfigError(f'--config.{path}: this is a group of keys; set them one by one')
     if path not in kinds:
       raise ConfigError(f'--config.{path}: config has no such key{near(path, kinds)}')

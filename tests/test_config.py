@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import rljax
-from rljax import binding, config, objective, overrides
+from rljax import binding, cli, config, objective, overrides
 from rljax.stages import KINDS
 
 SHIPPED = sorted(config.listing())
@@ -103,6 +103,9 @@ def test_resolve_shows_the_defaults_of_the_signatures(default):
     ({'rl.kl_coef': {'schedule': 'linear', 'start': 1.0}}, 'rl.kl_coef: a schedule has the keys'),
     ({'stages': ('sft', 'more')}, "'more' needs config.more"),
     ({'evaluation': 3}, 'config.evaluation: 3 is no dict'),
+    ({'rl.selections': 3}, 'config.rl.selections: 3 is no dict of name -> function'),
+    ({'rl.selections': {'a': 3}}, 'config.rl.selections.a: 3 is no dict'),
+    ({'rl.derived': {'over-long': 'selection.m2po'}}, "config.rl.derived: 'over-long' is no name"),
   ],
 )
 def test_what_is_wrong_in_a_config_is_named(default, change, message):
@@ -156,90 +159,6 @@ def test_a_loaded_model_keeps_only_what_the_config_names(default):
   assert 'num_layers' in changed(default)[0].model
 
 
-@pytest.mark.parametrize(
-  ('argument', 'path', 'value'),
-  [
-    ('--config.rl.samples=3', 'rl.samples', 3),
-    ('--config.rl.temperature=1', 'rl.temperature', 1.0),
-    ('--config.rl.loss.clip_high=1', 'rl.loss.clip_high', 1.0),
-    ('--config.rl.loss.dual_clip=3', 'rl.loss.dual_clip', 3.0),
-    ('--config.rl.loss.dual_clip=None', 'rl.loss.dual_clip', None),
-    ('--config.stages=rl', 'stages', ('rl',)),
-    ('--config.stages=sft,rl', 'stages', ('sft', 'rl')),
-    ("--config.stages=('rl','sft')", 'stages', ('rl', 'sft')),
-    ('--config.evaluation.ks=1,2', 'evaluation.ks', (1, 2)),
-    ('--config.evaluation.ks=8', 'evaluation.ks', (8,)),
-    ('--noconfig.health_check', 'health_check', False),
-    ('--config.health_check=false', 'health_check', False),
-    ('--config.health_check', 'health_check', True),
-    ('--config.rl.value.name=losses.clipped_value', 'rl.value.clip', 0.2),
-    ("--config.rl.value={'name': 'losses.clipped_value', 'clip': 0.3}", 'rl.value.clip', 0.3),
-    ('--config.rl.value=None', 'rl.value', None),
-    ('--config.rl.loss=losses.nll', 'rl.loss.name', 'losses.nll'),
-    ('--config.rewards.reward=rewards.random_reward', 'rewards.reward.probability', 0.5),
-    ("--config.rl.loss={'clip_low': 0.1}", 'rl.loss.clip_low', 0.1),
-    (
-      "--config.rl.kl_coef={'schedule': 'linear', 'start': 1, 'end': 0, 'steps': 9}",
-      'rl.kl_coef.start',
-      1,
-    ),
-  ],
-)
-def test_an_override(default, argument, path, value):
-  found, _ = changed(default, argument)
-  for part in path.split('.'):
-    found = found[part]
-  assert found == value and type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-  ('argument', 'message'),
-  [
-    ('--config.rl.sampels=3', 'rl.sampels: config has no such key; did you mean rl.samples'),
-    ('--config.rl.samples=x', 'config.rl.samples=x.*int'),
-    ('--config.rl.samples=2.5', 'config.rl.samples=2.5.*int'),
-    ('--config.rl.loss.dual_clip=abc', 'config.rl.loss.dual_clip=abc.*float'),
-    ('--config.rl.loss.clip_hgih=1', 'rl.loss.clip_hgih.*did you mean rl.loss.clip_high'),
-    ('--config.rl.loss.name=losses.clipped_surogate', 'did you mean clipped_surrogate'),
-    ('--config.rl.loss=nll', 'neither a dotted name'),
-    ('--config.rl.los.name=losses.nll', 'rl.los.name: config has no such key'),
-    ('--config.rl.value.clip=0.3', 'rl.value.clip: config has no such key'),
-    ('--config.rl=3', 'config.rl: this is a group of keys'),
-    ('--conifg.rl.samples=3', "unknown argument '--conifg.rl.samples=3'"),
-  ],
-)
-def test_an_override_that_cannot_be_meant(default, argument, message):
-  with pytest.raises(config.ConfigError, match=message) as error:
-    changed(default, argument)
-  assert '\n' not in str(error.value)
-
-
-def test_a_new_function_starts_from_its_own_signature(default, tmp_path, monkeypatch):
-  (tmp_path / 'my_paper.py').write_text(
-    'def loss(logprobs, advantages, *, clip_high: float = 5.0, strength: float = 1.0):\n'
-    '  return -logprobs * advantages, {}\n'
-  )
-  monkeypatch.syspath_prepend(tmp_path)
-  new = default
-  new.rl.loss.clip_high = 0.3
-  new.rl.loss.clip_low = 0.1
-  # The other overrides apply after the name, wherever it stands.
-  resolved, notes = changed(
-    new, '--config.rl.loss.strength=2', '--config.rl.loss.name=my_paper.loss'
-  )
-  assert resolved.rl.loss.to_dict() == {'name': 'my_paper.loss', 'clip_high': 5.0, 'strength': 2.0}
-  assert notes == [
-    'config.rl.loss: losses.clipped_surrogate -> my_paper.loss; '
-    'dropped: clip_high=0.3, clip_low=0.1'
-  ]
-  # The same name again changes nothing.
-  same, notes = changed(new, '--config.rl.loss.name=losses.clipped_surrogate')
-  assert same.rl.loss.clip_high == 0.3 and not notes
-  with pytest.raises(config.ConfigError, match=r'rl\.loss\.clip_low: config has no such key'):
-    changed(new, '--config.rl.loss.name=my_paper.loss', '--config.rl.loss.clip_low=0.2')
-  sys.modules.pop('my_paper')
-
-
 def test_a_reward_may_be_a_function_of_a_notebook(default):
   default.rewards.reward = len
   assert config.resolve(default).rewards.reward is len
@@ -249,5 +168,16 @@ def test_a_reward_may_be_a_function_of_a_notebook(default):
 
 def test_describe_says_every_value_once(default):
   lines = config.describe(config.resolve(default))
+  assert not any(line.startswith(('preference', 'distill', 'reward_model')) for line in lines)
   assert any(line.startswith('rl.loss: losses.clipped_surrogate(') for line in lines)
   assert sum('max_new_tokens=' in line for line in lines) == 1
+
+
+def test_show_prints_the_stages_of_the_run(capsys, monkeypatch):
+  monkeypatch.setattr(sys, 'path', list(sys.path))
+  assert cli.main(['configs', '--show=preference', '--config.preference.prompts=7']) == 0
+  shown = capsys.readouterr().out
+  for there in ('sft.loss: ', 'preference.loss: losses.dpo(', 'prompts=7'):
+    assert there in shown
+  for absent in ('rl.loss', 'distill', 'reward_model'):
+    assert absent not in shown
