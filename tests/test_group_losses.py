@@ -166,6 +166,21 @@ def test_unscorable_and_unused_samples_count_nowhere(name):
   assert found[0] > 0 and not np.any(np.asarray(found[1])[[2, 3]])
 
 
+@pytest.mark.parametrize('function', [losses.rebel, losses.gvpo, losses.reg_grpo])
+def test_a_completion_without_tokens_is_in_no_group_and_carries_no_loss(function):
+  length = np.where(np.isin(np.arange(10), [0, 1]), 0.0, 4.0)  # the first of groups 2 and 0
+  groups = np.where(length > 0, RAGGED, -1)
+
+  def total(x, *rest):
+    loss = function(x, OLD, SCORES, *rest)[0]
+    return jnp.sum(loss), loss
+
+  step = jax.jit(jax.value_and_grad(total, has_aux=True))
+  found = step(jnp.asarray(SUMS), RAGGED, length)
+  jax.tree.map(np.testing.assert_array_equal, found, step(jnp.asarray(SUMS), groups))
+  np.testing.assert_array_equal(np.flatnonzero(found[0][1]), [2, 4, 8])
+
+
 @pytest.mark.parametrize('name', FUNCTIONS)
 def test_where_a_loss_stands(name):
   loss = np.asarray(jax.jit(run, static_argnums=0)(name, SUMS, SCORES, RAGGED))

@@ -2,7 +2,7 @@
 
 ρ = Σ_t (ℓ − ℓ°) of a whole completion. What is fitted is a difference within the group, so the
 log-partition of the optimum cancels and nothing depends on where the samples come from. A group's
-loss stands on its first sample.
+loss stands on the first of its samples that count.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def rebel(
   sequence_old_logprobs: Array,
   rewards: Array,
   group_ids: Array,
+  completion_length: Array | None = None,
   *,
   eta: float = 1.0,
 ) -> tuple[Array, dict[str, Array]]:
@@ -37,19 +38,21 @@ def rebel(
     sequence_old_logprobs: float [N], nats, Σ ℓ°. Constant.
     rewards: float [N]; NaN = unscorable. Constant.
     group_ids: int32 [N]; −1 = unused.
+    completion_length: float [N], action tokens; a sample without any counts nowhere. None: all do.
     eta: step size, nats per unit of the reward.
 
   Returns:
-    (loss [N] on the first sample of each group, 0 elsewhere and for groups of one; diagnostics:
-    `log_ratio_spread` the standard deviation of ρ in the group, nats).
+    (loss [N] on the first counted sample of each group, 0 elsewhere and for groups of one;
+    diagnostics: `log_ratio_spread` the standard deviation of ρ in the group, nats).
 
   Source: Gao et al. 2024, arXiv 2404.16767, and the authors' code.
   Differs from the source: all pairs of a group, where the paper draws two completions; the authors'
     code has the loss times η².
   Fidelity: adapted
   """
-  log_ratio, rewards, counted = _within(
-    sequence_logprobs, sequence_old_logprobs, rewards, group_ids
+  counted = _counted(rewards, group_ids, completion_length)
+  log_ratio, rewards = _within(
+    sequence_logprobs, sequence_old_logprobs, rewards, group_ids, counted
   )
   centred = log_ratio / eta - rewards
   squares = masking.group_sum(jnp.square(centred), group_ids, counted)
@@ -64,6 +67,7 @@ def gvpo(
   sequence_old_logprobs: Array,
   rewards: Array,
   group_ids: Array,
+  completion_length: Array | None = None,
   *,
   beta: float = 0.1,
 ) -> tuple[Array, dict[str, Array]]:
@@ -78,18 +82,20 @@ def gvpo(
     sequence_old_logprobs: float [N], nats, Σ ℓ°. Constant.
     rewards: float [N]; NaN = unscorable. Constant.
     group_ids: int32 [N]; −1 = unused.
+    completion_length: float [N], action tokens; a sample without any counts nowhere. None: all do.
     beta: weight of the KL, units of the reward per nat.
 
   Returns:
-    (loss [N] on the first sample of each group, 0 elsewhere and for groups of one; diagnostics:
-    `log_ratio_spread` the standard deviation of ρ in the group, nats).
+    (loss [N] on the first counted sample of each group, 0 elsewhere and for groups of one;
+    diagnostics: `log_ratio_spread` the standard deviation of ρ in the group, nats).
 
   Source: Zhang et al. 2025, arXiv 2504.19599, and the authors' code.
   Differs from the source: nothing (½/(G − 1) is the authors' code's).
   Fidelity: faithful
   """
-  log_ratio, rewards, counted = _within(
-    sequence_logprobs, sequence_old_logprobs, rewards, group_ids
+  counted = _counted(rewards, group_ids, completion_length)
+  log_ratio, rewards = _within(
+    sequence_logprobs, sequence_old_logprobs, rewards, group_ids, counted
   )
   squares = masking.group_sum(jnp.square(rewards - beta * log_ratio), group_ids, counted)
   freedom = masking.group_count(group_ids, counted) - 1
@@ -103,6 +109,7 @@ def reg_grpo(
   sequence_old_logprobs: Array,
   rewards: Array,
   group_ids: Array,
+  completion_length: Array | None = None,
   *,
   beta: float = 1.0,
   scale_log_ratio: bool = False,
@@ -120,14 +127,15 @@ def reg_grpo(
     sequence_old_logprobs: float [N], nats, Σ ℓ°. Constant.
     rewards: float [N]; NaN = unscorable. Constant.
     group_ids: int32 [N]; −1 = unused.
+    completion_length: float [N], action tokens; a sample without any counts nowhere. None: all do.
     beta: advantage per nat.
     scale_log_ratio: whether ρ is normalised like the rewards.
     min_std: floor of that standard deviation, nats.
     epsilon: added to σ_R.
 
   Returns:
-    (loss [N] on the first sample of each group, 0 elsewhere and for groups of one; diagnostics:
-    `log_ratio_spread` the standard deviation of ρ in the group, nats).
+    (loss [N] on the first counted sample of each group, 0 elsewhere and for groups of one;
+    diagnostics: `log_ratio_spread` the standard deviation of ρ in the group, nats).
 
   Source: the regressive GRPO of DeepVideo-R1 (2025).
   Differs from the source: ρ is not normalised by default, and never by less than `min_std` nor
@@ -135,11 +143,10 @@ def reg_grpo(
     rewards has Â = 0 and is drawn back to π°.
   Fidelity: adapted
   """
-  constant = masking.group_is_constant(
-    rewards, group_ids, jnp.isfinite(rewards) & (group_ids >= 0)
-  )
-  log_ratio, centred, counted = _within(
-    sequence_logprobs, sequence_old_logprobs, rewards, group_ids
+  counted = _counted(rewards, group_ids, completion_length)
+  constant = masking.group_is_constant(rewards, group_ids, counted)
+  log_ratio, centred = _within(
+    sequence_logprobs, sequence_old_logprobs, rewards, group_ids, counted
   )
   variance = masking.group_var(centred, group_ids, counted)
   deviation = jnp.sqrt(jnp.where(constant, 1, variance))
@@ -152,11 +159,19 @@ def reg_grpo(
   return _on_first(squares / jnp.maximum(count, 1), group_ids, counted), diagnostics
 
 
-def _within(
-  logprobs: Array, old_logprobs: Array, rewards: Array, group_ids: Array
-) -> tuple[Array, Array, Array]:
-  """(ρ − ρ̄, R − R̄, the samples that count) of each sample's group; 0 for the others."""
+def _counted(rewards: Array, group_ids: Array, completion_length: Array | None) -> Array:
+  """bool [N]: scored samples with a token that the policy chose.
+
+  On others no weight stands (`weighting.group_mean`), so their group's loss must not either.
+  """
   counted = jnp.isfinite(rewards) & (group_ids >= 0)
+  return counted if completion_length is None else counted & (completion_length > 0)
+
+
+def _within(
+  logprobs: Array, old_logprobs: Array, rewards: Array, group_ids: Array, counted: Array
+) -> tuple[Array, Array]:
+  """(ρ − ρ̄, R − R̄) of the counted samples of each sample's group; 0 for the others."""
   log_ratio = masking.zero_where_not(logprobs, counted)
   log_ratio = log_ratio - sg(masking.zero_where_not(old_logprobs, counted))
   rewards = sg(masking.zero_where_not(rewards, counted))
@@ -164,7 +179,7 @@ def _within(
   def centre(x):
     return jnp.where(counted, x - masking.group_mean(x, group_ids, counted), 0)
 
-  return centre(log_ratio), centre(rewards), counted
+  return centre(log_ratio), centre(rewards)
 
 
 def _on_first(x: Array, group_ids: Array, counted: Array) -> Array:
