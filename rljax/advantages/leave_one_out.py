@@ -39,4 +39,4 @@ def leave_one_out(rewards: Array, group_ids: Array) -> Array:
   size = masking.group_count(group_ids, counted)
   centred = rewards - masking.group_mean(rewards, group_ids, counted)
   keep = counted & ~masking.group_is_constant(rewards, group_ids, counted)
-  return jnp.where(keep, centred * (size / jnp.maximum(size - 1, 1)), 0)
+  return jnp.where(keep, centred * size / jnp.maximum(size - 1, 1), 0)

@@ -49,7 +49,7 @@ def length_penalized(
   rewards, counted = scored(rewards, group_ids)
 
   def share(x):
-    x = masking.zero_where_not(jax.lax.stop_gradient(x), counted)
+    x = masking.zero_where_not(jax.lax.stop_gradient(x), counted).astype(rewards.dtype)
     return x / jnp.maximum(masking.group_max(x, group_ids, counted), 1)
 
   penalty = output_weight * share(completion_length)

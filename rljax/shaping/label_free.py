@@ -55,8 +55,8 @@ def vote_share(rewards: Array, group_ids: Array, answer_ids: Array) -> Array:
   Fidelity: recalled
   """
   old, counted, voting, _, votes = _votes(rewards, group_ids, answer_ids)
-  share = votes / jnp.maximum(masking.group_count(group_ids, counted), 1)
-  return jnp.where(counted, jnp.where(voting, share, 0).astype(old.dtype), old)
+  share = votes.astype(old.dtype) / jnp.maximum(masking.group_count(group_ids, counted), 1)
+  return jnp.where(counted, jnp.where(voting, share, 0), old)
 
 
 def _votes(

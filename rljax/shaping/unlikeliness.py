@@ -39,7 +39,7 @@ def unlikeliness(
   old = jax.lax.stop_gradient(masking.widen(rewards))
   rewards, counted = scored(rewards, group_ids)
   likelihood = masking.zero_where_not(jax.lax.stop_gradient(sequence_policy_logprobs), counted)
-  size = jnp.maximum(masking.group_count(group_ids, counted), 1)
+  size = jnp.maximum(masking.group_count(group_ids, counted), 1).astype(rewards.dtype)
   rank = masking.group_rank(likelihood, group_ids, counted)
   factor = 1 - beta * (size - rank) / size
   return jnp.where(counted & (rewards > 0), rewards * factor, old)
