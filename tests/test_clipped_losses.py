@@ -199,6 +199,11 @@ def test_bounds_of_dcpo():
       arrays = single_tokens(np.log(np.array(bound) + shift), advantage, np.log(probability))
       _, gradient = value_and_gradient(losses.dcpo, arrays)
       assert np.all((gradient != 0) == active)
+  # The dual clip, at any probability.
+  arrays = single_tokens(np.log([9.9, 10.1]), -1.0, np.log([1e-3, 1e-3]))
+  loss, gradient = value_and_gradient(losses.dcpo, arrays)
+  np.testing.assert_allclose(loss[:, 0], [9.9, 10.0], rtol=1e-5)
+  np.testing.assert_array_equal(gradient[:, 0] > 0, [1, 0])
 
 
 def test_the_interpolated_policy_is_exact_on_a_line():

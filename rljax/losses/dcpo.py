@@ -26,6 +26,7 @@ def dcpo(
   q = exp(ℓ°) is the probability before the update. The bounds solve r·|r − 1|·q = ε: a weighted
   change of probability and not a ratio is what is limited. At q = 1 the band is [.8, 1.17]; at
   q ≤ 4·clip_low the lower bound is ½, and the upper one grows like √(clip_high/q) up to max_ratio.
+  max_ratio is a dual clip too: a token with A < 0 is charged for no larger ratio.
 
   Args:
     logprobs: float [..., T], nats, ℓ; differentiated.
@@ -33,16 +34,16 @@ def dcpo(
     advantages: float [..., T]. Constant.
     clip_low: ε of the lower bound.
     clip_high: ε of the upper bound.
-    max_ratio: the largest upper bound.
+    max_ratio: the largest upper bound, and the largest ratio charged where A < 0.
 
   Returns:
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
-    bound took the gradient away, `kl_old` the k3 estimate, nats).
+    bound took the gradient away (the dual clip counts as upper), `kl_old` the k3 estimate, nats).
 
-  Source: Yang et al. 2025, arXiv 2509.02333 (dynamic-adaptive clipping).
-  Differs from the source: formula not confirmed against the paper; its smoothed standardisation of
-    advantages and its aggregation (weights 1/T_i) are not of the loss; log-ratios are clamped.
-  Fidelity: recalled
+  Source: Yang et al. 2025, arXiv 2509.02333, equations 3 and 4, and the authors' code.
+  Differs from the source: its smoothed standardisation of advantages and its aggregation (weights
+    1/T_i) are not of the loss; log-ratios are clamped to ±20.
+  Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
   log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
@@ -51,4 +52,6 @@ def dcpo(
   low = 0.5 + 0.5 * jnp.sqrt(jnp.maximum(1 - 4 * clip_low * per_probability, 0))
   high = 0.5 + 0.5 * jnp.sqrt(1 + 4 * clip_high * per_probability)
   charged, below, above = ratios.charge(ratio, advantages, low, jnp.minimum(high, max_ratio))
-  return -advantages * charged, ratios.diagnostics(ratio, log_ratio, below, above)
+  beyond = (advantages < 0) & (ratio > max_ratio)
+  charged = jnp.where(beyond, max_ratio, charged)
+  return -advantages * charged, ratios.diagnostics(ratio, log_ratio, below, above | beyond)

@@ -92,7 +92,10 @@ def dcpo(logprobs, old_logprobs, advantages, *, low=0.16, high=0.2, top=10.0):
   q = math.exp(old_logprobs)
   lower = 0.5 + 0.5 * math.sqrt(max(1 - 4 * low / q, 0))
   upper = min(0.5 + 0.5 * math.sqrt(1 + 4 * high / q), top)
-  return banded(math.exp(logprobs - old_logprobs), advantages, lower, upper)
+  ratio = math.exp(logprobs - old_logprobs)
+  if advantages < 0 and ratio > top:
+    return -advantages * top, 0.0
+  return banded(ratio, advantages, lower, upper)
 
 
 def bapo(logprobs, policy_logprobs, advantages, ratio_low, ratio_high):
