@@ -164,7 +164,7 @@ def place(
     'segment_ids': tokens(jnp.zeros_like(slots), template.segment_ids, -1),
     'rewards': rewards.astype(template.rewards.dtype),
     'reward_components': {
-      name: components[name].astype(like.dtype)
+      name: {'reward': rewards, **components}[name].astype(like.dtype)
       for name, like in template.reward_components.items()
     },
   }
