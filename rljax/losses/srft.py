@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
-from rljax.losses.clipped_surrogate import clipped_surrogate
-from rljax.losses.importance import completion_sum
+from rljax.losses.importance import clamped_exp, completion_sum
 from rljax.masking import widen
 from rljax.traits import declare
 
@@ -30,14 +29,12 @@ def srft(
   sft_weight: float = 0.5,
   positive_weight: float = 0.1,
   threshold: float = 0.5,
-  clip_low: float = 0.2,
-  clip_high: float = 0.2,
 ) -> tuple[Array, dict[str, Array]]:
-  """external: −½·sg(e^{−H})·ℓ + L_clip(π, A);  own: right −0.1·sg(e^{H})·ℓ, wrong +ℓ.
+  """external: −½·sg(e^{−H})·ℓ − A·π;  own: right −0.1·sg(e^{H})·ℓ, wrong +ℓ.
 
   H is the mean entropy of the policy over the action tokens of the sample. Demonstrations count
-  less where the policy is unsure, own right completions more. L_clip is the clipped surrogate with
-  behaviour probability 1, so that π itself is the ratio.
+  less where the policy is unsure, own right completions more. Whoever wrote a demonstration is
+  taken to have chosen each token with probability 1, so its ratio is π = exp(ℓ); it is not clipped.
 
   Args:
     logprobs: float [..., T], nats, ℓ; differentiated.
@@ -52,17 +49,16 @@ def srft(
     sft_weight: factor of e^{−H}.
     positive_weight: factor of e^{H}.
     threshold: an own completion is right where its reward is above.
-    clip_low: of L_clip.
-    clip_high: of L_clip.
 
   Returns:
     (loss [..., T], diagnostics: `external` 1 on external tokens, `token_weight` the factor of ℓ
     or of −ℓ that entropy gave, 1 where wrong).
 
-  Source: Fu et al. 2025, arXiv 2506.19767.
-  Differs from the source: formula not confirmed against the paper; the entropy is that of the
-    sample, not of the micro-batch.
-  Fidelity: recalled
+  Source: Fu et al. 2025, arXiv 2506.19767, equations 8 to 13.
+  Differs from the source: the weights of the loss average demonstrations and own completions
+    together, where the paper adds their means; it does not say over what H is a mean; log-probs are
+    clamped to −20 in π.
+  Fidelity: adapted
   """
   scored = jnp.isfinite(rewards) & (group_ids >= 0)
   right = scored & (widen(rewards) > threshold)
@@ -74,13 +70,7 @@ def srft(
   mean_entropy = sg(completion_sum(entropy, *where)) / length
 
   logprobs = widen(logprobs)
-  guided, _ = clipped_surrogate(
-    logprobs,
-    jnp.zeros_like(logprobs),
-    advantages,
-    clip_low=clip_low,
-    clip_high=clip_high,
-  )
+  guided = -sg(widen(advantages)) * clamped_exp(logprobs)
   sft = sft_weight * jnp.exp(-mean_entropy)
   good = positive_weight * jnp.exp(mean_entropy)
   weight = jnp.where(external, sft, jnp.where(right, good, jnp.where(scored, 1, 0)))
