@@ -41,10 +41,10 @@ def aspo(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
     bound took the gradient away, `kl_old` the k3 estimate, nats).
 
-  Source: Wang et al. 2025, arXiv 2510.06062.
-  Differs from the source: formula not confirmed against the paper (that the band is that of r and
-    not of 1/r, and that the dual clip keeps the gradient on both signs); log-ratios are clamped.
-  Fidelity: recalled
+  Source: Wang et al. 2025, arXiv 2510.06062, section 6; the dual clip at 3, and that it keeps the
+    gradient where A < 0 too: public implementations.
+  Differs from the source: log-ratios are clamped to ±20.
+  Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
   log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))

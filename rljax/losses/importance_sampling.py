@@ -18,8 +18,8 @@ def importance_sampling(
   """−A·exp(ℓ − ℓ^μ).
 
   The ratio to the policy that sampled, per token, with nothing clipped; used with token_sum
-  weights. Exact in expectation for the last token of a completion; earlier prefixes are weighted
-  as they were sampled.
+  weights. Exact in expectation for completions of one token; in longer ones the tokens before and
+  after this one are weighted as they were sampled.
 
   Args:
     logprobs: float [..., T], nats, ℓ; differentiated.

@@ -24,7 +24,7 @@ def multiple_importance(
   segment_ids: Array,
   sample_ids: Array,
   *,
-  exploration: float = 2.0,
+  exploration: float = 0.5,
   uniform: float = 1e-5,
   clip_low: float = 0.2,
   clip_high: float = 0.2,
@@ -51,10 +51,10 @@ def multiple_importance(
     (loss [..., T], diagnostics of own tokens, 0 on external ones, as in `clipped_surrogate`, and
     `external` 1 on external tokens).
 
-  Source: Dong et al. 2025, arXiv 2508.00222 (RL-PLUS).
-  Differs from the source: formula not confirmed against the paper, nor is γ; log-ratios are clamped
-    to ±20.
-  Fidelity: recalled
+  Source: Dong et al. 2025, arXiv 2508.00222 (RL-PLUS); γ: the authors' code.
+  Differs from the source: the authors' code has 1 where the uniform policy has 1/V (`uniform` 1),
+    which bounds the ratio at 4π; log-ratios are clamped to ±20.
+  Fidelity: faithful
   """
   external = masking.sample_to_token(is_external, sample_ids, segment_ids)
   own, diagnostics = clipped_surrogate(

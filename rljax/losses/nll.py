@@ -12,7 +12,7 @@ Array = jax.Array
 
 @declare()
 def nll(logprobs: Array) -> tuple[Array, dict[str, Array]]:
-  """−ℓ.
+  """−ℓ on each token.
 
   Args:
     logprobs: float [..., T], nats; differentiated.

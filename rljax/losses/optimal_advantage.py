@@ -76,8 +76,10 @@ def oapl(
   Returns:
     (loss [N], 0 for unused and unscorable samples; diagnostics: `residual`).
 
-  Source: the objective named OAPL of KARL (2026).
-  Differs from the source: formula not confirmed against the paper; the two defaults are ours.
+  Source: Ritter et al. 2026, arXiv 2602.19362 (OAPL); with two temperatures: Chang et al. 2026,
+    arXiv 2603.05218 (KARL).
+  Differs from the source: formula not confirmed against the papers, read in reviews of them; the
+    two defaults are ours.
   Fidelity: recalled
   """
   counted = jnp.isfinite(rewards) & (group_ids >= 0)

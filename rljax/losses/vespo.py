@@ -49,10 +49,9 @@ def vespo(
   Returns:
     (loss [..., T], diagnostics: `ratio_max` W, `kernel` φ).
 
-  Source: Shen et al. 2026, arXiv 2602.10693; public implementations: TRL, loss type "vespo".
-  Differs from the source: formula not confirmed against the paper, read in the implementation; log
-    W is clamped to [log 1e-8, 20].
-  Fidelity: recalled
+  Source: Shen et al. 2026, arXiv 2602.10693, equation 20 and appendix I.
+  Differs from the source: log W is clamped to [log 1e-8, 20], as in public implementations.
+  Fidelity: faithful
   """
   log_ratio = widen(logprobs) - widen(policy_logprobs)
   log_weight = sg(completion_sum(log_ratio, action_mask, segment_ids, sample_ids))

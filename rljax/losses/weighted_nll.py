@@ -34,7 +34,7 @@ def dynamic_nll(logprobs: Array) -> tuple[Array, dict[str, Array]]:
 
 @declare()
 def importance_weighted_nll(
-  logprobs: Array, ref_logprobs: Array, *, low: float = 0.0, high: float = 2.0
+  logprobs: Array, ref_logprobs: Array, *, low: float = 0.2, high: float = 1.8
 ) -> tuple[Array, dict[str, Array]]:
   """−sg(clip(π/π^ref, low, high))·ℓ: demonstrations that the policy has moved towards count more.
 
@@ -50,10 +50,10 @@ def importance_weighted_nll(
   Returns:
     (loss [..., T], diagnostics: `token_weight`).
 
-  Source: Qin and Springenberg 2025, arXiv 2507.12856 (iw-SFT).
-  Differs from the source: the weight is of the token and not of the sequence, and of the present
-    policy; formula not confirmed against the paper.
-  Fidelity: recalled
+  Source: Qin and Springenberg 2025, arXiv 2507.12856 (iw-SFT), and the authors' code.
+  Differs from the source: the weight is of the token, a variant in the authors' code; its default
+    is exp of the mean log-ratio of the completion, in [0, 16].
+  Fidelity: adapted
   """
   logprobs = widen(logprobs)
   ratio = clamped_exp(jax.lax.stop_gradient(logprobs) - widen(ref_logprobs))

@@ -106,7 +106,7 @@ CASES = {
     losses.multiple_importance,
     reference.multiple_importance,
     {'clip_low': 'low', 'clip_high': 'high'},
-    exploration=0.5,
+    exploration=2.0,
     uniform=0.25,
     clip_low=0.05,
     clip_high=0.4,
@@ -133,7 +133,7 @@ CASES = {
   'srft, weights': Case(
     losses.srft,
     reference.srft,
-    {'sft_weight': 0.2, 'positive_weight': 0.7, 'threshold': 0.0, 'clip_low': 0.6},
+    {'sft_weight': 0.2, 'positive_weight': 0.7, 'threshold': 0.0},
   ),
   'positive_nll': Case(losses.positive_nll, reference.positive_nll),
   'positive_nll, advantages': Case(

@@ -60,7 +60,7 @@ def multiple_importance(
   advantages,
   is_external,
   *,
-  exploration=2.0,
+  exploration=0.5,
   uniform=1e-5,
   low=0.2,
   high=0.2,
@@ -214,8 +214,6 @@ def srft(
   sft_weight=0.5,
   positive_weight=0.1,
   threshold=0.5,
-  clip_low=0.2,
-  clip_high=0.2,
 ):
   values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
   for sample, actions in _actions(batch, samples):
@@ -223,10 +221,9 @@ def srft(
     for p in actions:
       l, a = batch['logprobs'][p], batch['advantages'][p]
       if batch['is_external'][sample]:
-        slope, ratio = -sft_weight * math.exp(-entropy), math.exp(l)
-        plain, bound = -a * ratio, -a * min(max(ratio, 1 - clip_low), 1 + clip_high)
-        values[p] = slope * l + max(plain, bound)
-        slope += plain if plain >= bound else 0
+        slope = -sft_weight * math.exp(-entropy)
+        values[p] = slope * l - a * math.exp(l)
+        slope -= a * math.exp(l)
       else:
         right = batch['rewards'][sample] > threshold
         slope = -positive_weight * math.exp(entropy) if right else 1.0

@@ -7,7 +7,7 @@ def dynamic_nll(logprobs):
   return -math.exp(logprobs) * logprobs, -math.exp(logprobs)
 
 
-def importance_weighted_nll(logprobs, ref_logprobs, *, low=0.0, high=2.0):
+def importance_weighted_nll(logprobs, ref_logprobs, *, low=0.2, high=1.8):
   weight = min(max(math.exp(logprobs - ref_logprobs), low), high)
   return -weight * logprobs, -weight
 
