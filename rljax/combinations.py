@@ -47,6 +47,13 @@ def _check_advantage(objective: Any, stage: Mapping[str, Any]) -> None:
     )
   if objective.value is not None and 'values' not in advantage.arrays:
     raise ObjectiveError(f'a value loss is set, but {advantage.name} makes no use of values')
+  added = [f'reward_shaping.{name}' for name in objective.reward_shaping]
+  added += ["kl_placement 'reward'"] if objective.kl and objective.kl_in_reward else []
+  if _is_own(advantage) and 'reward_components' in advantage.arrays and added:
+    raise ObjectiveError(
+      f'{advantage.name} is made of the components of the reward, so {added[0]} would have no '
+      f'part; make it a component, or take another advantage'
+    )
 
 
 def _compares_group(advantage: Bound) -> bool:
@@ -56,6 +63,20 @@ def _compares_group(advantage: Bound) -> bool:
   return declared is not None and 'group_relative' in declared.traits and 'group' in scopes
 
 
+def _is_own(bound: Bound) -> bool:
+  """Whether a function is rljax's; of others nothing is known."""
+  return bound.function.__module__.startswith('rljax.')
+
+
+def _divides_by_group(advantage: Bound) -> bool:
+  """Whether an advantage is in units of its group's rewards."""
+  declared, static = getattr(advantage.function, 'declared', None), advantage.static
+  if 'scale' in static or declared is None:
+    return static.get('scale') == 'group'
+  of_group = declared.couples == 'group' and static.get('scope', 'group') == 'group'
+  return of_group and 'scale_invariant' in declared.traits and not static.get('no_std', False)
+
+
 OF_SAMPLES = ('sample_mean', 'group_mean')  # of rljax's weights, those of whole samples
 TOKEN_MEAN = ('token_mean',)
 
@@ -63,8 +84,7 @@ TOKEN_MEAN = ('token_mean',)
 def _check_terms(objective: Any) -> None:
   """Losses of tokens have weights of tokens, losses of samples those of samples."""
   loss, weights, of_samples = objective.loss, objective.weights, objective.is_of_samples
-  is_own = weights.function.__module__.startswith('rljax.')  # nothing is known of others
-  if is_own and of_samples != (weights.name in OF_SAMPLES):
+  if _is_own(weights) and of_samples != (weights.name in OF_SAMPLES):
     what = 'samples' if of_samples else 'tokens'
     wanted = ' or '.join(f'weighting.{name}' for name in (OF_SAMPLES if of_samples else TOKEN_MEAN))
     raise ObjectiveError(
@@ -93,14 +113,13 @@ def _check_kl(objective: Any, stage: Mapping[str, Any]) -> None:
       f"kl_placement 'reward', but the stage has no advantage: {objective.loss.name} sees the "
       f"samples' rewards alone"
     )
-  if objective.kl_in_reward and advantage.static.get('scale') == 'group':
+  if objective.kl_in_reward and _divides_by_group(advantage):
     raise ObjectiveError(
-      f"kl_placement 'reward' with {advantage.name}(scale='group'): the group's std rescales the "
-      f"KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement 'loss', or scale 'batch' or "
-      f"'none'"
+      f"kl_placement 'reward' with {advantage.name}: what it divides by, the std or mean of a "
+      f'group, rescales the KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement '
+      f"'loss', or an advantage that is not scaled by group (scale 'batch' or 'none', no_std)"
     )
-  is_own = kl.function.__module__.startswith('rljax.')  # nothing is known of others
-  if is_own and objective.kl_in_reward != (kl.name in REWARD_KL):
+  if _is_own(kl) and objective.kl_in_reward != (kl.name in REWARD_KL):
     wanted = 'regularizers.kl_reward' if objective.kl_in_reward else 'regularizers.reverse_kl'
     placement = stage.get('kl_placement', 'loss')
     raise ObjectiveError(
@@ -134,11 +153,12 @@ def _check_correction(objective: Any) -> None:
 def _check_controllers(objective: Any, stage: Mapping[str, Any]) -> None:
   for name, bound in objective.controllers.items():
     first = stage.get(f'{name}_coef', 0.0)
+    given = {**bound.static, **bound.scheduled}.get('coefficient', first)
     if getattr(objective, name) is None:
       raise ObjectiveError(
         f'{name}_controller moves {name}_coef, but the stage has no {name} term'
       )
-    if isinstance(first, Mapping) or bound.scheduled.get('coefficient', first) != first:
+    if isinstance(first, Mapping) or given != first:
       raise ObjectiveError(
         f'{name}_controller begins with {name}_coef, which must be a number, and coefficient the '
         f'same or left out'

@@ -83,6 +83,53 @@ def test_a_divergence_of_the_user_may_stand_in_the_reward(paper):
     objective.build({**stage, 'kl': dict(name='regularizers.reverse_kl'), 'kl_placement': 'reward'})
 
 
+OWN_KL = dict(kl=dict(name='regularizers.kl_reward'), kl_coef=0.1, kl_placement='reward')
+
+
+@pytest.mark.parametrize('advantage', ['gigpo', 'step_reinforce', 'max_rl', 'quantile_baseline'])
+def test_a_divergence_in_a_reward_that_the_group_rescales_is_refused(advantage):
+  stage = {**GRPO, 'extras': ('turn_ids', 'state_ids')}
+  stage['advantage'] = dict(name=f'advantages.{advantage}')
+  objective.build(stage)
+  with pytest.raises(ValueError, match='rescales the KL'):
+    objective.build({**stage, **OWN_KL})
+
+
+@pytest.mark.parametrize(
+  'advantage',
+  [
+    dict(name='advantages.gigpo', no_std=True),
+    dict(name='advantages.step_reinforce', scope='batch'),
+    dict(name='advantages.quantile_baseline', scale='none'),
+    dict(name='advantages.reinforce_pp'),
+    dict(name='advantages.reinforce_pp_baseline'),
+  ],
+)
+def test_a_divergence_in_a_reward_of_one_scale_is_accepted(advantage):
+  stage = {**GRPO, **OWN_KL, 'extras': ('turn_ids', 'state_ids'), 'advantage': advantage}
+  assert objective.build(stage).kl_in_reward
+
+
+def test_what_is_added_to_a_reward_that_nobody_reads_is_refused():
+  stage = {**GRPO, 'advantage': dict(name='advantages.multi_reward')}
+  objective.build(stage)
+  with pytest.raises(ValueError, match="so kl_placement 'reward' would have no part"):
+    objective.build({**stage, **OWN_KL})
+  shaping = dict(overlong=dict(name='shaping.overlong_penalty'))
+  with pytest.raises(ValueError, match='overlong would have no part'):
+    objective.build({**stage, 'reward_shaping': shaping})
+
+
+@pytest.mark.parametrize('coefficient', [1, 0.2])
+def test_a_controller_has_one_first_coefficient(coefficient):
+  stage = {**GRPO, 'kl': dict(name='regularizers.reverse_kl'), 'kl_coef': 0.1}
+  controller = dict(name='regularizers.adaptive_kl')
+  memory = objective.build({**stage, 'kl_controller': controller}).first_state()['kl_controller']
+  assert float(memory['coefficient']) == float(memory['state']) == pytest.approx(0.1)
+  with pytest.raises(ValueError, match='begins with kl_coef'):
+    objective.build({**stage, 'kl_controller': {**controller, 'coefficient': coefficient}})
+
+
 @pytest.mark.parametrize(
   'change, words',
   [

@@ -11,5 +11,5 @@ import rljax
 def get_config():
   config = rljax.load_config('quickstart')
   config.rl.entropy_coef = 0.005
-  config.rl.entropy_controller = dict(name='regularizers.adaptive_entropy', coefficient=0.005)
+  config.rl.entropy_controller = dict(name='regularizers.adaptive_entropy')
   return config

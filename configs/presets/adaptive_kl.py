@@ -13,6 +13,6 @@ def get_config():
   config = rljax.load_config('quickstart')
   config.rl.kl_coef = 0.05
   config.rl.kl_controller = dict(
-    name='regularizers.adaptive_kl', coefficient=0.05, target=0.05, horizon=2560.0
+    name='regularizers.adaptive_kl', target=0.05, horizon=2560.0
   )
   return config
