@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from rljax import losses, masking
 from rljax.binding import signature
 from rljax.losses import preference, reward_models
 from rljax.losses.preference import pairs as pairing
+from rljax.stages import ranked
 
 DIFFERENTIATED = ('sequence_logprobs', 'scores', 'sequence_forward_kl', 'logprobs', 'token_scores')
 TRAITS = ('shift_invariant', 'scale_invariant', 'group_relative')
@@ -284,10 +287,11 @@ def test_far_policies_give_finite_losses_and_gradients(case):
 
 
 @each(FIRST)
-def test_nothing_is_scattered(case):
+def test_no_floats_are_scattered(case):
   arrays = arrays_of(case)
   cotangent = jnp.ones(run(case, arrays)[0].shape)
-  assert 'scatter' not in step_of(case).lower(arrays, cotangent).as_text()
+  lowered = step_of(case).lower(arrays, cotangent).as_text()
+  assert not re.search(r'stablehlo\.scatter"[^^]*\^bb0\(%\w+: tensor<f', lowered)
 
 
 @each(OF_SAMPLES)
@@ -595,3 +599,29 @@ def test_log_ratios_that_are_summed_as_such_keep_every_sign(long_pairs):
   _, seen = run(jnp.asarray(l), jnp.asarray(ref), **maps, **groups)
   np.testing.assert_allclose(np.asarray(seen['margin'])[::2], exact, atol=1e-7)
   np.testing.assert_array_equal(np.asarray(seen['accuracy'])[::2], exact > 0)
+
+
+def test_a_stage_says_what_holds_of_its_pairs():
+  """The weights are 1/groups on all groups: those without a pair are no wrong or narrow pairs."""
+  names = ('sequence_logprobs', 'sequence_ref_logprobs', 'rewards', 'group_ids')
+  _, seen = losses.dpo(*(jnp.asarray(SAMPLES[name]) for name in names))
+  groups = len(set(GROUPS) - {-1})
+  metrics = {f'method/dpo/{name}': np.sum(x) / groups for name, x in seen.items()}
+  stage = types.SimpleNamespace(
+    name='preference', objective=types.SimpleNamespace(loss=types.SimpleNamespace(name='dpo'))
+  )
+  named = ranked.Given.rename(stage, {'policy/loss': 0.5, 'time/update': 1.0, **metrics})
+  paired = np.asarray(seen['pairs']) > 0
+  assert 1 < np.sum(paired) < groups
+  means = {name: np.mean(np.asarray(x)[paired]) for name, x in seen.items()}
+  assert named == {
+    'preference/loss': 0.5,
+    'time/update': 1.0,
+    'preference/accuracy': pytest.approx(means['accuracy']),
+    'preference/margin': pytest.approx(means['margin']),
+    'method/dpo/chosen': pytest.approx(means['chosen']),
+    'method/dpo/rejected': pytest.approx(means['rejected']),
+    'method/dpo/pairs': pytest.approx(np.sum(paired) / groups),
+  }
+  none = ranked.Given.rename(stage, {'policy/loss': 0.5} | {name: 0.0 for name in metrics})
+  assert none['preference/accuracy'] == 0

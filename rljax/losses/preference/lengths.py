@@ -54,14 +54,6 @@ def r_dpo(
   return pairing.on_pairs(pairing.logistic(z), beta * h_w, beta * h_l, pairs)
 
 
-def _to_samples(x: Array, segment_ids: Array, sample_slots: Array, places: int) -> Array:
-  """[..., T] -> [N]: Σ x over each sample, as a product: a gather's gradient would be a scatter."""
-  sums = masking.segment_sum(x, segment_ids, places).reshape(-1)
-  flat = jax.lax.broadcasted_iota(jnp.int32, (sample_slots.shape[0], sums.shape[0]), 1)
-  member = (sample_slots[:, None] == flat).astype(sums.dtype)
-  return jnp.einsum('p,np->n', sums, member, precision=jax.lax.Precision.HIGHEST)
-
-
 def length_desensitized(
   logprobs: Array,
   action_mask: Array,
@@ -106,7 +98,7 @@ def length_desensitized(
   before = masking.sample_to_token(length, sample_ids, segment_ids) - left
   inside = before < masking.sample_to_token(shared, sample_ids, segment_ids)
   weighted = masking.zero_where_not(logprobs, mask) * jnp.where(inside, 1, alpha)
-  return _to_samples(weighted, segment_ids, sample_slots, places)
+  return masking.token_to_sample_sum(weighted, mask, segment_ids, sample_slots, places)
 
 
 @declare(denominator='groups', couples='group', traits=TRAITS)
