@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.advantages.action_rewards import returns_to_go
+from rljax.advantages.leave_one_out import leave_one_out
 from rljax.advantages.scored import scored
 from rljax.traits import declare
 
@@ -52,7 +53,8 @@ def implicit_process_rewards(
   Differs from the source: nothing; the default of γ is a choice.
   Fidelity: faithful
   """
-  rewards, counted = scored(rewards, group_ids)
+  outcome = leave_one_out(rewards, group_ids)
+  _, counted = scored(rewards, group_ids)
   arrays = (prm_logprobs, ref_logprobs)
   prm, ref = jax.lax.stop_gradient([masking.widen(x) for x in arrays])
 
@@ -66,15 +68,9 @@ def implicit_process_rewards(
   length = masking.token_to_sample_sum(action, action, *places)
   mean = masking.token_to_sample_sum(process, action, *places) / jnp.maximum(length, 1)
   measured = counted & (length > 0)
-  compared = measured & (masking.group_count(group_ids, measured) > 1)
-  baseline = _mean_of_others(mean, group_ids, measured)
+  others = masking.group_count(group_ids, measured) - 1
+  baseline = (masking.group_sum(mean, group_ids, measured) - mean) / jnp.maximum(others, 1)
+  compared = measured & (others > 0)
   process = jnp.where(action & on_tokens(compared), process - on_tokens(baseline), 0)
-  equal = masking.group_is_constant(rewards, group_ids, counted)
-  outcome = jnp.where(equal, 0, rewards - _mean_of_others(rewards, group_ids, counted))
   returns = returns_to_go(process, action, segment_ids, gamma)
   return jnp.where(action, returns + on_tokens(outcome), 0)
-
-
-def _mean_of_others(x: Array, group_ids: Array, counted: Array) -> Array:
-  others = masking.group_count(group_ids, counted) - 1
-  return (masking.group_sum(x, group_ids, counted) - x) / jnp.maximum(others, 1)
