@@ -23,7 +23,8 @@ def entropy_shaped(
   """A + min(α·H, |A|/κ), H the entropy of the policy at the token, constant.
 
   κ > 1 keeps the sign of A, and A = 0 stays 0. Not an entropy bonus: no gradient raises H; tokens
-  that were chosen in doubt are pushed up more, and down less.
+  that were chosen in doubt are pushed up more, and down less. H takes a forward pass before the
+  update, in the exactly on-policy regime too.
 
   Args:
     advantages: float [..., T].

@@ -55,7 +55,7 @@ def gigpo(
       observation that the turn answers, equal for equal ones of a group; negative = none.
     step_gamma: discount per turn.
     episode_weight, step_weight: of the two parts.
-    no_std: True = both parts are centred only.
+    no_std: True = both parts are centred only; the source has both forms.
     epsilon: added to σ, in units of the reward.
     ddof: of σ.
 
@@ -63,7 +63,8 @@ def gigpo(
     at least float32 [..., T]; 0 off action tokens. Constant.
 
   Source: Feng et al. 2025, arXiv 2505.10978; public implementations.
-  Differs from the source: ε and the unbiased σ are those of public implementations.
+  Differs from the source: ε and the unbiased σ are those of public implementations; what is alone
+    gets 0, where they give it its return.
   Fidelity: faithful
   """
   rewards = _scored(rewards, group_ids)

@@ -42,8 +42,8 @@ def multi_reward(
     rewards: float [N]; not finite = unscorable, gets 0. Constant.
     group_ids: int32 [N]; −1 = unused, gets 0.
     reward_components: name -> float [N]. Constant.
-    weights: pairs of name and weight (a mapping does too); components that are not named have no
-      part. None = 1 each.
+    weights: pairs of name and weight (a mapping does too, but a config would read it as a
+      schedule); components that are not named have no part. None = 1 each.
     whiten: over the samples of the iteration to mean 0 and unbiased variance 1.
     epsilon: added to each σ, in units of its component, and to that of the whitening.
 

@@ -39,7 +39,7 @@ def optimal_token_baseline(
   among them; G_t is the reward to go. 1 − 2π + Σπ² is the squared norm of the score in the logits,
   so W_t is that of the completion so far where scores of different tokens are orthogonal. Positions
   count action tokens: tool output shifts nothing. A group of equal rewards or of one sample gets
-  exactly 0, without token rewards.
+  exactly 0, without token rewards and but for what `handle_zero_tail` gives.
 
   Holds N·T floats and compares N² samples for each of T positions, a block at a time.
 

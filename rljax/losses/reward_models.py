@@ -37,14 +37,14 @@ def bradley_terry(
     group_ids: int32 [N]; −1 = unused.
     margins: float [N], m of a pair, read at its chosen sample, added to `margin`. Constant.
     margin: m of all pairs.
-    center_coef: c, keeps the scores of a pair around 0; 0 = off.
+    center_coef: c, keeps the scores of a pair around 0, which the first term does not; 0 = off.
 
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N] of the scores, see `pairs.on_pairs`).
 
   Source: Bradley and Terry 1952; Ouyang et al. 2022, arXiv 2203.02155; margins: Touvron et al.
     2023, arXiv 2307.09288; centring: Eisenstein et al. 2023, arXiv 2312.09244.
-  Differs from the source: one pair of a group, not all.
+  Differs from the source: one pair of a group, not all; the centring is on by default.
   Fidelity: faithful
   """
   pairs = pairing.find_pairs(rewards, group_ids)

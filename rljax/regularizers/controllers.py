@@ -1,7 +1,8 @@
 """Coefficients that follow a measured quantity, and the reference that follows the policy.
 
 A controller is called once after each update with what that update measured, not finite where
-nothing was, and returns the coefficient of the next update. `coefficient` is the first one.
+nothing was, and returns the coefficient of the next update. `coefficient` is the first one: in a
+stage its kl_coef or entropy_coef, so that configs leave it out.
 """
 
 from __future__ import annotations
@@ -59,9 +60,10 @@ def adaptive_kl(
   Returns:
     (β of the next update, the next state): float32 scalars without gradient.
 
-  Source: Ziegler et al. 2019, arXiv 1909.08593, section 2.2; public implementations (n/horizon in
-    the place of the gain 0.1, target 0.1 per token, horizon 10000).
-  Differs from the source: nothing but the rule for what was not measured.
+  Source: Ziegler et al. 2019, arXiv 1909.08593, section 2.2; public implementations (target 0.1,
+    horizon 10000).
+  Differs from the source: n/horizon in the place of its gain 0.1, as in public implementations; the
+    rule for what was not measured.
   Fidelity: faithful
   """
   del coefficient  # it is in the state

@@ -42,7 +42,7 @@ def ipo(
   Source: Azar et al. 2023, arXiv 2310.12036, equation 17.
   Differs from the source: the average per token is not in the paper's text; public
     implementations report that its authors used it.
-  Fidelity: faithful
+  Fidelity: adapted
   """
   pairs = pairing.find_pairs(rewards, group_ids)
   h_w, h_l = pairing.log_ratios(sequence_logprobs, sequence_ref_logprobs, pairs)
