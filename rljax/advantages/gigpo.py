@@ -171,7 +171,7 @@ def turn_leave_one_out(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
-  Source: Dr. Kernel (turn-level REINFORCE leave-one-out).
+  Source: Liu et al. 2026, arXiv 2602.05885 (Dr. Kernel, turn-level REINFORCE leave-one-out).
   Differs from the source: formula not confirmed against the paper; the discount is a guess.
   Fidelity: recalled
   """

@@ -33,7 +33,7 @@ def max_rl(rewards: Array, group_ids: Array, *, all_wrong: float = 0.0) -> Array
   Returns:
     at least float32 [N]; exactly 0 in a group of equal positive rewards.
 
-  Source: MaxRL, 2026, arXiv 2602.02710.
+  Source: Tajwar et al. 2026, arXiv 2602.02710.
   Differs from the source: nothing
   Fidelity: faithful
   """

@@ -53,7 +53,7 @@ def multi_reward(
   Raises:
     ValueError: no components, or a weight for a component that does not exist.
 
-  Source: GDPO, 2026, arXiv 2601.05242; public implementations.
+  Source: Liu et al. 2026, arXiv 2601.05242; public implementations.
   Differs from the source: whitening over samples, not over tokens, so the lengths have no part;
     groups without a signal are set to 0 after it; ε as in `group_normalize`.
   Fidelity: faithful

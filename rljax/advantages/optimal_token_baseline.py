@@ -63,7 +63,7 @@ def optimal_token_baseline(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
-  Source: arXiv 2602.07078; public implementations.
+  Source: Li et al. 2026, arXiv 2602.07078; public implementations.
   Differs from the source: the largest reward of the group is taken off first, which changes A by
     terms of the order of ε; groups of one sample get 0.
   Fidelity: adapted
