@@ -153,10 +153,10 @@ def test_the_report(tmp_path):
   text = report.markdown(known)
   assert '| better | 43.0 [' in text and '**+2.5** [+1.6, +3.4] | +3.0, +3.0, +2.0, +2.0' in text
   assert '| holds | 100 | 18 | 8 |' in text and '| A/A |' in text
-  assert '| policy/clip_high | 0.1 | 0.1 | 0.1 | 0 |' in text
+  assert '| better | policy/clip_high 0.1 |' in text and '| still | policy/clip_high 0 |' in text
   assert '| base, start |' in text and '| better − baseline |' in text
   found['better'][1]['start'] = {**found['better'][1]['start'], 'pass@1': 0.7}
-  assert '| passed | passed | **failed** (3/4 pass) | passed |' in report.markdown(known)
+  assert '| better | **failed** (3/4 pass) | passed |' in report.markdown(known)
 
   report.write_csv(tmp_path / 'results.csv', known)
   rows = list(csv.DictReader((tmp_path / 'results.csv').read_text().splitlines()))

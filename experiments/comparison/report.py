@@ -174,36 +174,31 @@ def secondary_table(c):
 
 
 def gates_table(c):
-  """Rule 6: how many seeds pass each gate."""
-  rows = head('gate', *c.found)
-  found = {
-    arm: effects.gates(records, c.found[c.baseline], ceiling=c.ceiling)
-    for arm, records in c.found.items()
-  }
-  for gate in effects.GATES:
-    cells = []
-    for arm in c.found:
-      count = found[arm][gate]
-      passed = count and count[0] == count[1]
-      cells.append(
-        'not measured' if count is None else 'passed' if passed else f'**failed** ({count[0]}/'
-        f'{count[1]} pass)'
-      )  # fmt: skip
-    rows.append(line(gate, *cells))
+  """Rule 6: how many seeds pass each gate; one line an arm."""
+  rows = head('gate', *effects.GATES)
+  for arm, records in c.found.items():
+    counts = effects.gates(records, c.found[c.baseline], ceiling=c.ceiling)
+    rows.append(line(arm, *(gate_cell(counts[gate]) for gate in effects.GATES)))
   return rows
+
+
+def gate_cell(count):
+  if count is None:
+    return 'not measured'
+  passed, seeds = count
+  return 'passed' if passed == seeds else f'**failed** ({passed}/{seeds} pass)'
 
 
 def activity_table(c):
   """Rule 7: what the update tells of its mechanisms, means over iterations and seeds."""
-  activity = {arm: [r['activity'] for r in records] for arm, records in c.found.items()}
-  names = dict.fromkeys(n for records in activity.values() for r in records for n in r)
-  rows = head('activity', *c.found)
-  for name in names:
+  rows = head('activity', 'mean')
+  for arm, records in c.found.items():
+    activity = [r['activity'] for r in records]
     cells = []
-    for records in activity.values():
-      values = [r[name] for r in records if r.get(name) is not None]
-      cells.append(f'{np.mean(values):.3g}' if values else '')
-    rows.append(line(name, *cells))
+    for name in dict.fromkeys(n for told in activity for n in told):
+      values = [told[name] for told in activity if told.get(name) is not None]
+      cells += [f'{name} {np.mean(values):.3g}'] if values else []
+    rows.append(line(arm, ' · '.join(cells)))
   return rows
 
 

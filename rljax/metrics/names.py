@@ -23,6 +23,7 @@ LISTED = {
     'mismatch_mean',
     'mismatch_max',
     'rounds',
+    'samples',
     'generated_groups',
     'dropped_groups',
     'surplus_groups',

@@ -108,6 +108,7 @@ def dynamic_sampling(
     metrics={
       **experience_metrics(everything),
       'rollout/rounds': len(rounds),
+      'rollout/samples': len(everything.completions),
       'rollout/generated_groups': len(passed),
       'rollout/dropped_groups': int(np.sum(~passed)),
       'rollout/surplus_groups': max(-missing, 0),
