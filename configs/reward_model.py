@@ -14,7 +14,7 @@ import rljax
 def get_config():
   config = rljax.load_config('quickstart')
   config.stages = ('sft', 'reward_model')
-  config.reward_model.update(iterations=400, prompts=64, max_length=23)
+  config.reward_model.update(iterations=800, prompts=64, max_length=23)
   config.reward_model.update(rows=128, row_length=24, packed=False)
-  config.reward_model.optimizer.learning_rate = 1e-3
+  config.reward_model.optimizer.learning_rate = 2e-3
   return config

@@ -112,13 +112,7 @@ class Run:
       self.writers.close()
 
   def run_stage(
-    self,
-    stage: Stage,
-    state: TrainState,
-    frozen: dict[str, PyTree],
-    others: Mapping[str, PyTree],
-    *,
-    is_last: bool,
+    self, stage: Stage, state: TrainState, frozen: dict, others: Mapping, *, is_last: bool
   ) -> TrainState:
     """The loop: collect samples, update, write metrics one iteration late, save."""
     progress, history = self.progress, []
