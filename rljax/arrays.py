@@ -44,7 +44,7 @@ OLD = {'old_logprobs': 'logprobs', 'old_entropy': 'entropy', 'old_sum_squares': 
 FROZEN = {'ref_logprobs': 'reference', 'teacher_logprobs': 'teacher'}
 PREPARED = (*OLD, *FROZEN, 'values')
 FILLED = ('returns', 'advantages')
-# Sums over the action tokens of each sample.
+# Sums over the action tokens of each sample: before the update, and in the loss pass too.
 SEQUENCE = {
   'sequence_old_logprobs': 'old_logprobs',
   'sequence_ref_logprobs': 'ref_logprobs',
@@ -69,27 +69,28 @@ LATE_STATISTICS = {
   'sum_squares': None,
   'self_certainty': None,
   'full_kl': 'reference',
+  'full_forward_kl': 'reference',
   'teacher_reverse_kl': 'teacher',
   'teacher_forward_kl': 'teacher',
   'teacher_jsd': 'teacher',
   'teacher_top_k_kl': 'teacher',
 }
+LATE_SEQUENCE = {'sequence_logprobs': 'logprobs', 'sequence_forward_kl': 'full_forward_kl'}
 SCORES = ('scores', 'token_scores')  # of the role 'reward'
 LATE = (
   *EARLY,
   *LATE_STATISTICS,
   *FILLED,
   *SCORES,
-  'sequence_logprobs',
+  *LATE_SEQUENCE,
   'new_values',
 )
 
 
 def closure(names: Iterable[str]) -> frozenset[str]:
   """The names with those of the token arrays from which sums over samples are made."""
-  names = set(names)
-  names |= {SEQUENCE[name] for name in names & set(SEQUENCE)}
-  return frozenset(names | ({'logprobs'} if 'sequence_logprobs' in names else set()))
+  names, sums = set(names), {**SEQUENCE, **LATE_SEQUENCE}
+  return frozenset(names | {sums[name] for name in names & set(sums)})
 
 
 def sample_arrays(batch: Batch) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def token_arrays(batch: Batch) -> dict[str, Any]:
 
 def with_sums(arrays: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
   """`arrays` with those of `names` that are sums over the action tokens of a sample, [N]."""
-  sums = {**SEQUENCE, 'sequence_logprobs': 'logprobs', 'completion_length': 'action_mask'}
+  sums = {**SEQUENCE, **LATE_SEQUENCE, 'completion_length': 'action_mask'}
   places = (arrays['segment_ids'], arrays['sample_slots'], arrays['sample_ids'].shape[-1])
   return {
     **arrays,

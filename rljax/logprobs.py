@@ -40,7 +40,8 @@ def token_statistics(
 
   With z = logits(hidden[t−1]) / temperature[t], p = softmax(z) and q the same of another role:
     logprobs[t] = log p(tokens[t]),  entropy[t] = −Σ_v p log p,  sum_squares[t] = Σ_v p²,
-    self_certainty[t] = KL(uniform ‖ p),  full_kl[t] = KL(p ‖ q) with q of the reference,
+    self_certainty[t] = KL(uniform ‖ p),
+    full_kl[t] = KL(p ‖ q),  full_forward_kl[t] = KL(q ‖ p) with q of the reference,
     teacher_reverse_kl[t] = KL(p ‖ q),  teacher_forward_kl[t] = KL(q ‖ p),
     teacher_jsd[t] = (β·KL(q ‖ m) + (1−β)·KL(p ‖ m)) / (β(1−β)),  m = (1−β)p + βq,
     teacher_top_k_kl[t] = max(0, Σ_{v ∈ top k of q} q log q/p), with q of the teacher.

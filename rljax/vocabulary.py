@@ -164,6 +164,7 @@ STATISTICS = {
   'sum_squares': Statistic(_sum_squares, _sum_squares_slope),
   'self_certainty': Statistic(_self_certainty, _self_certainty_slope),
   'full_kl': Statistic(_reverse_kl, _reverse_kl_slope, 'reference'),
+  'full_forward_kl': Statistic(_forward_kl, _forward_kl_slope, 'reference'),
   'teacher_reverse_kl': Statistic(_reverse_kl, _reverse_kl_slope, 'teacher'),
   'teacher_forward_kl': Statistic(_forward_kl, _forward_kl_slope, 'teacher'),
   'teacher_jsd': Statistic(_jsd, _jsd_slope, 'teacher'),

@@ -63,6 +63,12 @@ def with_loss(name, **changes):
       {'reference'},
     ),
     (
+      {**REBEL, 'loss': named('losses.tdpo')},
+      {'ref_logprobs'},
+      {'logprobs', 'entropy', 'full_forward_kl'},
+      {'reference'},
+    ),
+    (
       {**GRPO, 'selections': dict(few=named('selection.high_entropy'))},
       {'old_entropy'},
       {'logprobs', 'entropy'},

@@ -53,6 +53,7 @@ def naive(head, hidden, tokens, temperature, other):
     'sum_squares': jnp.sum(p**2, axis=-1),
     'self_certainty': -jnp.mean(logp, axis=-1) - jnp.log(V),
     'full_kl': reverse,
+    'full_forward_kl': forward,
     'teacher_reverse_kl': reverse,
     'teacher_forward_kl': forward,
     'teacher_jsd': jnp.sum(q * (logq - mixture), axis=-1) / (1 - BETA)

@@ -103,13 +103,16 @@ OWN_LOSSES = {
   'dpo': dict(
     loss=dict(name='losses.dpo'), weights=dict(name='weighting.group_mean'), advantage=None
   ),
+  'tdpo': dict(  # with the KL over the vocabulary, summed over each sample
+    loss=dict(name='losses.tdpo'), weights=dict(name='weighting.group_mean'), advantage=None
+  ),
 }
 
 
 @pytest.mark.parametrize('name', OWN_LOSSES)
 def test_losses_of_tokens_samples_groups_and_pairs_are_the_same_in_each_layout(name):
   rollout, rewards = sampled_groups(2)
-  sizes = GROUPS if name in ('rebel', 'dpo') else {}
+  sizes = GROUPS if OWN_LOSSES[name].get('advantage', True) is None else {}
   with jax.enable_x64(True):
     prepared, gradient, params = programs({**OFF_POLICY, **OWN_LOSSES[name]})
     first, *others = (

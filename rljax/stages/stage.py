@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -54,6 +53,7 @@ class Stage:
     self.iterations, self.draws = node.iterations, draws
     self.objective = objective.build(node, self.makes)
     self.layout = layout
+    self._average: Callable[..., PyTree] | None = None  # the program of the next reference
     self._check_micro_batches()
     self._check_roles()
     self.steps_per_iteration = node.get('epochs', 1) * layout.minibatches
@@ -125,15 +125,13 @@ class Stage:
     every = self.node.get('reference_every', 0)
     if not self.needs_reference or not every or done % every:
       return None
-    average, program = self._average
-    given = {'policy': state.params['policy'], 'reference': frozen['reference']}
-    return program(given, average.hyper(done))
-
-  @functools.cached_property
-  def _average(self) -> tuple[binding.Bound, Callable[..., PyTree]]:
-    """What makes the next reference, and its program: one for all iterations."""
     average = binding.bind(self.node.reference_update, ('policy', 'reference'))
-    return average, jax.jit(lambda given, hyper: average(given, hyper))
+    given = {'policy': state.params['policy'], 'reference': frozen['reference']}
+    if self._average is None:
+      # It leaves in the sharding in which it came: the update has one program for both.
+      shardings = jax.tree.map(lambda x: x.sharding, frozen['reference'])
+      self._average = jax.jit(lambda *given: average(*given), out_shardings=shardings)
+    return self._average(given, average.hyper(done))
 
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration of the stage."""

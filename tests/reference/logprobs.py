@@ -32,6 +32,7 @@ def _of_slot(logp, logq, token, beta, top_k):
     'sum_squares': sum(np.exp(2 * lp) for lp in logp),
     'self_certainty': _kl(np.full(len(logp), -np.log(len(logp))), logp),
     'full_kl': _kl(logp, logq),
+    'full_forward_kl': _kl(logq, logp),
     'teacher_reverse_kl': _kl(logp, logq),
     'teacher_forward_kl': _kl(logq, logp),
     'teacher_jsd': jsd / (beta * (1 - beta)),
