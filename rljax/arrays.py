@@ -40,7 +40,12 @@ SAMPLE_ARRAYS = (
   'role_ids',
 )
 # Made before the update by a forward pass of a role, each only if somebody asks.
-OLD = {'old_logprobs': 'logprobs', 'old_entropy': 'entropy', 'old_sum_squares': 'sum_squares'}
+OLD = {
+  'old_logprobs': 'logprobs',
+  'old_entropy': 'entropy',
+  'old_sum_squares': 'sum_squares',
+  'old_self_certainty': 'self_certainty',
+}
 FROZEN = {'ref_logprobs': 'reference', 'teacher_logprobs': 'teacher'}
 PREPARED = (*OLD, *FROZEN, 'values')
 FILLED = ('returns', 'advantages')

@@ -81,6 +81,12 @@ def with_loss(name, **changes):
       set(),
     ),
     (
+      {**GRPO, 'reward_shaping': dict(own=named('shaping.self_certainty_reward'))},
+      {'old_self_certainty'},
+      {'logprobs', 'entropy'},
+      set(),
+    ),
+    (
       {**IN_REWARD, 'kl': named('regularizers.kl_reward'), 'epochs': 2},
       {'old_logprobs', 'ref_logprobs'},
       {'logprobs', 'entropy'},

@@ -90,7 +90,7 @@ def test_masked_tokens_have_no_influence(case):
     return
   found, mask = run(case, arrays_of(case)), BATCH['action_mask']
   for filler in (np.nan, np.inf, 1e30):
-    fill = {n: np.where(mask, BATCH[n], filler) for n in ('self_certainty', 'entropy')}
+    fill = {n: np.where(mask, BATCH[n], filler) for n in ('old_self_certainty', 'entropy')}
     fill['tokens'] = np.where(mask, BATCH['tokens'], 1).astype(np.int32)
     np.testing.assert_array_equal(run(case, arrays_of(case, **fill)), found)
 

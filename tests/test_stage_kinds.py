@@ -130,15 +130,25 @@ def test_distillation_from_a_run_on_samples_of_both(tmp_path, trained):
   assert summary['tokens'] == sum(row['rollout/tokens'] for row in rows)
 
 
-def test_a_teacher_that_is_not_there(tmp_path):
+def test_models_that_do_not_fit_the_functions(tmp_path, trained):
   with pytest.raises(ValueError, match=r'needs a teacher; --config.distill.teacher.path='):
     run(tmp_path / 'w', **changes('distill'))
   asks = dict(rl=dict(loss=dict(name='losses.reverse_distillation'), advantage=None))
   with pytest.raises(ValueError, match=r'rl: its functions ask for a teacher; set config.rl.teach'):
     run(tmp_path / 'v', stages=('rl',), **asks)
+  sampled = dict(kl=dict(name='regularizers.sampled_distillation'), kl_coef=1.0)
+  teacher = dict(teacher=dict(name='models.decoder', path=str(trained)))
+  with pytest.raises(ValueError, match=r"set distill.old_logprobs to 'sampler', or on_policy_frac"):
+    run(tmp_path / 't', **changes('distill', distill={**sampled, **teacher}))
   wrong = dict(reward_model=dict(loss=dict(name='losses.dpo')))
   with pytest.raises(ValueError, match=r"trains the role 'reward', and dpo learns from .*'policy'"):
     run(tmp_path / 'u', **changes('reward_model', **wrong))
+
+
+def test_all_samples_that_a_loss_compares_stand_in_one_micro_batch(tmp_path):
+  kto = dict(loss=dict(name='losses.kto'), weights=dict(name='weighting.sample_mean'), prompts=12)
+  with pytest.raises(ValueError, match=r'kto compares all samples of a step.*rows=16 is sure'):
+    run(tmp_path / 'w', **changes('preference', preference=kto))
 
 
 # -- roles that move, and roles that wait
@@ -163,6 +173,8 @@ def roles_at_the_end(workdir, example):
     versions = saved.roles()
     assert {*versions} == {'reference', 'reward'}
     kept = {role: saved.restore_role(role, versions[role], example[role]) for role in versions}
+  loaded = checkpoint.load_params(workdir, 'reward')  # of a stage before the last
+  jax.tree.map(np.testing.assert_array_equal, loaded, jax.device_get(kept['reward']))
   assert len(list((folder / 'roles' / 'reference').iterdir())) <= 3  # not one an iteration
   return {**kept, 'policy': checkpoint.load_params(workdir)}
 

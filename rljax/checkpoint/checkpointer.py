@@ -92,18 +92,22 @@ class Checkpointer:
     return sorted(self._states.manager.all_steps())
 
   def load_params(self, role: str, *, step: int | None = None, example: PyTree = None) -> PyTree:
-    """The parameters of one trained role; see the function `load_params`."""
-    step, prefix = self._step(step), f'params/{role}/'
-    saved = self._states.record(step)['leaves']
+    """The parameters of one role; see the function `load_params`."""
+    step, prefix, store = self._step(step), f'params/{role}/', self._states
+    record = store.record(step)
+    saved, kept = record['leaves'], record['roles']
+    if role in kept:  # the last stage has not trained it
+      step, prefix, store = kept[role], '', self._role(role)
+      saved = store.record(step)['leaves']
     table = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
     if not table:
-      roles = sorted({k.split('/')[1] for k in saved if k.startswith('params/')})
+      roles = sorted({k.split('/')[1] for k in saved if k.startswith('params/')} | {*kept})
       raise CheckpointError(f'{self.directory} has no role {role!r}; there is {", ".join(roles)}')
     flat = dict.fromkeys(table) if example is None else flatten(example)
     if example is not None:
       compare(table, table_of(flat), f'{self.directory}, role {role}', any_dtype=True)
     examples = {prefix + name: leaf for name, leaf in flat.items()}
-    values = self._states.arrays(step, examples, {prefix + k: v for k, v in table.items()})
+    values = store.arrays(step, examples, {prefix + k: v for k, v in table.items()})
     if example is None:
       return nest({name: values[prefix + name] for name in flat})
     return jax.tree.unflatten(jax.tree.structure(example), [values[prefix + n] for n in flat])
@@ -171,11 +175,11 @@ class Checkpointer:
 def load_params(
   path: files.PathLike, role: str = 'policy', *, step: int | None = None, example: PyTree = None
 ) -> PyTree:
-  """The parameters of a trained role from a work directory of rljax (or its checkpoint folder).
+  """The parameters of a role from a work directory of rljax (or its checkpoint folder).
 
   Args:
     path: the work directory.
-    role: 'policy', 'value' ….
+    role: 'policy', 'value' …: one that the last stage trains, or that it needs or has kept.
     step: checkpoint, the latest by default.
     example: pytree of arrays or `jax.ShapeDtypeStruct`s that gives shapes, dtypes (converted to)
       and shardings, so that each leaf goes straight to its devices.

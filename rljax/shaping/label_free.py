@@ -72,7 +72,7 @@ def _votes(
 
 def self_certainty_reward(
   rewards: Array,
-  self_certainty: Array,
+  old_self_certainty: Array,
   action_mask: Array,
   segment_ids: Array,
   sample_ids: Array,
@@ -84,7 +84,7 @@ def self_certainty_reward(
 
   Args:
     rewards: float [N]; not finite = unscorable, stays as it is. Constant.
-    self_certainty: float [..., T], nats, KL(U ‖ π_t) of the policy that drew the tokens. Constant.
+    old_self_certainty: float [..., T], nats, KL(U ‖ π_t) of the policy before the update. Constant.
     action_mask: bool [..., T].
     segment_ids: int32 [..., T], −1 = padding.
     sample_ids: int32 [..., S].
@@ -98,7 +98,7 @@ def self_certainty_reward(
   Differs from the source: nothing; `external` mixes it with a reward.
   Fidelity: faithful
   """
-  mean = _completion_mean(self_certainty, action_mask, segment_ids, sample_ids, sample_slots)
+  mean = _completion_mean(old_self_certainty, action_mask, segment_ids, sample_ids, sample_slots)
   rewards = jax.lax.stop_gradient(masking.widen(rewards))
   return jnp.where(jnp.isfinite(rewards), external * rewards + mean, rewards)
 

@@ -29,6 +29,12 @@ class Distillation(Reinforcement):
         f'says where it is'
       )
     super().__init__(name, world, draws)
+    terms = self.objective
+    if self.node.on_policy_fraction < 1 and not terms.bypass and 'old_logprobs' in terms.late:
+      raise ValueError(
+        f'{name}: its functions look at ratios to the policy that drew the tokens, which is now '
+        f"and then the teacher; set {name}.old_logprobs to 'sampler', or on_policy_fraction to 1"
+      )
 
   def sampler(self, state: TrainState, iteration: int) -> tuple[PyTree, Generator]:
     if self._is_on_policy(iteration):

@@ -22,7 +22,7 @@ def samples(seed=3):
     'completion_length': np.where(used, rng.integers(1, 9, num), 0).astype(float),
     'target_length': rng.integers(1, 9, num).astype(float),
     'answer_ids': rng.integers(-1, 3, num).astype(np.int32),
-    'self_certainty': 3 * rng.random(batch['tokens'].shape),
+    'old_self_certainty': 3 * rng.random(batch['tokens'].shape),
   }
 
 

@@ -179,11 +179,11 @@ def vote_share(rewards, group_ids, answer_ids):
 
 
 def self_certainty_reward(
-  rewards, self_certainty, action_mask, segment_ids, sample_ids, sample_slots, *, external=0.0
+  rewards, old_self_certainty, action_mask, segment_ids, sample_ids, sample_slots, *, external=0.0
 ):
   def one(i):
     places = _actions(i, action_mask, segment_ids, sample_ids, sample_slots)
-    mean = np.mean([self_certainty[p] for p in places]) if places else 0.0
+    mean = np.mean([old_self_certainty[p] for p in places]) if places else 0.0
     return external * rewards[i] + mean
 
   return _alone(rewards, one)
