@@ -1,4 +1,4 @@
-"""What the library of objectives holds: read off the docstrings, so that it is never out of date."""
+"""What the library of objectives holds: read off the docstrings, so it is never out of date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ PACKAGES = (
   'shaping',
 )
 FIDELITIES = ('faithful', 'recalled', 'adapted')
-ENTRY = re.compile(r'^ *(Source|Differs from the source|Fidelity): *(.*(?:\n(?! *\w[\w ]*: ).+)*)', re.M)
+ENTRY = re.compile(
+  r'^ *(Source|Differs from the source|Fidelity): *(.*(?:\n(?! *\w[\w ]*: ).+)*)', re.MULTILINE
+)
 
 
 class Entry(NamedTuple):

@@ -84,7 +84,9 @@ def test_every_stage_of_every_config_is_traced(name, monkeypatch):
       continue  # SFT is the same in all of them; it is the last stage of its own presets
     params = {role: world.params[role] for role in stage.optimizers}
     start = functools.partial(
-      update.init_train_state, optimizers=stage.optimizers, method_state=stage.objective.first_state()
+      update.init_train_state,
+      optimizers=stage.optimizers,
+      method_state=stage.objective.first_state(),
     )
     state = jax.eval_shape(lambda params, start=start: start(params, key=key), params)
     frozen = {role: jax.eval_shape(world.policies[role].init, key)

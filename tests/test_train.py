@@ -51,7 +51,8 @@ class Finished:
     example = stage.init(shape, jax.random.key(0))
     with checkpoint.Checkpointer(self.path / 'checkpoints', read_only=True) as saved:
       state, host = saved.restore(example)
-      return state, host, saved.restore_role('reference', host['versions']['reference'], state.params['policy'])
+      version = host['versions']['reference']
+      return state, host, saved.restore_role('reference', version, state.params['policy'])
 
 
 @pytest.fixture(scope='module')
