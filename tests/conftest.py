@@ -10,5 +10,16 @@ os.environ['XLA_FLAGS'] = (
 )
 
 import jax
+import pytest
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def programs_of_one_file():
+  """Drops compiled programs behind each file.
+
+  jax holds a few thousand and forgets the oldest, also one whose compilations a test counts.
+  """
+  yield
+  jax.clear_caches()
