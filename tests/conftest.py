@@ -6,9 +6,11 @@ os.environ['JAX_PLATFORMS'] = os.environ.get('RLJAX_TEST_PLATFORM', 'cpu')
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '')
   + ' --xla_force_host_platform_device_count=8'
-  # Tests compile much and compute little: these two halve the time of it.
-  + ' --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
-  + ' --xla_cpu_parallel_codegen_split_count=1'  # as many threads as workers
+  # Tests compile much and compute little. Emitters of fusions, and parts of a program that are
+  # compiled side by side, are most of the work for programs as small as theirs.
+  + ' --xla_backend_optimization_level=0'
+  + ' --xla_cpu_use_fusion_emitters=false'
+  + ' --xla_cpu_parallel_codegen_split_count=1'
 )
 
 import jax

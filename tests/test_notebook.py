@@ -5,6 +5,7 @@ import pathlib
 import nbclient
 import nbformat
 import pytest
+from tiny_runs import flags_of_one_device
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = """
@@ -28,7 +29,7 @@ def test_the_notebook_is_valid_and_short(notebook):
 
 
 def test_the_notebook_runs(notebook, tmp_path, monkeypatch):
-  monkeypatch.setenv('XLA_FLAGS', '')  # one device, as a user has
+  monkeypatch.setenv('XLA_FLAGS', flags_of_one_device())
   monkeypatch.setenv('RLJAX_DATA', str(tmp_path / 'data'))
   monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
   at = next(i for i, cell in enumerate(notebook.cells) if cell['id'] == 'config')

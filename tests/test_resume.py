@@ -8,7 +8,16 @@ import sys
 import jax
 import numpy as np
 import pytest
-from tiny_runs import Stopped, Stopper, merge, run, small_machine, tiny_config, without_times
+from tiny_runs import (
+  Stopped,
+  Stopper,
+  flags_of_one_device,
+  merge,
+  run,
+  small_machine,
+  tiny_config,
+  without_times,
+)
 
 from rljax import checkpoint, files, metrics, stages
 from rljax.train import train
@@ -54,9 +63,9 @@ def assert_same_run(one, other):
 
 def start(folder, workdir, kill_at=None):
   """`rljax train` in a process of its own; it kills itself at a row of the metrics."""
-  env = {k: v for k, v in os.environ.items() if k not in ('XLA_FLAGS', 'KILL_AT')}
+  env = {k: v for k, v in os.environ.items() if k != 'KILL_AT'}
   env |= {'RLJAX_DATA': str(folder / 'data'), 'JAX_PLATFORMS': 'cpu'}
-  env |= {'XLA_FLAGS': '--xla_backend_optimization_level=0'}
+  env |= {'XLA_FLAGS': flags_of_one_device()}
   if kill_at is not None:
     env['KILL_AT'] = str(kill_at)
   command = [sys.executable, '-m', 'rljax', 'train', '--config=tiny.py', f'--workdir={workdir}']

@@ -62,6 +62,11 @@ def merge(config, changes):
   return config
 
 
+def flags_of_one_device():
+  """XLA_FLAGS of a process that sees one device, as a user's does; the others are those here."""
+  return ' '.join(x for x in os.environ['XLA_FLAGS'].split() if 'device_count' not in x)
+
+
 @contextlib.contextmanager
 def small_machine(folder):
   """Runs inside see the first device only, draw no curves, and keep their programs in `folder`."""
