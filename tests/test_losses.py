@@ -12,15 +12,12 @@ constants; or it is a dict by name, where there are more.
 """
 
 import functools
-import importlib
-import pkgutil
 
 import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case
 from reference import batches
 
 from rljax import losses, masking, regularizers
@@ -35,25 +32,7 @@ MAPS = {'segment_ids', 'sample_ids', 'sample_slots'}
 ESTIMATORS = {'k1', 'k2', 'k3'}  # functions of d, not losses
 SCOPES = ('token', 'sequence', 'group', 'batch')
 
-
-def gather():
-  """(cases of this suite by name, names of functions that are tested anywhere, own arrays)."""
-  here, named, own = {}, set(), {}
-  for info in pkgutil.iter_modules(cases.__path__):
-    module = importlib.import_module(f'cases.{info.name}')
-    own |= getattr(module, 'ARRAYS', {})
-    named |= getattr(module, 'OTHERS', set())
-    for name, case in getattr(module, 'CASES', {}).items():
-      home = case.function.__module__ if isinstance(case, Case) else ''
-      if home.startswith(('rljax.losses', 'rljax.regularizers')):
-        named.add(case.function.__name__)
-        if not hasattr(module, 'SUITE'):
-          assert name not in here, f'two cases are called {name!r}'
-          here[name] = case
-  return here, named, own
-
-
-CASES, NAMED, OWN_ARRAYS = gather()
+CASES, NAMED, OWN_ARRAYS = cases.gather('rljax.losses', 'rljax.regularizers')
 BATCH = batches.packed(1)
 BATCH |= {name: make(BATCH, np.random.default_rng(5)) for name, make in OWN_ARRAYS.items()}
 MASK = BATCH['action_mask']
@@ -94,9 +73,9 @@ def per_sample(case):
   return case.function.declared.denominator != 'tokens'
 
 
-def counts(case):
+def counts(case, batch=BATCH):
   """bool: the entries of the result that anyone makes use of."""
-  return BATCH['sample_slots'] >= 0 if per_sample(case) else MASK
+  return batch['sample_slots'] >= 0 if per_sample(case) else batch['action_mask']
 
 
 def as_gradients(case, gradient):
@@ -106,13 +85,29 @@ def as_gradients(case, gradient):
   return {own: gradient} if own else {}
 
 
-def gradient_of(case, arrays, weights):
-  """∇ Σ weights·loss with respect to the float arrays, shielded as in the loss pass."""
+def with_gradient(case, arrays, weights, shield=None):
+  """((loss, diagnostics), ∇ Σ weights·loss with respect to the float arrays)."""
 
   def total(x):
-    return masking.weighted_sum(run(case, masking.shield({**arrays, **x}, MASK))[0], weights)
+    given = {**arrays, **x}
+    found = run(case, given if shield is None else masking.shield(given, shield))
+    return masking.weighted_sum(found[0], weights), found
 
-  return jax.value_and_grad(total)(floats(arrays))
+  gradient, found = jax.grad(total, has_aux=True)(floats(arrays))
+  return found, gradient
+
+
+@functools.cache
+def compiled(case):
+  """One program for all tests in float32: shielded, as in the loss pass."""
+  return jax.jit(functools.partial(with_gradient, case))
+
+
+def step(case, arrays, batch=BATCH):
+  """(loss, 0 where nobody makes use of it; gradients of its sum)."""
+  used = counts(case, batch)
+  (loss, _), gradients = compiled(case)(arrays, used.astype(np.float32), batch['action_mask'])
+  return np.where(used, loss, 0), gradients
 
 
 def test_every_loss_has_a_case():
@@ -145,9 +140,7 @@ def test_values_and_gradients_are_those_of_the_formula(case):
   used = counts(case)
   cotangent = np.where(used, np.random.default_rng(2).uniform(0.5, 1.5, used.shape), 0)
   with jax.enable_x64(True):
-    arrays = arrays_of(case)
-    loss, diagnostics = run(case, arrays)
-    _, gradient = gradient_of(case, arrays, jnp.asarray(cotangent))
+    (loss, diagnostics), gradient = with_gradient(case, arrays_of(case), jnp.asarray(cotangent))
   assert loss.shape == used.shape and loss.dtype == jnp.float64
   assert all(x.shape == used.shape for x in diagnostics.values())
   if couples(case) == 'token' and not per_sample(case):
@@ -167,16 +160,15 @@ def test_values_and_gradients_are_those_of_the_formula(case):
 def test_masked_entries_have_no_influence(case):
   """Nor is there a scatter-add, which accelerators do not sum in one order."""
   arrays = arrays_of(case)
-  weights = jnp.where(counts(case), 0.1, 0)
-  step = jax.jit(functools.partial(gradient_of, case))
-  assert 'scatter' not in str(step.trace(arrays, weights).jaxpr)
-  expected = step(arrays, weights)
+  weights = np.zeros(counts(case).shape, np.float32)
+  assert 'scatter' not in str(compiled(case).trace(arrays, weights, MASK).jaxpr)
+  expected = step(case, arrays)
   for filler in (np.nan, np.inf, 1e30):
     dirty = {
-      n: jnp.where(MASK, x, filler) if is_float(x) and x.shape == MASK.shape else x
+      n: np.where(MASK, x, np.float32(filler)) if is_float(x) and x.shape == MASK.shape else x
       for n, x in arrays.items()
     }
-    jax.tree.map(np.testing.assert_array_equal, step(dirty, weights), expected)
+    jax.tree.map(np.testing.assert_array_equal, step(case, dirty), expected)
   for gradient in expected[1].values():
     assert np.all(np.isfinite(gradient))
     assert gradient.shape != MASK.shape or not np.any(np.asarray(gradient)[~MASK])
@@ -194,11 +186,12 @@ def turned(batch):
 
 @each_case
 def test_the_order_of_rows_does_not_matter(case):
-  loss, found = run(case, arrays_of(case))[0], run(case, arrays_of(case, turned(BATCH)))[0]
+  batch = turned(BATCH)
+  loss, found = step(case, arrays_of(case))[0], step(case, arrays_of(case, batch), batch)[0]
   found = found if per_sample(case) else found[:, ::-1]
   compare = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
   compare = np.testing.assert_array_equal if couples(case) == 'token' else compare
-  compare(np.asarray(found)[counts(case)], np.asarray(loss)[counts(case)])
+  compare(found, loss)
 
 
 def scope(case, changed, sample, place):
@@ -215,42 +208,51 @@ def scope(case, changed, sample, place):
   return 'group' if groups == {BATCH['group_ids'][sample]} else 'batch'
 
 
+CHOSEN = [(s, p) for s, places in SAMPLES for p in places if MASK[p]][::2]
+
+
+@functools.cache
+def mapped(case):
+  """Losses: as it is; at twice the float hyper-parameters; with the entries of each CHOSEN moved."""
+  lanes = 2 + len(CHOSEN)
+  arrays, hyper = arrays_of(case), float_hyper(case)
+  places = tuple(np.array(axis) for axis in zip(*(p for _, p in CHOSEN), strict=True))
+  index = (np.array([s for s, _ in CHOSEN]),)
+
+  def moved(x, amount):
+    stack = np.repeat(np.asarray(x, np.float32)[None], lanes, axis=0)
+    if x.ndim:
+      stack[(np.arange(2, lanes), *(places if x.ndim == 3 else index))] += amount
+    return stack
+
+  # Different amounts: what cancels in a ratio would hide that it counts.
+  stacks = {n: moved(x, 0.25 + 0.2 * i) for i, (n, x) in enumerate(floats(arrays).items())}
+  doubled = np.where(np.arange(lanes) == 1, 2, 1).astype(np.float32)
+  hypers = {n: np.float32(v) * doubled for n, v in hyper.items()}
+  found = jax.vmap(lambda x, h: run(case, {**arrays, **x}, case.hyper | h)[0])
+  return np.asarray(jax.jit(found)(stacks, hypers))
+
+
+def float_hyper(case):
+  hyper = signature(case.function).hyper | case.hyper
+  return {n: v for n, v in hyper.items() if isinstance(v, float)}
+
+
 @each_case
 def test_what_it_couples(case):
-  chosen = [(s, p) for s, places in SAMPLES for p in places if MASK[p]][::2]
-  arrays = floats(arrays_of(case), jnp.float32)
-
-  def moved(x, place, index, amount):
-    if x.ndim == 0:
-      return jnp.broadcast_to(x, len(chosen))
-    entries = place if x.ndim == 3 else index
-    stack = jnp.broadcast_to(x, (len(chosen), *x.shape))
-    return stack.at[(jnp.arange(len(chosen)), *entries)].add(amount)
-
-  places = tuple(jnp.array(axis) for axis in zip(*(p for _, p in chosen), strict=True))
-  index = (jnp.array([s for s, _ in chosen]),)
-  # Different amounts: what cancels in a ratio would hide that it counts.
-  stacks = {
-    n: moved(x, places, index, 0.25 + 0.2 * i) for i, (n, x) in enumerate(arrays.items())
-  }
-  found = jax.jit(jax.vmap(lambda x: run(case, {**arrays_of(case), **x})[0]))
-  loss = found({n: x[None] for n, x in arrays.items()})[0]
-  changed = (np.abs(np.asarray(found(stacks)) - np.asarray(loss)) > 1e-6) & counts(case)
-  scopes = [scope(case, c, s, p) for c, (s, p) in zip(changed, chosen, strict=True)]
+  changed = (np.abs(mapped(case)[2:] - mapped(case)[0]) > 1e-6) & counts(case)
+  scopes = [scope(case, c, s, p) for c, (s, p) in zip(changed, CHOSEN, strict=True)]
   assert max(scopes, key=SCOPES.index) == couples(case)
 
 
 @each_case
 def test_hyper_parameters_may_be_traced_and_mapped(case):
-  hyper = signature(case.function).hyper | case.hyper
-  hyper = {n: v for n, v in hyper.items() if isinstance(v, float)}
-  if not hyper:
-    return
-  arrays = arrays_of(case)
-  expected = run(case, arrays, case.hyper | hyper)[0]
-  two = {n: jnp.array([v, 2 * v], jnp.float32) for n, v in hyper.items()}
-  found = jax.jit(jax.vmap(lambda h: run(case, arrays, case.hyper | h)[0]))(two)
-  np.testing.assert_allclose(found[0], expected, rtol=1e-6, atol=1e-6)
+  hyper, used = float_hyper(case), counts(case)
+  if hyper:
+    for times, found in zip((1, 2), mapped(case)):  # of one program
+      given = case.hyper | {n: times * v for n, v in hyper.items()}
+      expected = np.asarray(run(case, arrays_of(case), given)[0])
+      np.testing.assert_allclose(found[used], expected[used], rtol=1e-5, atol=1e-6)
 
 
 def on_policy(case):
@@ -274,7 +276,7 @@ def test_on_policy_is_reinforce_where_declared(case):
     assert not declared
     return
   batch = on_policy(case)
-  gradient = gradient_of(case, arrays_of(case, batch), jnp.where(MASK, 1.0, 0))[1]['logprobs']
+  gradient = np.asarray(step(case, arrays_of(case, batch))[1]['logprobs'])
   assert np.allclose(gradient[MASK], -batch['advantages'][MASK], atol=1e-6) == declared
 
 
@@ -294,7 +296,7 @@ def test_far_policies_give_finite_losses_and_gradients(case):
   logprobs = [n for n in arrays if n.endswith('logprobs')]
   for name in logprobs:
     for others in (0.0, -1e4):
-      far = {n: jnp.full_like(arrays[n], others) for n in logprobs}
-      far[name] = jnp.full_like(far[name], -1e4 - others)
-      found = gradient_of(case, arrays | far, jnp.where(counts(case), 1.0, 0))
+      far = {n: np.full(arrays[n].shape, others, np.float32) for n in logprobs}
+      far[name] = np.full(arrays[name].shape, -1e4 - others, np.float32)
+      found = step(case, arrays | far)
       assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(found))

@@ -7,11 +7,13 @@ public names that no suite is for.
 """
 
 import dataclasses
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # hashable: what suites compute is cached by case
 class Case:
   """A function with hyper-parameters and its slow reference.
 
@@ -29,3 +31,25 @@ class Case:
   traits: frozenset[str] | set[str] | None = None
   couples: str | None = None
   optional: tuple[str, ...] = ()
+
+
+def gather(*packages):
+  """Of functions in `packages`, from all modules here.
+
+  Returns:
+    (cases by name, without those of modules with a SUITE; names of all functions that have a case
+    or are among OTHERS; own arrays)
+  """
+  here, named, own = {}, set(), {}
+  for info in pkgutil.iter_modules(__path__):
+    module = importlib.import_module(f'{__name__}.{info.name}')
+    own |= getattr(module, 'ARRAYS', {})
+    named |= getattr(module, 'OTHERS', set())
+    for name, case in getattr(module, 'CASES', {}).items():
+      home = case.function.__module__ if isinstance(case, Case) else ''
+      if home.startswith(packages):
+        named.add(case.function.__name__)
+        if not hasattr(module, 'SUITE'):
+          assert name not in here, f'two cases are called {name!r}'
+          here[name] = case
+  return here, named, own
