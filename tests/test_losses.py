@@ -213,7 +213,7 @@ CHOSEN = [(s, p) for s, places in SAMPLES for p in places if MASK[p]][::2]
 
 @functools.cache
 def mapped(case):
-  """Losses: as it is; at twice the float hyper-parameters; with the entries of each CHOSEN moved."""
+  """Losses: as it is; at twice the float hyper-parameters; with the entries of a CHOSEN moved."""
   lanes = 2 + len(CHOSEN)
   arrays, hyper = arrays_of(case), float_hyper(case)
   places = tuple(np.array(axis) for axis in zip(*(p for _, p in CHOSEN), strict=True))
