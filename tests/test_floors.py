@@ -19,7 +19,7 @@ PACKAGE = ROOT / 'rljax'
 FLOORS = {
   '0': ('structs prompts masking traits binding tokenization files', 'chex flax etils'),
   '1a': (
-    'vocabulary logprobs filters losses regularizers advantages weighting corrections '
+    'vocabulary log_ratios logprobs filters losses regularizers advantages weighting corrections '
     'selection shaping',
     'chex',
   ),

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from rljax import masking
 from rljax.advantages.action_rewards import action_rewards, returns_to_go
 from rljax.advantages.scored import scored
+from rljax.log_ratios import clamped_exp
 from rljax.traits import declare
 
 Array = jax.Array
 
-LOG_RATIO_LIMIT = 20.0  # nats
 POSITIONS_AT_ONCE = 64  # of the comparison of a group at one position
 
 
@@ -105,8 +105,7 @@ def _energy(logprobs, sum_squares, policy_logprobs, max_ratio):
   energy = jnp.maximum(1 - 2 * jnp.exp(logprobs) + sum_squares, 0)
   if max_ratio is None:
     return energy
-  log_ratio = jnp.clip(logprobs - policy_logprobs, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
-  return energy * jnp.minimum(jnp.exp(log_ratio), max_ratio) ** 2
+  return energy * jnp.minimum(clamped_exp(logprobs - policy_logprobs), max_ratio) ** 2
 
 
 def _running_sum(x: Array, segment_ids: Array) -> Array:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
-from rljax.corrections.ratio import LOG_RATIO_LIMIT, log_weights, segment_mean
+from rljax.corrections.ratio import log_weights, segment_mean
+from rljax.log_ratios import clamp, clamped_exp
 
 Array = jax.Array
 
@@ -63,8 +64,8 @@ def mismatch_metrics(
   )
   found = {
     **_token_metrics(gap, usable),
-    'mismatch/ppl_policy': jnp.exp(jnp.clip(-policy, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)),
-    'mismatch/ppl_old': jnp.exp(jnp.clip(-old, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)),
+    'mismatch/ppl_policy': clamped_exp(-policy),
+    'mismatch/ppl_old': clamped_exp(-old),
     'mismatch/not_finite': masking.masked_mean(~usable, actions),
   }
   if segment_ids is not None and sample_ids is not None:
@@ -73,7 +74,7 @@ def mismatch_metrics(
 
 
 def _token_metrics(gap: Array, usable: Array) -> dict[str, Array]:
-  log_w = jnp.clip(gap, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  log_w = clamp(gap)
   excess = jnp.expm1(log_w)  # w − 1, precise where w is near 1
   w = 1 + excess
 
@@ -94,7 +95,7 @@ def _token_metrics(gap: Array, usable: Array) -> dict[str, Array]:
     'mismatch/ratio_min': jnp.exp(masking.masked_min(log_w, usable)),
     'mismatch/ratio_max': jnp.exp(masking.masked_max(log_w, usable)),
     'mismatch/token_mult_prob_error': 1 + mean(jnp.expm1(jnp.abs(log_w))),
-    'mismatch/ppl_ratio': jnp.exp(jnp.clip(kl, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)),
+    'mismatch/ppl_ratio': clamped_exp(kl),
     'mismatch/abs_mean': mean(jnp.abs(gap)),
     'mismatch/abs_max': masking.masked_max(jnp.abs(gap), usable),
   }
@@ -107,7 +108,7 @@ def _sample_metrics(
   present = masking.segment_sum(usable, segment_ids, places) > 0
   difference = -segment_mean(gap, usable, segment_ids, places)
   total = masking.segment_sum(gap, segment_ids, places)
-  total = jnp.clip(total, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  total = clamp(total)
   return {
     'mismatch/log_ppl_diff_mean': masking.masked_mean(difference, present),
     'mismatch/log_ppl_diff_abs_mean': masking.masked_mean(jnp.abs(difference), present),

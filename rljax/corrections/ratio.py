@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import clamped_exp
 
 Array = jax.Array
 
-LOG_RATIO_LIMIT = 20.0  # nats
 DENOMINATORS = ('all', 'kept')
 
 
@@ -25,7 +25,7 @@ def log_weights(
 
 def weight(log_weight: Array) -> Array:
   """w = exp(log w) with log w clamped to ±20."""
-  return jnp.exp(jnp.clip(log_weight, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+  return clamped_exp(log_weight)
 
 
 def segment_mean(x: Array, mask: Array, segment_ids: Array, num_segments: int) -> Array:

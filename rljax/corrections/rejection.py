@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.corrections.ratio import (
-  LOG_RATIO_LIMIT,
   in_denominator,
   log_weights,
   segment_max,
   segment_mean,
   weight,
 )
+from rljax.log_ratios import clamp
 
 Array = jax.Array
 
@@ -24,7 +24,7 @@ DIVERGENCES = ('k1', 'k2', 'k3')
 
 def divergence(log_weight: Array, kind: str) -> Array:
   """k1 = log w, k2 = (log w)²/2, k3 = w − 1 − log w, with log w clamped to ±20."""
-  d = jnp.clip(log_weight, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  d = clamp(log_weight)
   if kind == 'k1':
     return d
   # expm1: w − 1 is precise where w is near 1.

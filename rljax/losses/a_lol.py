@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from rljax.losses.importance import constant_ratio
+from rljax.losses.ratios import constant_ratio
 from rljax.masking import widen
 from rljax.traits import declare
 

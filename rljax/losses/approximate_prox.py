@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp, clamped_exp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -60,9 +61,9 @@ def approximate_prox_surrogate(
   age = (step - policy_step).astype(gap.dtype)
   alpha = (prox_step - policy_step).astype(gap.dtype) / jnp.where(age > 0, age, 1)
   alpha = jnp.where(step == prox_step, 1, jnp.clip(alpha, 0, 1))
-  weight = jnp.minimum(jnp.exp(ratios.clamp(alpha * gap)), max_weight)
+  weight = jnp.minimum(clamped_exp(alpha * gap), max_weight)
   prox_logprobs = ratios.constant(policy_logprobs) + alpha * gap
-  log_ratio = ratios.clamp(ratios.difference(logprobs, prox_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, prox_logprobs))
   ratio = jnp.exp(log_ratio)
   charged, below, above = ratios.charge(ratio, advantages, 1 - clip_low, 1 + clip_high)
   return -weight * advantages * charged, ratios.diagnostics(ratio, log_ratio, below, above)

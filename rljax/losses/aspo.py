@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -47,7 +48,7 @@ def aspo(
   Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, old_logprobs))
   ratio = jnp.exp(sg(log_ratio))
   charged, below, above = ratios.charge(ratio, advantages, 1 - clip_low, 1 + clip_high)
   weight = jnp.minimum(jnp.where(advantages > 0, 1 / charged, charged), dual_clip)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -43,7 +44,7 @@ def bapo(
   """
   advantages = ratios.constant(advantages)
   low, high = ratios.constant(ratio_low), ratios.constant(ratio_high)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, policy_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, policy_logprobs))
   ratio = jnp.exp(log_ratio)
   charged, below, above = ratios.charge(ratio, advantages, low, high)
   return -advantages * charged, ratios.diagnostics(ratio, log_ratio, below, above)
@@ -97,7 +98,7 @@ def balanced_bound(
   if side not in ('low', 'high'):
     raise ValueError(f"balanced_bound: side {side!r} is neither 'low' nor 'high'")
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.constant(ratios.difference(old_logprobs, policy_logprobs)))
+  log_ratio = clamp(ratios.constant(ratios.difference(old_logprobs, policy_logprobs)))
   ratio = jnp.exp(log_ratio)
   rise = jnp.arange(num_steps + 1) / num_steps
   stay = jnp.ones(num_steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -52,7 +53,7 @@ def bounded_gradient_clip(
   Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, old_logprobs))
   ratio = jnp.exp(log_ratio)
   _, below, above = ratios.charge(ratio, advantages, 1 - clip_low, 1 + clip_high)
   one = jnp.exp(log_ratio - sg(log_ratio))  # r / sg(r)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
-from rljax.losses.importance import clamped_exp
+from rljax.log_ratios import clamped_exp
 from rljax.masking import widen
 from rljax.traits import declare
 

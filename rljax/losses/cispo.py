@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.masking import widen
 from rljax.traits import declare
@@ -46,7 +47,7 @@ def cispo(
     clamped to ±20.
   Fidelity: faithful
   """
-  log_ratio = ratios.clamp(ratios.difference(sg(logprobs), old_logprobs))
+  log_ratio = clamp(ratios.difference(sg(logprobs), old_logprobs))
   ratio = jnp.exp(log_ratio)
   weight = jnp.clip(ratio, clip_low, clip_high)
   found = ratios.diagnostics(ratio, log_ratio, ratio < clip_low, ratio > clip_high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -49,7 +50,7 @@ def clipped_surrogate(
   Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, old_logprobs))
   ratio = jnp.exp(log_ratio)
   charged, below, above = ratios.charge(ratio, advantages, 1 - clip_low, 1 + clip_high)
   if dual_clip is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp, clamped_exp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -46,9 +47,9 @@ def dcpo(
   Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, old_logprobs))
   ratio = jnp.exp(log_ratio)
-  per_probability = jnp.exp(ratios.clamp(-ratios.constant(old_logprobs)))
+  per_probability = clamped_exp(-ratios.constant(old_logprobs))
   low = 0.5 + 0.5 * jnp.sqrt(jnp.maximum(1 - 4 * clip_low * per_probability, 0))
   high = 0.5 + 0.5 * jnp.sqrt(1 + 4 * clip_high * per_probability)
   charged, below, above = ratios.charge(ratio, advantages, low, jnp.minimum(high, max_ratio))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -16,7 +17,7 @@ DROPS = ('outward', 'both')
 
 def _surrogate(logprobs, policy_logprobs, advantages, dropped_low, dropped_high):
   """−A·ρ where nothing is dropped, else 0, with its diagnostics."""
-  log_ratio = ratios.clamp(ratios.difference(logprobs, policy_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, policy_logprobs))
   ratio = jnp.exp(log_ratio)
   loss = jnp.where(dropped_low | dropped_high, 0, -advantages * ratio)
   return loss, ratios.diagnostics(ratio, log_ratio, dropped_low, dropped_high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -51,7 +52,7 @@ def gmpo(
   Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, old_logprobs))
   clipped, below, above = ratios.charge(log_ratio, advantages, -clip_low, clip_high)
   mean = ratios.sequence_mean(clipped, action_mask, segment_ids, sample_ids)
   ratio = jnp.exp(ratios.spread(mean, segment_ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -16,7 +17,7 @@ def _log_ratios(logprobs, old_logprobs, action_mask, segment_ids, sample_ids):
   """(mean log-ratio of the token's sample, log-ratio of the token), both [..., T] and clamped."""
   log_ratio = ratios.difference(logprobs, old_logprobs)
   mean = ratios.sequence_mean(log_ratio, action_mask, segment_ids, sample_ids)
-  return ratios.clamp(ratios.spread(mean, segment_ids)), ratios.clamp(log_ratio)
+  return clamp(ratios.spread(mean, segment_ids)), clamp(log_ratio)
 
 
 @declare(couples='sequence', traits=('on_policy_is_reinforce',))

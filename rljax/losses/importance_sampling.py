@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from rljax.losses.importance import clamped_exp
+from rljax.log_ratios import clamped_exp
 from rljax.masking import widen
 from rljax.traits import declare
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -45,7 +46,7 @@ def kl_cov(
   Fidelity: faithful
   """
   gap = ratios.difference(logprobs, old_logprobs)
-  log_ratio = ratios.clamp(gap)
+  log_ratio = clamp(gap)
   ratio = jnp.exp(log_ratio)
   selected = ratios.constant(covariance_selected)
   size = gap * jax.lax.stop_gradient(jnp.sign(gap))

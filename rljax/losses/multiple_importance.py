@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import clamped_exp
 from rljax.losses.clipped_surrogate import clipped_surrogate
-from rljax.losses.importance import clamped_exp
 from rljax.masking import widen
 from rljax.traits import declare
 

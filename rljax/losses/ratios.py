@@ -1,4 +1,4 @@
-"""What losses of a policy ratio share: the clamped log-ratio, PPO's cases, means over a sample."""
+"""What losses of a policy ratio share: PPO's cases, ratios as weights, sums over a sample."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import clamped_exp
 
 Array = jax.Array
 
-LOG_RATIO_LIMIT = 20.0  # nats; exp stays far from overflow, and no useful ratio is beyond
+LEVELS = ('token', 'sequence')
 
 
 def difference(logprobs: Array, anchor: Array) -> Array:
   """ℓ − sg(ℓ'), nats, in at least float32, unclamped."""
   return masking.widen(logprobs) - jax.lax.stop_gradient(masking.widen(anchor))
-
-
-def clamp(log_ratio: Array) -> Array:
-  """The log-ratio within ±20; no gradient beyond."""
-  return jnp.clip(log_ratio, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
 
 
 def constant(x: Array) -> Array:
@@ -83,3 +79,38 @@ def sequence_mean(
   """[..., T] -> [..., S]: mean of x over the action tokens of each sample; 0 without any."""
   total, count = sequence_sum(x, action_mask, segment_ids, sample_ids)
   return total / jnp.maximum(count, 1)
+
+
+def completion_sum(
+  x: Array, action_mask: Array, segment_ids: Array, sample_ids: Array
+) -> Array:
+  """[..., T] -> [..., T]: each token gets Σ x over the action tokens of its sample."""
+  total, _ = sequence_sum(x, action_mask, segment_ids, sample_ids)
+  return spread(total, segment_ids)
+
+
+def constant_ratio(
+  logprobs: Array,
+  anchor: Array,
+  action_mask: Array,
+  segment_ids: Array,
+  sample_ids: Array,
+  *,
+  level: str,
+) -> Array:
+  """sg(π/π_anchor) [..., T] of each token, or on all its tokens that of the whole completion.
+
+  Raises:
+    ValueError: an unknown level.
+  """
+  check_level(level)
+  log_ratio = constant(difference(logprobs, anchor))
+  if level == 'sequence':
+    log_ratio = completion_sum(log_ratio, action_mask, segment_ids, sample_ids)
+  return clamped_exp(log_ratio)
+
+
+def check_level(level: str) -> None:
+  """Raises ValueError where `level` is neither 'token' nor 'sequence'."""
+  if level not in LEVELS:
+    raise ValueError(f'level {level!r} is not one of {", ".join(LEVELS)}')

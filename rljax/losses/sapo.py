@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -40,7 +41,7 @@ def sapo(
   Fidelity: faithful
   """
   advantages = ratios.constant(advantages)
-  log_ratio = ratios.clamp(ratios.difference(logprobs, old_logprobs))
+  log_ratio = clamp(ratios.difference(logprobs, old_logprobs))
   ratio = jnp.exp(log_ratio)
   tau = jnp.where(advantages > 0, tau_positive, tau_negative)
   gate = 4 / tau * jax.nn.sigmoid(tau * (ratio - 1))

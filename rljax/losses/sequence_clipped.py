@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
+from rljax.log_ratios import clamp, clamped_exp
 from rljax.losses import ratios
 from rljax.traits import declare
 
@@ -50,7 +50,7 @@ def sequence_clipped(
   advantages = ratios.constant(advantages)
   log_ratio = ratios.difference(logprobs, old_logprobs)
   total, _ = ratios.sequence_sum(log_ratio, action_mask, segment_ids, sample_ids)
-  ratio = jnp.exp(ratios.clamp(ratios.spread(total, segment_ids)))
+  ratio = clamped_exp(ratios.spread(total, segment_ids))
   charged, below, above = ratios.charge(ratio, advantages, 1 - clip_low, 1 + clip_high)
-  found = ratios.diagnostics(ratio, ratios.clamp(log_ratio), below, above)
+  found = ratios.diagnostics(ratio, clamp(log_ratio), below, above)
   return -advantages * charged, found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from rljax.losses.importance import completion_sum
+from rljax.losses.ratios import completion_sum
 from rljax.masking import widen
 from rljax.traits import declare
 

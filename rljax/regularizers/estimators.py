@@ -11,10 +11,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp, clamped_exp
+
 Array = jax.Array
 sg = jax.lax.stop_gradient
-
-LOG_RATIO_LIMIT = 20.0  # nats
 
 
 def k1(d: Array) -> Array:
@@ -62,7 +62,7 @@ def k3(d: Array) -> Array:
   Differs from the source: d is clamped to ±20.
   Fidelity: faithful
   """
-  d = jnp.clip(d, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  d = clamp(d)
   return jnp.expm1(-d) + d
 
 
@@ -121,4 +121,4 @@ def with_gradient_of_k2(estimator: Callable[[Array], Array], d: Array) -> Array:
 
 def ratio_of(logprobs: Array, other: Array) -> Array:
   """exp(ℓ − ℓ'), the log-ratio clamped to ±20."""
-  return jnp.exp(jnp.clip(logprobs - other, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+  return clamped_exp(logprobs - other)

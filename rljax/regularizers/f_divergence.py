@@ -7,8 +7,9 @@ import math
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import clamp
 from rljax.masking import widen
-from rljax.regularizers.estimators import LOG_RATIO_LIMIT, k3, ratio_of
+from rljax.regularizers.estimators import k3, ratio_of
 from rljax.traits import declare
 
 Array = jax.Array
@@ -70,7 +71,7 @@ def f_divergence(
   fixed = sg(logprobs)
   d = fixed - ref_logprobs
   ratio = jnp.minimum(ratio_of(fixed, old_logprobs), max_ratio)
-  slope, value = KINDS[kind](d, jnp.clip(d, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT), alpha)
+  slope, value = KINDS[kind](d, clamp(d), alpha)
   loss = ratio * slope * (logprobs - fixed) + jnp.minimum(ratio * value, max_value)
   return loss, {'kl_ref': k3(d)}
 
@@ -104,7 +105,7 @@ def _alpha(d, clamped, alpha):
 
 def _expm1_over(a, d):
   """(e^{a·d} − 1)/a, and d at a = 0."""
-  exponent = jnp.clip(a * d, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+  exponent = clamp(a * d)
   return jnp.where(a == 0, d, jnp.expm1(exponent) / jnp.where(a == 0, 1, a))
 
 

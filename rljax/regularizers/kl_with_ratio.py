@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import clamped_exp
 from rljax.masking import widen
-from rljax.regularizers.estimators import LOG_RATIO_LIMIT, k1, k3, ratio_of
+from rljax.regularizers.estimators import k1, k3, ratio_of
 from rljax.traits import declare
 
 Array = jax.Array
@@ -111,7 +112,7 @@ def sequence_kl(
   # A scan from the right over the turned row is one from the left.
   turned = (jnp.ones(action.shape), log_ratio[..., ::-1], segment_ids[..., ::-1])
   log_product = masking.reverse_segment_scan(*turned)[..., ::-1]
-  product = jnp.exp(jnp.clip(log_product, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+  product = clamped_exp(log_product)
   loss = jnp.where(action, product * ESTIMATORS[estimator](d), 0)
   return loss, {'kl_ref': sg(k3(d))}
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 from rljax import masking
 from rljax.corrections.ratio import (
-  LOG_RATIO_LIMIT,
   in_denominator,
   log_weights,
   segment_max,
   segment_mean,
 )
 from rljax.corrections.rejection import divergence
+from rljax.log_ratios import clamp
 from rljax.selection.order import largest, ordered
 
 Array = jax.Array
@@ -148,7 +148,7 @@ def m2po(
   Fidelity: adapted
   """
   log_weight, usable = log_weights(old_logprobs, policy_logprobs, action_mask, segment_ids)
-  moment = jnp.square(jnp.clip(log_weight, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT))
+  moment = jnp.square(clamp(log_weight))
   keys = ordered(moment)
 
   def is_small(v):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import LIMIT
 from rljax.losses.preference import pairs as pairing
 from rljax.traits import declare
 
@@ -49,7 +50,6 @@ def discopop(
   h_w, h_l = pairing.log_ratios(sequence_logprobs, sequence_ref_logprobs, pairs)
   z = beta * (h_w - h_l)
   exponent = jax.nn.log_sigmoid(z / tau) - z
-  limit = pairing.LOG_RATIO_LIMIT
-  exponential = jnp.exp(jnp.where(exponent > limit, limit, exponent))
+  exponential = jnp.exp(jnp.where(exponent > LIMIT, LIMIT, exponent))
   loss = exponential - jax.nn.sigmoid(-z / tau) * jax.nn.log_sigmoid(z)
   return pairing.on_pairs(loss, beta * h_w, beta * h_l, pairs)

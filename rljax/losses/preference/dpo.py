@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rljax.log_ratios import LIMIT
 from rljax.losses.preference import pairs as pairing
 from rljax.masking import zero_where_not
 from rljax.traits import declare
@@ -19,8 +20,7 @@ def divergence_score(h: Array, f_divergence: str, alpha: Array | float) -> Array
   if f_divergence == 'kl':
     return h
   if f_divergence == 'forward_kl':
-    limit = pairing.LOG_RATIO_LIMIT
-    return -jnp.exp(-jnp.where(h < -limit, -limit, h))
+    return -jnp.exp(-jnp.where(h < -LIMIT, -LIMIT, h))
   if f_divergence == 'js':
     return jax.nn.log_sigmoid(h)
   if f_divergence == 'alpha':

@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import LIMIT
 
 Array = jax.Array
-
-LOG_RATIO_LIMIT = 20.0  # nats, before exp
 
 
 class Pairs(NamedTuple):
@@ -88,7 +87,7 @@ def exponential_score(x: Array, rate: Array | float) -> Array:
   """(e^{rate·x} − 1)/rate, and x where rate·x is small; the exponent is at most 20."""
   exponent = rate * x
   near = jnp.abs(jax.lax.stop_gradient(exponent)) < 1e-3
-  far = jnp.where(near, 1, jnp.where(exponent > LOG_RATIO_LIMIT, LOG_RATIO_LIMIT, exponent))
+  far = jnp.where(near, 1, jnp.where(exponent > LIMIT, LIMIT, exponent))
   small = jnp.where(near, exponent, 0)
   series = 1 + small / 2 * (1 + small / 3 * (1 + small / 4 * (1 + small / 5)))
   return jnp.where(near, x * series, jnp.expm1(far) / jnp.where(near, 1, rate))

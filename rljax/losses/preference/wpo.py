@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.log_ratios import clamp
 from rljax.losses.preference import pairs as pairing
 from rljax.traits import declare
 
@@ -48,7 +49,7 @@ def wpo_weights(
   total = masking.token_to_sample_sum(aligned, mask, segment_ids, sample_slots, places)
   count = masking.token_to_sample_sum(mask, mask, segment_ids, sample_slots, places)
   mean = total / jnp.maximum(count, 1)
-  mean = jnp.clip(mean, -pairing.LOG_RATIO_LIMIT, pairing.LOG_RATIO_LIMIT)
+  mean = clamp(mean)
   return jnp.where(sample_slots >= 0, jnp.exp(mean), 0)
 
 
