@@ -16,5 +16,5 @@ def get_config():
   config.stages = ('sft', 'reward_model')
   config.reward_model.update(iterations=800, prompts=64, max_length=23)
   config.reward_model.update(rows=128, row_length=24, packed=False)
-  config.reward_model.optimizer.learning_rate = 2e-3
+  config.reward_model.optimizer.learning_rate = 1e-3
   return config

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.losses.preference import pairs as pairing
 from rljax.traits import declare
 
 Array = jax.Array
@@ -24,17 +25,13 @@ def _values(
   return h, jnp.where(good, 1, jnp.where(bad, -1, 0)).astype(h.dtype), good, bad
 
 
-def _diagnostics(
-  reward: Array, margin: Array, good: Array, bad: Array
-) -> dict[str, Array]:
-  """[N]: `chosen`, `rejected` β·h of good and bad samples, `margin` sign·β(h − KL), `accuracy`."""
-  diagnostics = {
-    'accuracy': masking.zero_where_not(margin > 0, good | bad),
-    'margin': masking.zero_where_not(margin, good | bad),
-    'chosen': masking.zero_where_not(reward, good),
-    'rejected': masking.zero_where_not(reward, bad),
-  }
-  return jax.lax.stop_gradient(diagnostics)
+def _diagnostics(h: Array, rewards: Array, used: Array, group_ids: Array) -> dict[str, Array]:
+  """Those of a pair loss, so that both kinds are told in one way: of pairs and not of samples.
+
+  Of the groups that stand together in the arrays: one that is split has the pairs of its parts.
+  """
+  pairs = pairing.find_pairs(jnp.where(used, rewards, jnp.nan), group_ids)
+  return pairing.on_pairs(h, *pairing.of_pair(h, pairs), pairs)[1]
 
 
 @declare(denominator='samples', couples='batch', traits=('scale_invariant',))
@@ -67,9 +64,10 @@ def kto(
     undesirable_weight: λ_U.
 
   Returns:
-    (loss [N], diagnostics of [N]: `chosen` and `rejected`, β·h of desirable and undesirable
-    samples, `margin` ±β(h − KL), `accuracy` 1 where it is positive, `kl_ref` KL in nats at each
-    sample with a loss).
+    (loss [N], diagnostics of [N] as of a pair loss, at the best sample of each group that has a
+    better and a worse one: `chosen` and `rejected` βh of the two, `margin` their difference,
+    `accuracy` 1 where it is positive, `pairs` 1; and `kl_ref`, KL in nats at each sample with a
+    loss).
 
   Source: Ethayarajh et al. 2024, arXiv 2402.01306.
   Differs from the source: nothing; KL is of the samples at hand.
@@ -84,7 +82,7 @@ def kto(
   margin = sign * beta * (h - kl)
   weight = jnp.where(good, desirable_weight, undesirable_weight)
   loss = masking.zero_where_not(weight * jax.nn.sigmoid(-margin), good | bad)
-  diagnostics = _diagnostics(beta * h, margin, good, bad)
+  diagnostics = _diagnostics(beta * h, rewards, good | bad, group_ids)
   return loss, {**diagnostics, 'kl_ref': jnp.where(good | bad, kl, 0)}
 
 
@@ -113,8 +111,9 @@ def apo_zero_unpaired(
     undesirable_weight: λ_U.
 
   Returns:
-    (loss [N], diagnostics of [N]: `chosen` and `rejected`, β·h of desirable and undesirable
-    samples, `margin` ±β·h, `accuracy` 1 where it is positive).
+    (loss [N], diagnostics of [N] as of a pair loss, at the best sample of each group that has a
+    better and a worse one: `chosen` and `rejected` βh of the two, `margin` their difference,
+    `accuracy` 1 where it is positive, `pairs` 1).
 
   Source: D'Oosterlinck et al. 2024, arXiv 2408.06266, equation 7, one sample at a time.
   Differs from the source: the paper's loss is of pairs; weights as in KTO.
@@ -125,4 +124,4 @@ def apo_zero_unpaired(
   margin = sign * beta * h
   weight = jnp.where(good, desirable_weight, undesirable_weight)
   loss = masking.zero_where_not(weight * jax.nn.sigmoid(-margin), good | bad)
-  return loss, _diagnostics(beta * h, margin, good, bad)
+  return loss, _diagnostics(beta * h, rewards, good | bad, group_ids)
