@@ -94,6 +94,20 @@ def _metric(term: str, function: str, key: str) -> str:
   return f'policy/{key}' if key in POLICY_METRICS else f'method/{function}/{key}'
 
 
+def of_pairs(metrics: Mapping[str, Any], objective: Objective) -> dict[str, Any]:
+  """The metrics of a loss of pairs as means over pairs: a group without one is no wrong pair.
+
+  The weights are 1/groups on all groups, so what `micro_loss` adds up is a mean over groups; the
+  diagnostic `pairs` is the fraction of them that have a pair. It and the loss stay as they are.
+  """
+  own = f'method/{objective.loss.name}/'
+  if own + 'pairs' not in metrics:
+    return dict(metrics)
+  pairs = metrics[own + 'pairs']
+  told = [name for name in metrics if name.startswith(own) and name != own + 'pairs']
+  return {**metrics, **{name: metrics[name] / jnp.where(pairs > 0, pairs, 1) for name in told}}
+
+
 def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size, jsd_beta):
   """What the terms may ask for, by name, and 0 where nothing was sampled."""
   scalars = {name: x for name, x in samples.items() if name in arrays.SCALARS}

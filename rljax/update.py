@@ -13,7 +13,7 @@ import optax
 from rljax import arrays
 from rljax.binding import Bound
 from rljax.combinations import ObjectiveError
-from rljax.loss_pass import micro_loss
+from rljax.loss_pass import micro_loss, of_pairs
 from rljax.objective import Objective
 from rljax.prepare import prepare
 from rljax.structs import Array, Batch, Metrics, Policy, PyTree, TrainState
@@ -101,7 +101,7 @@ def make_update_step(
     (params, opt_state, count), logs = jax.lax.scan(
       step, (state.params, state.opt_state, state.step), order
     )
-    metrics |= _over_steps(logs)
+    metrics |= of_pairs(_over_steps(logs), objective)
     method_state |= _steered(objective, hyper, method_state, batch, metrics)
     state = state.replace(
       step=count, params=params, opt_state=opt_state, key=key, method_state=method_state
@@ -139,7 +139,7 @@ def make_measure(
       here = jax.tree.map(lambda x: x[m], rows)
       return loss(params, here, samples, hyper, frozen=constant)[1]
 
-    return _as_metrics(_sum_micro(micro, batch.num_micro[0]))
+    return of_pairs(_as_metrics(_sum_micro(micro, batch.num_micro[0])), objective)
 
   return measure
 

@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_updates
 from cases.preference import CASES, OTHERS
 from reference import batches
 from reference import preference as reference
+from rollouts import random_rollout
 
-from rljax import losses, masking
+from rljax import loss_pass, losses, masking
 from rljax.binding import signature
+from rljax.data.packing import make_layout, pack
 from rljax.losses import preference, reward_models
 from rljax.losses.preference import pairs as pairing
 from rljax.stages import ranked
@@ -601,27 +604,87 @@ def test_log_ratios_that_are_summed_as_such_keep_every_sign(long_pairs):
   np.testing.assert_array_equal(np.asarray(seen['accuracy'])[::2], exact > 0)
 
 
-def test_a_stage_says_what_holds_of_its_pairs():
+UNPAIRED = {  # group 0 is right, 1 wrong; 2 all good, 3 without feedback, 4 alone, 5 unscorable
+  'group_ids': [0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 5, 5, -1],
+  'rewards': [1, -1, -1, -2, 1, 1, 1, 1, 0, -1, 1, np.nan, -1],
+  'sequence_logprobs': [-2.0, -5, -1, -9, -3, -4, -6, -1, -2, -3, -2, -7, -1],
+  'sequence_ref_logprobs': [-3.0, -4.5, -3, -4, -1, -2, -6, -2, -4, -1, -4, -3, -9],
+}  # h = 1, -.5 | 2, -5, -2 | ...
+
+
+@pytest.mark.parametrize('name', ['kto', 'apo_zero_unpaired'])
+def test_unpaired_losses_tell_of_pairs_too(name):
+  arrays = {n: jnp.asarray(x, jnp.int32 if n == 'group_ids' else None) for n, x in UNPAIRED.items()}
+  if name == 'kto':
+    arrays['is_mismatched'] = jnp.arange(13) == 8
+  loss, seen = getattr(losses, name)(**arrays, beta=0.5)
+  kl = seen.pop('kl_ref', None)
+  found = {n: np.asarray(x)[np.asarray(seen['pairs']) == 1].tolist() for n, x in seen.items()}
+  assert found == {
+    'pairs': [1, 1],
+    'chosen': [0.5, -1.0],
+    'rejected': [-0.25, -2.5],
+    'margin': [0.75, 1.5],
+    'accuracy': [1, 1],
+  }
+  assert np.flatnonzero(seen['pairs']).tolist() == [0, 4]
+  assert not any(np.any(np.delete(np.asarray(x), [0, 4])) for x in seen.values())
+  judged = [0, 1, 2, 3, 4, 5, 6, 7, 9, 10]
+  assert np.flatnonzero(loss).tolist() == judged  # and not of pairs alone
+  if name == 'kto':  # KL of the mismatched sample: -2 + 4
+    np.testing.assert_array_equal(kl, np.where(np.isin(np.arange(13), judged), 2, 0))
+    arrays['rewards'] = arrays['rewards'].at[8].set(-1)  # of another prompt: in no pair
+    again = losses.kto(**arrays, beta=0.5)[1]
+    np.testing.assert_array_equal(again['pairs'], seen['pairs'])
+  # The policy comes to prefer the bad answer of group 0.
+  arrays['sequence_logprobs'] = arrays['sequence_logprobs'].at[1].add(2.0)
+  _, seen = getattr(losses, name)(**arrays, beta=0.5)
+  assert seen['accuracy'][0] == 0 and seen['margin'][0] == -0.25 and seen['accuracy'][4] == 1
+
+
+def test_metrics_of_pairs_are_means_over_pairs():
   """The weights are 1/groups on all groups: those without a pair are no wrong or narrow pairs."""
   names = ('sequence_logprobs', 'sequence_ref_logprobs', 'rewards', 'group_ids')
   _, seen = losses.dpo(*(jnp.asarray(SAMPLES[name]) for name in names))
   groups = len(set(GROUPS) - {-1})
   metrics = {f'method/dpo/{name}': np.sum(x) / groups for name, x in seen.items()}
-  stage = types.SimpleNamespace(
-    name='preference', objective=types.SimpleNamespace(loss=types.SimpleNamespace(name='dpo'))
-  )
-  named = ranked.Given.rename(stage, {'policy/loss': 0.5, 'time/update': 1.0, **metrics})
+  metrics |= {'policy/loss': 0.5, 'time/update': 1.0}
+  terms = types.SimpleNamespace(loss=types.SimpleNamespace(name='dpo'))
+  told = loss_pass.of_pairs(metrics, terms)
   paired = np.asarray(seen['pairs']) > 0
   assert 1 < np.sum(paired) < groups
-  means = {name: np.mean(np.asarray(x)[paired]) for name, x in seen.items()}
-  assert named == {
-    'preference/loss': 0.5,
-    'time/update': 1.0,
-    'preference/accuracy': pytest.approx(means['accuracy']),
-    'preference/margin': pytest.approx(means['margin']),
-    'method/dpo/chosen': pytest.approx(means['chosen']),
-    'method/dpo/rejected': pytest.approx(means['rejected']),
-    'method/dpo/pairs': pytest.approx(np.sum(paired) / groups),
-  }
-  none = ranked.Given.rename(stage, {'policy/loss': 0.5} | {name: 0.0 for name in metrics})
-  assert none['preference/accuracy'] == 0
+  means = {f'method/dpo/{name}': np.mean(np.asarray(x)[paired]) for name, x in seen.items()}
+  means['method/dpo/pairs'] = np.sum(paired) / groups
+  assert told == pytest.approx({'policy/loss': 0.5, 'time/update': 1.0, **means})
+  assert loss_pass.of_pairs(dict.fromkeys(metrics, 0.0), terms) == dict.fromkeys(metrics, 0.0)
+  of_tokens = {'policy/loss': 0.5, 'method/dpo/margin': 0.25}
+  assert loss_pass.of_pairs(of_tokens, terms) == of_tokens
+
+  stage = types.SimpleNamespace(name='preference', objective=terms)
+  named = ranked.Given.rename(stage, told)
+  assert named['preference/accuracy'] == told['method/dpo/accuracy']
+  assert {n.split('/')[1] for n in named if n.startswith('preference/')} == {
+    'loss', 'accuracy', 'margin'
+  }  # fmt: skip
+
+
+def test_an_update_counts_only_groups_with_a_pair():
+  stage = dict(
+    loss=dict(name='losses.dpo'), weights=dict(name='weighting.group_mean'), advantage=None
+  )
+  step, _, hyper, frozen = tiny_updates.make(stage)
+  rollout, _ = random_rollout(3)
+  equal = np.where(rollout.group_ids < 4, 1.0, np.arange(24) % 4)  # two groups of six have a pair
+  alone = np.where(rollout.group_ids < 4, np.nan, equal)
+  layout = make_layout(samples=24, group_size=4, max_length=20, rows=24, row_length=20)
+  seen = []
+  for rewards in (equal, alone):
+    batch, _ = pack(rollout, rewards.astype(np.float32), layout)
+    state = tiny_updates.make(stage)[1]
+    seen.append(step(state, frozen, batch, hyper())[1])
+  many, few = ({n: float(x[n]) for n in x if n.startswith('method/dpo/')} for x in seen)
+  assert many.pop('method/dpo/pairs') == pytest.approx(2 / 6)
+  assert few.pop('method/dpo/pairs') == 1
+  assert many == pytest.approx(few, rel=1e-5) and many['method/dpo/margin'] != 0
+  whole, part = (float(x['policy/loss']) for x in seen)
+  assert whole == pytest.approx(part / 3, rel=1e-5)  # the loss is the mean that is optimised

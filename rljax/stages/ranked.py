@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rljax import update
@@ -47,10 +46,6 @@ class Given(Stage):
 
   def rename(self, metrics: dict[str, Any]) -> dict[str, Any]:
     own = f'method/{self.objective.loss.name}/'
-    if own + 'pairs' in metrics:  # the others are means over all groups, with a pair or without
-      pairs = metrics[own + 'pairs']
-      of_pairs = [k for k in metrics if k.startswith(own) and k != own + 'pairs']
-      metrics = metrics | {k: metrics[k] / jnp.where(pairs > 0, pairs, 1) for k in of_pairs}
     named = {f'{self.name}/loss': metrics['policy/loss']}
     for what in ('accuracy', 'margin'):
       if own + what in metrics:
