@@ -56,7 +56,7 @@ def main(argv=None):
   text = report.markdown(comparison)
   (args.out / 'table.md').write_text(text)
   report.write_csv(args.out / 'results.csv', comparison)
-  plots.plot(args.out / 'curves.png', found)
+  plots.plot(args.out / 'curves.png', comparison)
   print(f'\n{text}\n{args.out}: table.md, results.csv, results.jsonl, curves.png')
 
 

@@ -161,8 +161,55 @@ def test_the_report(tmp_path):
   report.write_csv(tmp_path / 'results.csv', known)
   rows = list(csv.DictReader((tmp_path / 'results.csv').read_text().splitlines()))
   assert len(rows) == 16 and float(rows[8]['auc']) == pytest.approx(0.3 + 0.52 / 4)
-  plots.plot(tmp_path / 'curves.png', found)
+  plots.plot(tmp_path / 'curves.png', known)
   assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+def drawn(figure):
+  """(arms on the forest from the bottom, their means as drawn, {panel: number of its lines})."""
+  axis, *beside = figure.axes
+  means = {line.get_ydata()[0]: line for line in axis.lines if line.get_marker() == 'D'}
+  names = [label.get_text() for label in axis.get_yticklabels()]
+  return names, means, {a.get_title(loc='left'): len(a.lines) for a in beside}
+
+
+def test_many_arms_are_a_forest_of_differences(tmp_path):
+  ends = {f'arm {i}': np.array([0.40, 0.42, 0.44, 0.40]) + i / 100 for i in range(-3, 4)}
+  more = {arm: [record(arm, i, end) for i, end in enumerate(x)] for arm, x in ends.items()}
+  known = report.Comparison({**records(), **more}, 'auc')
+  figure = plots.of_many(known)
+  names, means, panels = drawn(figure)
+  assert names[:3] == ['arm -3', 'arm -2', 'arm -1'] and names[-2:] == ['arm 3', 'better']
+  assert sorted(names) == sorted({'better', 'still', *ends})
+  # Of (A/A, baseline): differences of .01, -.01, 0, 0 in the end and half as much in the area.
+  assert known.noise('auc') == pytest.approx(0.0025 / 2**0.5)
+  band = figure.axes[0].patches[0]
+  sides = band.get_patch_transform().transform(band.get_path().vertices)[:, 0]
+  np.testing.assert_allclose([sides.min(), sides.max()], [-(0.125**0.5), 0.125**0.5], rtol=1e-6)
+  for place, name in enumerate(names):
+    effect = known.effect(name, 'auc')
+    assert means[place].get_xdata()[0] == pytest.approx(100 * effect.mean)
+    told = known.verdict(name, 'auc') in ('holds', 'reversed')
+    assert (means[place].get_markerfacecolor() != 'white') == told
+  assert [t.get_text().strip() for t in figure.axes[0].texts] == ['not exercised'] * 2
+  # Curves of the baseline, of A/A and of the most different arms alone.
+  assert panels == dict.fromkeys(plots.BESIDE, 2 + plots.SHOWN)
+  plots.plot(tmp_path / 'curves.png', known)
+  assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_an_effect_that_would_squash_the_others_is_written():
+  ends = {f'arm {i}': 0.40 + i / 1000 for i in range(9)} | {'lost': -0.4}
+  found = {'base': [record('base', i, 0.4) for i in range(2)]}
+  found['A/A'] = [record('A/A', i, 0.402) for i in range(2)]
+  found |= {arm: [record(arm, i, end) for i in range(2)] for arm, end in ends.items()}
+  figure = plots.of_many(report.Comparison(found, 'auc'))
+  names, means, _ = drawn(figure)
+  assert names[0] == 'lost' and list(means) == list(range(1, 10))
+  texts = [text.get_text() for text in figure.axes[0].texts]
+  assert '◂ −20.0 [−20.0, −20.0]' in texts
+  left, right = figure.axes[0].get_xlim()
+  assert -0.5 < left < 0 < right < 0.5
 
 
 def test_areas_are_taken_at_equal_samples():
