@@ -12,14 +12,23 @@ from rljax import config, overrides
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def quickstart(tmp_path):
-  """The quick start's run.py from a copy of its folder."""
-  folder = shutil.copytree(ROOT / 'experiments' / 'quickstart', tmp_path / 'quickstart')
-  spec = importlib.util.spec_from_file_location('quickstart_run', folder / 'run.py')
+def copy_of(name, tmp_path):
+  """An experiment's run.py from a copy of its folder."""
+  folder = shutil.copytree(ROOT / 'experiments' / name, tmp_path / name)
+  spec = importlib.util.spec_from_file_location(f'{name}_run', folder / 'run.py')
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+@pytest.fixture
+def quickstart(tmp_path):
+  return copy_of('quickstart', tmp_path)
+
+
+@pytest.fixture
+def stages(tmp_path):
+  return copy_of('stages', tmp_path)
 
 
 def write_run(out, arm, seed, gain):
@@ -86,3 +95,52 @@ def test_sft_gets_the_time_of_rl(quickstart, tmp_path, monkeypatch):
 
   monkeypatch.setattr(quickstart, 'train', train)
   assert quickstart.fitting(tmp_path, 0, []) == 60  # 6 s of RL, 0.1 s each
+
+
+# -- stages
+
+
+def rows_of(part, ends, start=0.25):
+  return [
+    dict(part=part, arm=arm, seed=seed, start=start, end=end, seconds=1.0)
+    for arm, each in ends.items()
+    for seed, end in enumerate(each)
+  ]
+
+
+def test_the_report_of_the_stages_says_what_has_missed_its_goal(stages, tmp_path):
+  rows = rows_of('preference', {'dpo': (0.95, 0.9), 'kto': (0.97, 0.8875)})
+  rows += rows_of('reward', {'reward_model': (0.7, 0.75)})
+  rows += rows_of(
+    'distillation',
+    {
+      stages.BASE: (0.30, 0.35),
+      'opd': (0.375, 0.40),
+      'gkd': (0.38, 0.39),
+      stages.DEMONSTRATIONS: (0.2, 0.2),
+    },
+  )
+  page = stages.markdown(rows)
+  assert '| dpo | 95.0 / 90.0 | 92.5 | reached |' in page
+  assert '| kto | 97.0 / 88.8 | 92.9 | **missed**: 1 of 2 seeds below |' in page
+  assert '| reward_model | 70.0 / 75.0 | 72.5 | **missed**: 2 of 2 seeds below |' in page
+  assert '| opd | 37.5 / 40.0 | +13.8 | +7.5 / +5.0 | reached |' in page
+  assert '| gkd | 38.0 / 39.0 | +13.5 | +8.0 / +4.0 | **missed**: 1 of 2 seeds below |' in page
+  assert '| SFT on right answers | 20.0 / 20.0 | -5.0 | -10.0 / -15.0 |  |' in page
+  assert (
+    'Goals missed: kto (97.0 / 88.8), reward_model (70.0 / 75.0), gkd (+8.0 / +4.0).' in page
+  )
+  assert 'No goal is missed.' in stages.markdown(rows[:2])
+  stages.plot(tmp_path / 'all.png', rows)
+  stages.plot(tmp_path / 'one.png', rows[:2])
+  assert (tmp_path / 'all.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_arms_of_the_stages_are_configs(stages):
+  presets = stages.of_preference()
+  assert {'presets/dpo', 'presets/kto', 'presets/list_mle'} <= {*presets}
+  for source, flags in (*stages.DISTILLATION.values(), *((n, stages.SMALL) for n in presets[:3])):
+    changed, _ = overrides.override(config.load(str(config.find(source))), flags)
+    config.resolve(changed)
+  base = overrides.override(config.load('distill'), stages.DISTILLATION[stages.BASE][1])[0]
+  assert base.distill.loss.name == 'losses.nll' and base.distill.on_policy_fraction == 0
