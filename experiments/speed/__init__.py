@@ -1,0 +1,1 @@
+"""What rljax costs beside other programs that do the same work."""

@@ -1,0 +1,143 @@
+"""Part long_tail: completions of very different lengths, where slots are refilled or wait."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from speed import naive, ours, timing
+from speed.context import Context, check
+from speed.programs import Program
+from speed.shapes import Work
+
+MEAN, LIMIT, SLOTS = 64, 512, 64
+WINDOWS = (1, 2, 4, 8, 16, 32, 64)
+# The lockstep sampler's cache grows by these steps: attention over the whole of it is slower.
+ENDS = (64, 128, 192, 320, 512)
+STOP = 0  # an id that no prompt holds
+
+
+def measure(context: Context) -> dict:
+  """The curve over windows; then its best point against lockstep batches, in turns."""
+  work = dataclasses.replace(context.work, prompts=32, samples=8, completion=LIMIT)
+  asked, policy, limits = requests(work)
+  params = ours.make_params(work.shape)
+  sampler = ours.Sampler('long tail: rljax', work, ours.LONG_TAIL, slots=SLOTS, policy=policy)
+  engine = {w: Engine(sampler, params, asked, w) for w in WINDOWS}
+  found = {'work': work.as_json(), 'settings': {'rljax': repr(ours.LONG_TAIL)}, 'checks': []}
+
+  curve = {f'window {w}': run for w, run in engine.items()}
+  found['curve'] = timing.interleave(curve, rounds=3, say=context.say)
+  seconds = {w: timing.median(found['curve'][f'window {w}']) for w in WINDOWS}
+  best = min(seconds, key=seconds.get)
+  if limits is None:  # a stop token has ended them: the others end at the same lengths
+    limits = np.asarray(engine[best].rollout.action_mask.sum(1))
+  lockstep = {f'lockstep, batches of {n}': Lockstep(work, limits, n) for n in (SLOTS, work.rows)}
+  contestants = {f'rljax, window {best}': engine[best], **lockstep}
+  found['arms'] = timing.interleave(contestants, rounds=context.rounds, warm_up=0, say=context.say)
+
+  lengths = np.asarray(engine[best].rollout.action_mask.sum(1))
+  same = np.array_equal(lengths, limits)
+  check(found['checks'], 'rljax: length of each sample', same, f'{int(lengths.sum())} tokens')
+  for name, run in lockstep.items():
+    check(found['checks'], f'{name}: tokens', run.tokens == limits.sum(), f'{run.tokens}')
+  found['lengths'] = describe(limits)
+  # int8 or longer caches would show here: bytes of keys and values in use at once.
+  found['cache_mib'] = {
+    name: rows * work.length * work.shape.cache_bytes / 2**20
+    for name, rows in zip(contestants, (SLOTS, SLOTS, work.rows))
+  }
+  return found
+
+
+def geometric(count: int, seed: int = 0) -> np.ndarray:
+  """Lengths ≥ 1 of mean 64, cut at 512."""
+  lengths = np.random.default_rng(seed).geometric(1 / MEAN, count)
+  return np.minimum(lengths, LIMIT).astype(np.int32)
+
+
+def requests(work: Work):
+  """(requests, policy, limits): the lengths are limits of the requests, or a stop token makes them.
+
+  With a stop token nothing can know the lengths beforehand; limits is None then.
+  """
+  policy = ours.make_policy(work.shape, ours.LONG_TAIL)
+  if ours.LENGTHS == 'limits':
+    limits = geometric(work.rows)
+    return ours.requests(work, limits=limits), policy, limits
+  return ours.requests(work, stop_ids=(STOP,)), rigged(policy, work.shape.vocab_size), None
+
+
+def rigged(policy, vocab_size: int):
+  """The policy with the logit of STOP such that about one token in 64 ends its sample.
+
+  Logits of random weights are near to a standard normal, so their log-sum is log V + 1/2.
+  """
+  logit = np.log(vocab_size) + 0.5 - np.log(MEAN - 1)
+
+  def unembed(head, hidden):
+    logits = policy.unembed(head, hidden)
+    return jnp.where(jnp.arange(logits.shape[-1]) == STOP, logit, logits)
+
+  return policy._replace(unembed=unembed)
+
+
+class Engine:
+  """A rollout of rljax with a window; its lengths do not depend on it."""
+
+  def __init__(self, sampler: ours.Sampler, params, asked, window: int):
+    self._given = params, asked, 1, window
+    self._sampler, self.window = sampler, window
+
+  def __call__(self) -> dict:
+    started = time.perf_counter()
+    self.rollout = self._sampler(*self._given)
+    seconds = time.perf_counter() - started
+    useful = int(self.rollout.action_mask.sum())
+    seen = {'seconds': seconds, 'tokens': useful, 'useful': useful}
+    steps = ours.computed_slot_steps(self.rollout)
+    return seen if steps is None else {**seen, **steps}
+
+
+class Lockstep:
+  """The naive sampler in batches, in the order of the requests; a batch leaves when all rows end.
+
+  Its attention is bounded, too: its cache grows as its rows do.
+  """
+
+  def __init__(self, work: Work, limits: np.ndarray, rows: int):
+    self._rows, self._limits = rows, limits
+    self._prompts = np.repeat(np.asarray(work.prompt_ids(), np.int32), work.samples, axis=0)
+    self._params = ours.make_params(work.shape)
+    ends = tuple(work.prompt + e for e in ENDS)
+
+    def run(params, prompts, key, limits):
+      return naive.generate(work.shape, params, prompts, key, limits, ends=ends)
+
+    arguments = (self._params, self._prompts[:rows], jax.random.key(0), limits[:rows])
+    self.program = Program(f'long tail: lockstep of {rows}', run, *arguments)
+    self.tokens = 0
+
+  def __call__(self) -> dict:
+    steps = 0
+    for start in range(0, len(self._limits), self._rows):
+      part = slice(start, start + self._rows)
+      key = jax.random.key(start)
+      given = (self._params, self._prompts[part], key, self._limits[part])
+      steps += int(self.program(*given).steps)
+    self.tokens = int(self._limits.sum())
+    return {'tokens': self.tokens, 'useful': self.tokens, 'all': steps * self._rows}
+
+
+def describe(lengths: np.ndarray) -> dict:
+  return {
+    'mean': float(lengths.mean()),
+    'median': float(np.median(lengths)),
+    'longest': int(lengths.max()),
+    'total': int(lengths.sum()),
+    'forced_by': ours.LENGTHS,
+  }
