@@ -143,6 +143,13 @@ def _rl() -> dict:
     top_k=0,  # 0 = off. Filters sample from another distribution than the one that is trained
     top_p=1.0,  # fraction; 1 = off
     min_p=0.0,  # fraction; 0 = off
+    sampler=dict(  # nothing here but int8 changes which tokens are drawn
+      slots=0,  # completions decoded at once; 0 = all. Fewer: one that ends makes room for the next
+      window=8,  # decode steps between two looks at which have ended
+      drains=1,  # how often the slots are halved at the end, when half of them are free
+      prompts_at_once=0,  # prompts prefilled together; 0 = as many as fill the slots
+      cache_dtype='',  # of keys and values; '' = compute dtype; 'int8' halves or quarters them
+    ),
     epochs=1,  # passes over one rollout
     minibatches=1,  # optimizer steps of one pass
     curriculum=dict(name='curriculum.uniform'),  # which prompts come next

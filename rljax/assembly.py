@@ -12,8 +12,7 @@ from rljax import binding, checkpoint, files, models, sharding
 from rljax.evaluation import evaluate
 from rljax.prompts import Prompt, Task
 from rljax.rewards import Scorer
-from rljax.rollouts import Generator
-from rljax.sampling import sample
+from rljax.rollouts import Generator, sampler_program
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer, prompt_tokens
 from rljax.workdir import read_config
@@ -71,6 +70,7 @@ class World:
       top_p=node.top_p,
       min_p=node.min_p,
       seed=seed,
+      sampler=node.sampler.to_dict(),
     )
 
   def reward_start(self, params: dict[str, PyTree]) -> PyTree:
@@ -188,7 +188,9 @@ def assemble(config: Any) -> World:
     scorer=Scorer(reward, **limits) if reward else judge,
     judge=judge,
     programs={
-      role: jax.jit(_sampler(policies[role])) for role in ('policy', 'teacher') if role in policies
+      role: sampler_program(policies[role], mesh)
+      for role in ('policy', 'teacher')
+      if role in policies
     },
   )
 
@@ -198,15 +200,6 @@ def _the_one(nodes: Sequence[Any], complaint: str) -> Any:
   if any(node != nodes[0] for node in nodes):
     raise ValueError(f'stages {complaint}')
   return nodes[0] if nodes else None
-
-
-def _sampler(policy: Policy) -> Callable[..., Any]:
-  """`program(params, requests, seed, settings) -> Rollout`."""
-
-  def sampler(params, requests, seed, settings):
-    return sample(policy, params, requests, seed=seed, settings=settings)
-
-  return sampler
 
 
 def _tokenizer_node(config: Any) -> dict[str, Any]:

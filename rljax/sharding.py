@@ -184,27 +184,31 @@ def on_mesh(policy: Policy, mesh: Mesh) -> Policy:
   def wrap(function):
     @functools.wraps(function)
     def inside(*args, **kwargs):
+      if not jax.sharding.get_abstract_mesh().empty:  # inside a shard_map
+        return function(*args, **kwargs)
       with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         return function(*args, **kwargs)
 
     return inside
 
-  names = ('hidden', 'unembed', 'init_cache', 'prefill', 'decode', 'take', 'put')
+  names = ('hidden', 'unembed', 'init_cache', 'prefill', 'decode', 'take', 'put', 'copy')
   return policy._replace(**{name: wrap(getattr(policy, name)) for name in names})
 
 
 def constrain(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
   """`x` with its dimensions over mesh axes, where the policy is `on_mesh`; else `x`.
 
-  A dimension that its mesh axes do not divide is left whole.
+  A dimension that its mesh axes do not divide is left whole, and so is one over axes that a
+  `shard_map` has divided already.
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return x
+  automatic = [n for n, kind in zip(mesh.axis_names, mesh.axis_types) if kind == AxisType.Auto]
   spec = []
   for size, target in zip(x.shape, axes):
     names = (target,) if isinstance(target, str) else tuple(target or ())
-    names = tuple(n for n in names if dict(mesh.shape).get(n, 1) > 1)
+    names = tuple(n for n in names if n in automatic and mesh.shape[n] > 1)
     spec.append(names if names and size % _size(names, mesh) == 0 else None)
   return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 

@@ -35,15 +35,22 @@ class Policy(NamedTuple):
     head: `head(params) -> head`: the part of the parameters that `unembed` reads.
     unembed: `unembed(head, hidden) -> logits`: [..., D] -> float32 [..., V].
     value: `value(params, hidden) -> values`: [..., D] -> float32 [...]; None without a value head.
-    init_cache: `init_cache(num_rows, length) -> cache`.
+    init_cache: `init_cache(num_rows, given, drawn=0, dtype=None) -> cache`: empty; a row holds
+      `given` prefilled tokens and `drawn` decoded ones. dtype: of keys and values, 'int8' comes
+      with scales; None = the compute dtype.
     prefill: `prefill(params, cache, tokens, starts) -> (hidden, cache)`: appends tokens [B, L],
       right padded, to cache row b from position starts[b] on; hidden [B, L, D]. Slots behind a
       row's true length may be written; they are overwritten before anything sees them.
-    decode: `decode(params, cache, tokens, positions) -> (hidden, cache)`: one token for each row,
-      tokens and positions int32 [B]; hidden [B, D].
+    decode: `decode(params, cache, tokens, positions) -> (hidden, cache)`: one token for each of the
+      first B rows; tokens and positions int32 [B]; hidden [B, D]. What a row held at this position
+      and behind is forgotten. Position −1: the row is idle, and only its hidden means nothing. A
+      row forgets what it has decoded more than `drawn` calls ago.
     take: `take(cache, rows) -> cache` with the rows `rows` (int32 [B'], may repeat).
-    put: `put(cache, rows, other) -> cache` with `other` written over the rows `rows`; a row id
-      out of range is dropped.
+    put: `put(cache, rows, other, sources=None) -> cache`: row rows[i] becomes row sources[i] of
+      `other` (None: row i); a row id out of range is dropped. `other` may have room for
+      fewer given tokens; it has no decoded ones, or comes from the same cache at the same step.
+    copy: `copy(cache, rows, sources) -> cache`: row rows[i] becomes as row sources[i] is; no row is
+      both; a row id out of range is dropped.
     axes: pytree like params whose leaves are tuples of logical axis names, one per dimension.
     cast: `cast(params) -> params` with the weights in the compute dtype, to be made once before a
       loop; every function takes either form. None: there is nothing to cast.
@@ -57,7 +64,8 @@ class Policy(NamedTuple):
   prefill: Callable[..., tuple[Array, PyTree]]
   decode: Callable[..., tuple[Array, PyTree]]
   take: Callable[[PyTree, Array], PyTree]
-  put: Callable[[PyTree, Array, PyTree], PyTree]
+  put: Callable[..., PyTree]
+  copy: Callable[[PyTree, Array, Array], PyTree]
   axes: PyTree
   value: Callable[[PyTree, Array], Array] | None = None
   cast: Callable[[PyTree], PyTree] | None = None
@@ -83,6 +91,8 @@ class Requests:
       (no action mask, log-probs 0), right padded.
     prefix_length: int32 [N] or None.
     policy_step: int32 scalar, the optimizer step of the parameters.
+    stop_sequences: int32 [N, E, L] or None: a sample also ends with the first of these in its
+      completion (kept); padded with −1 on the left, all −1 = unused.
   """
 
   prompts: Array
@@ -101,26 +111,38 @@ class Requests:
   prefix: Array | None = None
   prefix_length: Array | None = None
   policy_step: Array | int = 0
+  stop_sequences: Array | None = None
 
 
 @struct.dataclass
 class SamplerSettings:
-  """How the sampler works; nothing here changes which tokens are drawn.
+  """How the sampler works; nothing here but `cache_dtype` changes which tokens are drawn.
 
   Attributes:
     length: T, slots of the token arrays of the rollout (prompt + completion); static.
     filters: the filters that are in use, of ('top_k', 'top_p', 'min_p'); static. The others cost
       nothing.
-    capture: optional records, of ('entropy',); static.
-    slots: rows that are decoded at once, 0 = all; static.
-    window: decode steps between two looks at which rows have ended; traced.
+    capture: optional records, of ('entropy', 'top'); static.
+    num_top: k of 'top': the best tokens at each position, with their log-probs; static.
+    slots: samples that are decoded at once, 0 = all; static.
+    max_new_tokens: C, most tokens that a sample may draw, 0 = length; static. It bounds the cache.
+    prompts_at_once: prompts that are prefilled together; 0 = as many as fill the slots; static.
+    drains: how often the slots are halved when the queue is empty and half of them are free; each
+      costs a further copy of the step in the program; static.
+    cache_dtype: of keys and values, '' = the compute dtype; 'int8' changes the log-probs; static.
+    window: decode steps between two looks at which slots are free; traced.
   """
 
   length: int = struct.field(pytree_node=False)
   filters: tuple[str, ...] = struct.field(pytree_node=False, default=())
   capture: tuple[str, ...] = struct.field(pytree_node=False, default=())
+  num_top: int = struct.field(pytree_node=False, default=0)
   slots: int = struct.field(pytree_node=False, default=0)
-  window: Array | int = 1
+  max_new_tokens: int = struct.field(pytree_node=False, default=0)
+  prompts_at_once: int = struct.field(pytree_node=False, default=0)
+  drains: int = struct.field(pytree_node=False, default=1)
+  cache_dtype: str = struct.field(pytree_node=False, default='')
+  window: Array | int = 8
 
 
 @struct.dataclass

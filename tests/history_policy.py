@@ -50,18 +50,26 @@ def history_policy(vocab_size, *, width=6, length=16, trace=None):
 
   def decode(params, cache, tokens, positions):
     trace.append(('decode', tokens.shape))
-    cache = write(cache, positions[:, None], tokens[:, None])
-    return read(params, cache, positions[:, None])[:, 0], cache
+    kept = jnp.where(positions < 0, cache.shape[1], positions)[:, None]  # idle rows write nothing
+    active = write(cache[: tokens.shape[0]], kept, tokens[:, None])
+    cache = cache.at[: tokens.shape[0]].set(active)
+    return read(params, active, positions[:, None])[:, 0], cache
+
+  def put(cache, rows, other, sources=None):
+    rows = jnp.where(rows < 0, cache.shape[0], rows)
+    other = other if sources is None else other[sources]
+    return cache.at[rows, : other.shape[1]].set(other, mode='drop')
 
   return Policy(
     init=init,
     hidden=hidden,
     head=lambda params: params['head'],
     unembed=lambda head, x: jnp.tanh(x) @ head,
-    init_cache=lambda rows, slots: jnp.zeros((rows, slots), jnp.int32),
+    init_cache=lambda rows, given, drawn=0, dtype=None: jnp.zeros((rows, given + drawn), jnp.int32),
     prefill=prefill,
     decode=decode,
     take=lambda cache, rows: cache[rows],
-    put=lambda cache, rows, other: cache.at[rows].set(other, mode='drop'),
+    put=put,
+    copy=lambda cache, rows, sources: put(cache, rows, cache, sources),
     axes={'place': (None, None, None), 'head': (None, None)},
   )

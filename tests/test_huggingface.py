@@ -74,7 +74,7 @@ def greedy(policy, params, prompt, count):
     token = jnp.argmax(policy.unembed(policy.head(params), hidden), axis=-1).astype(jnp.int32)
     return policy.decode(params, cache, token, jnp.full((rows,), position)), token
 
-  cache = policy.init_cache(rows, length + count)
+  cache = policy.init_cache(rows, length, count)
   hidden, cache = policy.prefill(params, cache, prompt, jnp.zeros((rows,), jnp.int32))
   positions = jnp.arange(length, length + count, dtype=jnp.int32)
   return jax.lax.scan(step, (hidden[:, -1], cache), positions)[1].T

@@ -56,10 +56,10 @@ def test_cache_functions_give_what_the_module_gives(policy):
   assert expected.shape == (3, 9, VOCAB)
 
   prompt, lengths = tokens.at[:, 4:].set(0)[:, :6], jnp.array([4, 4, 4])
-  cache = policy.init_cache(2, 9)
+  cache = policy.init_cache(2, 4, 5)
   _, cache = policy.prefill(params, cache, prompt[:2], jnp.zeros((2,), jnp.int32))
   cache = policy.take(cache, jnp.array([0, 1, 0]))
-  other = policy.prefill(params, policy.init_cache(1, 9), prompt[2:], jnp.array([0]))[1]
+  other = policy.prefill(params, policy.init_cache(1, 4), prompt[2:], jnp.array([0]))[1]
   cache = policy.put(cache, jnp.array([2]), other)
   for step in range(4, 9):
     hidden, cache = policy.decode(params, cache, tokens[:, step], lengths + step - 4)

@@ -49,7 +49,7 @@ def test_cache_gives_the_hidden_states_of_training(fields):
   tokens, lengths = tokens_of(ROWS, LENGTH), jnp.array([4, 7, 1])
   expected = plain(policy, params, tokens)
   prompts = jnp.where(jnp.arange(7)[None, :] < lengths[:, None], tokens[:, :7], 49)
-  cache = policy.init_cache(ROWS, LENGTH)
+  cache = policy.init_cache(ROWS, 10, 4)
   hidden, cache = policy.prefill(params, cache, prompts, jnp.zeros((ROWS,), jnp.int32))
   for row, length in enumerate(lengths):
     np.testing.assert_allclose(hidden[row, :length], expected[row, :length], atol=1e-5)
@@ -77,15 +77,15 @@ def test_prefill_never_writes_behind_the_end():
   starts = jnp.zeros((ROWS,), jnp.int32)
   _, cache = policy.prefill(params, policy.init_cache(ROWS, LENGTH), tokens, starts)
   _, after = policy.prefill(params, cache, tokens[:, :4], starts + LENGTH - 2)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_array_equal(a[:, :, :, :-2], b[:, :, :, :-2]), cache, after
-  )
+  for before, now in zip(cache['given'], after['given']):
+    np.testing.assert_array_equal(before['k'][0][..., :-2], now['k'][0][..., :-2])
+    np.testing.assert_array_equal(before['v'][0][:, :, :, :-2], now['v'][0][:, :, :, :-2])
 
 
 def test_decode_in_a_loop_copies_no_cache():
   policy, params = build(num_layers=8)
   rows, length = 64, 128
-  cache = jax.eval_shape(lambda: policy.init_cache(rows, length))
+  cache = jax.eval_shape(lambda: policy.init_cache(rows, 4, length))
 
   def generate(params, cache, tokens):
     def body(state):
@@ -104,15 +104,55 @@ def test_decode_in_a_loop_copies_no_cache():
   assert memory.temp_size_in_bytes < size / 2  # neither of keys and values
 
 
-def test_take_and_put():
+def numbered(policy, rows, given, drawn=0):
+  """A cache whose arrays hold the number of the row."""
+
+  def leaf(x):
+    axis = 1 if x.ndim > 2 else 0
+    inner = (1,) * (x.ndim - axis - 1)
+    return x * 0 + jnp.arange(rows).astype(x.dtype).reshape((1,) * axis + (rows, *inner))
+
+  cache = policy.init_cache(rows, given, drawn)
+  return {**jax.tree.map(lambda x: leaf(x) if x.ndim else x, cache), 'step': cache['step']}
+
+
+def rows_of(cache):
+  """For each array with rows, the number that stands in each row; all alike."""
+  out = []
+  for x in jax.tree.leaves({k: v for k, v in cache.items() if k != 'step'}):
+    if x.size:
+      flat = jnp.moveaxis(x, 1 if x.ndim > 2 else 0, 0).reshape(-1, x.size // x.shape[x.ndim > 2])
+      assert bool(jnp.all(flat == flat[:, :1]))
+      out.append(np.asarray(flat[:, 0]).tolist())
+  assert len(out) > 2 and all(o == out[0] for o in out)
+  return out[0]
+
+
+def test_take_put_and_copy_move_rows():
   policy, _ = build()
-  cache = jax.tree.map(
-    lambda x: x + jnp.arange(4.0).reshape(1, 4, 1, 1, 1), policy.init_cache(4, 5)
-  )
+  cache = numbered(policy, 4, 70, 5)
   taken = policy.take(cache, jnp.array([3, 1, 1]))
-  np.testing.assert_array_equal(taken['k'][0, :, 0, 0, 0], [3, 1, 1])
+  assert rows_of(taken) == [3, 1, 1]
   put = policy.put(cache, jnp.array([2, -1, 4]), jax.tree.map(lambda x: x + 10, taken))
-  np.testing.assert_array_equal(put['v'][0, :, 0, 0, 0], [0, 1, 13, 3])
+  assert rows_of(put) == [0, 1, 13, 3]
+  moved = policy.copy(cache, jnp.array([9, 0, 3]), jnp.array([1, 2, 1]))
+  assert rows_of(moved) == [2, 1, 2, 1]
+  other = jax.tree.map(lambda x: x + 10, cache)
+  named = policy.put(cache, jnp.array([1, 7]), other, jnp.array([3, 0]))
+  assert rows_of(named) == [0, 13, 2, 3]
+
+
+def test_a_row_from_a_smaller_cache_has_its_given_tokens_only():
+  policy, _ = build()
+  cache = numbered(policy, 3, 200, 5)
+  other = jax.tree.map(lambda x: x + 10, numbered(policy, 1, 70))
+  after = policy.put(cache, jnp.array([1]), other)
+  stack = after['given'][0]
+  assert [x.shape[4] for x in stack['k']] == [64, 64, 64, 8]
+  whole = np.concatenate([np.asarray(x) for x in stack['v']], axis=3)[0, :, 0, :, 0]
+  np.testing.assert_array_equal(whole[1], [10] * 70 + [1] * 130)
+  np.testing.assert_array_equal(whole[[0, 2]], np.full((2, 200), [[0], [2]]))
+  np.testing.assert_array_equal(after['drawn_at'], [[0] * 5, [-1] * 5, [2] * 5])
 
 
 # -- rows of several samples
@@ -186,7 +226,7 @@ def test_float64():
     expected = plain(policy, params, tokens)
     assert {x.dtype.name for x in jax.tree.leaves(params)} == {'float64'}
     assert expected.dtype == policy.unembed(policy.head(params), expected).dtype == jnp.float64
-    cache = policy.init_cache(ROWS, 6)
+    cache = policy.init_cache(ROWS, 5, 1)
     starts = jnp.zeros((ROWS,), jnp.int32)
     hidden, cache = policy.prefill(params, cache, tokens[:, :5], starts)
     np.testing.assert_allclose(hidden, expected[:, :5], atol=1e-12)

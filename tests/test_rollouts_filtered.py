@@ -14,9 +14,16 @@ from rljax.metrics.names import check_name
 from rljax.models import decoder
 from rljax.prompts import Prompt
 from rljax.rewards import Scores
-from rljax.rollouts import Generator, dynamic_sampling, greedy_baseline, single_turn
+from rljax.rollouts import (
+  Generator,
+  dynamic_sampling,
+  greedy_baseline,
+  sampler_program,
+  single_turn,
+)
 from rljax.rollouts.filtered import ShortfallError
 from rljax.rollouts.measures import experience_metrics, is_hopeless, prompt_means, table_rows
+from rljax.sharding import make_mesh
 from rljax.stages import make_stage
 
 TOKENIZER = tokenization.characters(alphabet='ab>')
@@ -30,9 +37,7 @@ def sampler():
   policy = decoder(
     vocab_size=TOKENIZER.vocab_size, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32
   )
-  program = jax.jit(
-    lambda p, r, seed, s: assembly.sample(policy, p, r, seed=seed, settings=s)
-  )
+  program = sampler_program(policy, make_mesh(devices=jax.devices()[:1]))
   generator = Generator(
     program, TOKENIZER, lambda r: r, prompts=Q, samples=G, max_prompt=3, max_new_tokens=4, seed=3
   )

@@ -1,16 +1,15 @@
 """The sampler with a policy that can be enumerated: draws, ends, layout, programs."""
 
-import re
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from history_policy import history_policy
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 from test_filters import reference as filter_reference
 
+from rljax import sharding
 from rljax.sampling import filters_in_use, gumbel, make_requests, row_keys, sample
 from rljax.structs import SamplerSettings
 
@@ -285,30 +284,29 @@ def test_each_prompt_is_prefilled_once():
   policy = history_policy(VOCAB, trace=trace)
   requests = ask([[1], [2, 3]], samples=6, prefixes=[[1]] * 12)
   jax.eval_shape(runner(policy), PARAMS, requests, 0, SamplerSettings(length=9, slots=4))
-  assert {shape for kind, shape in trace if kind == 'prefill'} == {(2, 4), (4, 1)}
+  assert {shape for kind, shape in trace if kind == 'prefill'} == {(1, 4), (4, 1)}
   assert {shape for kind, shape in trace if kind == 'decode'} == {(4,)}
 
 
-def test_sharded_rows_stay_where_they_lie():
-  mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
-  requests = ask([[1], [2, 3]], samples=16, new=6)
-  shared = ('prompts', 'prompt_length', 'policy_step')
-  sharded = requests.replace(
-    **{
-      name: jax.device_put(x, NamedSharding(mesh, P() if name in shared else P('data')))
-      for name, x in vars(requests).items()
-      if x is not None
-    }
-  )
-  settings = SamplerSettings(length=11, filters=('top_k', 'top_p'))
-  params = jax.device_put(PARAMS, NamedSharding(mesh, P()))
-  out = run(params, sharded, 0, settings)
-  assert completions(out) == completions(run(PARAMS, requests, 0, settings))
-  text = run.lower(params, sharded, 0, settings).compile().as_text()
-  collective = r' (\S+) (?:all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\('
-  shapes = re.findall(collective, text)
-  # Who still lives, and how many tokens the longest row may draw; nothing else.
-  assert sorted(shapes) == ['pred[]', 's32[]']
+def test_shards_have_queues_of_their_own_and_need_nothing_of_each_other():
+  mesh = sharding.make_mesh(data=4, fsdp=2)
+  prompts, lengths, prefixes = [[1], [2, 3], [4, 1, 2]], [1, 6, 3] * 8, [[1], [], [2]] * 8
+  requests = ask(prompts, samples=7, new=lengths[:21], prefixes=prefixes[:21])
+  settings = SamplerSettings(length=12, filters=('top_k', 'top_p'), window=2)
+
+  @functools.partial(jax.jit, static_argnames='shards')
+  def on(params, requests, settings, shards):
+    return sample(POLICY, params, requests, seed=0, settings=settings, mesh=shards)
+
+  alone = completions(run(PARAMS, requests, 0, settings))
+  for slots in (0, 16):  # 21 rows: the shards have 3 each, some none
+    some = settings.replace(slots=slots)
+    assert completions(on(PARAMS, requests, some, mesh)) == alone
+  requests = ask(prompts, samples=8, new=lengths, prefixes=prefixes)  # nothing to be padded
+  text = on.lower(PARAMS, requests, some, mesh).compile().as_text()
+  assert 'while(' in text
+  for collective in ('all-gather', 'all-reduce', 'all-to-all', 'collective-permute'):
+    assert f' {collective}' not in text
 
 
 def test_settings_that_do_not_exist_are_refused():
@@ -316,7 +314,10 @@ def test_settings_that_do_not_exist_are_refused():
   for settings, message in (
     (SamplerSettings(length=8, filters=('topk',)), "unknown filter 'topk'"),
     (SamplerSettings(length=8, capture=('entropies',)), "unknown capture 'entropies'"),
-    (SamplerSettings(length=8, slots=4), 'slots=4 does not divide the 6 rows'),
+    (SamplerSettings(length=8, capture=('top',)), "capture 'top' with num_top=0"),
   ):
     with pytest.raises(ValueError, match=message):
       run(PARAMS, requests, 0, settings)
+  with pytest.raises(ValueError, match='slots=12 are not divided by the 8 shards'):
+    settings, mesh = SamplerSettings(length=8, slots=12), sharding.make_mesh(data=8)
+    sample(POLICY, PARAMS, requests, seed=0, settings=settings, mesh=mesh)

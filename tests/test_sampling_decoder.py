@@ -6,11 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 from test_filters import reference as filter_reference
 
-from rljax import models
+from rljax import models, sharding
 from rljax.sampling import filters_in_use, gumbel, make_requests, row_keys, sample
 from rljax.structs import SamplerSettings
 
@@ -44,6 +42,17 @@ def programs(dtype):
     return sample(policy, params, requests, seed=seed, settings=settings)
 
   return params, jax.jit(draw), jax.jit(logits)
+
+
+@functools.cache
+def on_mesh(dtype):
+  """The sampler on eight devices."""
+  mesh = sharding.make_mesh(data=4, fsdp=2)
+
+  def draw(params, requests, seed, settings):
+    return sample(model(dtype), params, requests, seed=seed, settings=settings, mesh=mesh)
+
+  return jax.jit(draw)
 
 
 def ask(ids, **more):
@@ -152,21 +161,15 @@ def test_tokens_do_not_depend_on_batch_order_or_mesh(dtype):
     requests = ask(range(32))
     settings = SamplerSettings(length=40)
     base = by_sample(draw(params, requests, SEED, settings))
-    # Other neighbors, order, padding, length, slots and window.
+    # Other neighbors, order, padding, length; few slots, which are refilled and drained.
     order = np.random.default_rng(1).permutation(32)[:31].tolist()
     company = ask(order, num_prompts=33, max_prompt=11)
-    changed = SamplerSettings(length=48, slots=88, window=5)
+    changed = SamplerSettings(
+      length=48, slots=72, window=5, max_new_tokens=NEW, prompts_at_once=4, drains=2
+    )
     count = compare(dtype, base, by_sample(draw(params, company, SEED, changed)))
     # Eight devices.
-    mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
-    shared = ('prompts', 'prompt_length', 'policy_step')
-    placed = {
-      name: jax.device_put(x, NamedSharding(mesh, P() if name in shared else P('data')))
-      for name, x in vars(requests).items()
-      if x is not None
-    }
-    everywhere = jax.device_put(params, NamedSharding(mesh, P()))
-    rollout = draw(everywhere, requests.replace(**placed), SEED, settings)
+    rollout = on_mesh(dtype)(params, requests, SEED, settings.replace(slots=64, window=3))
     count += compare(dtype, base, by_sample(rollout))
     assert count >= 10_000
     # Alone.
@@ -179,12 +182,25 @@ def test_tokens_do_not_depend_on_batch_order_or_mesh(dtype):
       assert compare(dtype, base, by_sample(draw(params, one, SEED, settings))) > 0
 
 
+STOPS = [[3, 17], [5], [21, 8, 21]]
+
+
+def end_of(completion, stop_ids):
+  """Tokens up to the first end, in a loop over the completion's prefixes."""
+  ends = [[t] for t in stop_ids if t >= 0] + STOPS
+  for n in range(1, len(completion) + 1):
+    if any(completion[max(0, n - len(e)) : n] == e for e in ends):
+      return n
+  return len(completion)
+
+
 def test_tokens_are_those_of_a_loop_without_a_cache():
-  dtype = 'float64'
+  """Ragged prompts and limits, stop sequences, all temperatures; many ways to run the engine."""
+  dtype, random = 'float64', np.random.default_rng(0)
   with jax.enable_x64(True):
     params, draw, logits_of = programs(dtype)
-    requests = ask(range(32))
-    base = by_sample(draw(params, requests, SEED, SamplerSettings(length=40)))
+    limits = random.integers(1, NEW + 1, 256)
+    requests = ask(range(32), stop_sequences=STOPS, max_new_tokens=limits)
     tokens = np.zeros((256, 48), np.int32)
     tokens[:, :7] = requests.prompts[requests.prompt_row]
     start = requests.prompt_length[requests.prompt_row]
@@ -199,7 +215,33 @@ def test_tokens_are_those_of_a_loop_without_a_cache():
       scores = logits / divisor[:, None]
       scores += np.where(greedy[:, None], 0, np.asarray(noise(keys, at, VOCAB)))
       tokens[rows, at] = np.argmax(scores, axis=1)
+    expected = {}
     for n, sample_id in enumerate(zip(requests.draw_ids.tolist(), requests.sample_index.tolist())):
-      whole = tokens[n, start[n] : start[n] + NEW].tolist()
-      stops = [i for i, t in enumerate(whole) if t in requests.stop_ids[n]]
-      assert base[sample_id][1][start[n] :] == whole[: stops[0] + 1 if stops else NEW]
+      whole = tokens[n, start[n] : start[n] + limits[n]].tolist()
+      expected[sample_id] = whole[: end_of(whole, requests.stop_ids[n])]
+    assert sum(len(e) < n for e, n in zip(expected.values(), limits)) > 60
+
+    for settings in (
+      SamplerSettings(length=40),
+      SamplerSettings(length=40, slots=33, window=1, max_new_tokens=NEW, drains=3),
+      SamplerSettings(length=45, slots=8, window=11, prompts_at_once=3),
+    ):
+      found = by_sample(draw(params, requests, SEED, settings))
+      assert {k: tokens[n:] for k, (n, tokens) in found.items()} == expected
+    found = by_sample(on_mesh(dtype)(params, requests, SEED, settings.replace(slots=24)))
+    assert {k: tokens[n:] for k, (n, tokens) in found.items()} == expected
+
+
+def test_each_sample_may_be_prefilled_with_a_few_others_only():
+  """More prompts than the sampler prefills at once, some with no sample left to draw."""
+  params, draw, _ = programs('float32')
+  base = by_sample(draw(params, ask(range(12)), SEED, SamplerSettings(length=40)))
+  limits = np.where(np.arange(96) // 8 % 3 == 1, 0, NEW)
+  requests = ask(range(12), max_new_tokens=limits)
+  requests = requests.replace(group_ids=np.where(requests.prompt_row == 5, -1, requests.group_ids))
+  settings = SamplerSettings(length=40, slots=16, prompts_at_once=2)
+  found = by_sample(draw(params, requests, SEED, settings))
+  assert len(found) == 88
+  for (draw_id, index), (start, tokens) in found.items():
+    wanted = base[draw_id, index][1]
+    assert tokens == (wanted[:start] if (draw_id - 100) % 3 == 1 else wanted)

@@ -113,7 +113,7 @@ def test_decoding_on_eight_devices():
   params = sharding.init_params(POLICY, jax.random.key(0), mesh)
 
   def decode(policy, params, tokens):
-    cache = policy.init_cache(8, 10)
+    cache = policy.init_cache(8, 11, 1)
     zeros = jnp.zeros((8,), jnp.int32)
     first, cache = policy.prefill(params, cache, tokens[:, :9], zeros)
     last, cache = policy.decode(params, cache, tokens[:, 9], zeros + 9)
@@ -122,10 +122,10 @@ def test_decoding_on_eight_devices():
   rows = jax.device_put(TOKENS, sharding.row_sharding(mesh))
   placed = jax.jit(functools.partial(decode, sharding.on_mesh(POLICY, mesh)))
   found, cache = placed(params, rows)
-  assert cache['k'].addressable_shards[0].data.shape == (2, 2, 2, 10, 8)
+  assert cache['given'][0]['v'][0].addressable_shards[0].data.shape == (1, 2, 2, 11, 8)
   # Nothing of the cache is gathered: what travels of the rows is one token's activations.
   shapes = collectives(placed.lower(params, rows).compile())
-  assert not [s for s in shapes if 10 in s]
+  assert not [s for s in shapes if 11 in s]
   expected, _ = jax.jit(functools.partial(decode, POLICY))(
     jax.jit(POLICY.init)(jax.random.key(0)), TOKENS
   )

@@ -38,6 +38,8 @@ class DecoderConfig:
     embed_gradient: 'scatter' (a scatter-add; on GPUs its sums have no fixed order) or 'matmul'
       (one-hot products: deterministic, as dear as the head).
     query_block: queries that attention handles at once, tokens; bounds its memory.
+    unroll_decode: the layers of the cache stand apart and are not scanned. None: on a CPU, where a
+      scan copies what it reads, and up to eight layers.
   """
 
   vocab_size: int
@@ -60,6 +62,7 @@ class DecoderConfig:
   remat: str = 'none'
   embed_gradient: str = 'scatter'
   query_block: int = 512
+  unroll_decode: bool | None = None
 
   def __post_init__(self):
     if self.head_dim is None:

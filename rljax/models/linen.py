@@ -62,6 +62,22 @@ def from_linen(
       raise ValueError('from_linen: the module takes no prefix_ids; pack without shared prompts')
     return module.apply({'params': params}, tokens, positions, segment_ids), {}
 
+  if unembed is None:
+    head, unembed = (lambda params: ()), (lambda head, logits: logits.astype(wide(logits.dtype)))
+  return Policy(
+    init=init,
+    hidden=hidden,
+    head=head or (lambda params: params),
+    unembed=unembed,
+    **_recomputing(hidden),
+    axes=_axes(variables) if params_axes is None else params_axes,
+    value=value,
+  )
+
+
+def _recomputing(hidden: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+  """The cache functions of a model without a cache: it holds tokens, and each step reads them."""
+
   def over_rows(params, cache, used):
     """Hidden states of whole rows whose first `used` tokens count."""
     slots = jnp.arange(cache.shape[1], dtype=jnp.int32)[None, :]
@@ -77,28 +93,30 @@ def from_linen(
     return out.at[rows, slots].get(mode='clip'), cache
 
   def decode(params, cache, tokens, positions):
-    out, cache = prefill(params, cache, tokens[:, None], positions)
-    return out[:, 0], cache
+    active = cache[: tokens.shape[0]]
+    kept = jnp.where(positions < 0, active.shape[1], positions)  # idle rows write nothing
+    rows = jnp.arange(tokens.shape[0])
+    active = active.at[rows, kept].set(tokens, mode='drop')
+    out = over_rows(params, active, positions + 1)
+    return out.at[rows, positions].get(mode='clip'), cache.at[: tokens.shape[0]].set(active)
 
-  def put(cache, rows, other):
+  def init_cache(num_rows, given, drawn=0, dtype=None):
+    del dtype  # it holds tokens
+    return jnp.zeros((num_rows, given + drawn), jnp.int32)
+
+  def put(cache, rows, other, sources=None):
     rows = jnp.where(rows < 0, cache.shape[0], rows)
-    return cache.at[rows].set(other, mode='drop')
+    other = other if sources is None else other.at[sources].get(mode='clip')
+    return cache.at[rows, : other.shape[1]].set(other, mode='drop')
 
-  if unembed is None:
-    head, unembed = (lambda params: ()), (lambda head, logits: logits.astype(wide(logits.dtype)))
-  return Policy(
-    init=init,
-    hidden=hidden,
-    head=head or (lambda params: params),
-    unembed=unembed,
-    init_cache=lambda num_rows, length: jnp.zeros((num_rows, length), jnp.int32),
-    prefill=prefill,
-    decode=decode,
-    take=lambda cache, rows: cache.at[rows].get(mode='clip'),
-    put=put,
-    axes=_axes(variables) if params_axes is None else params_axes,
-    value=value,
-  )
+  return {
+    'init_cache': init_cache,
+    'prefill': prefill,
+    'decode': decode,
+    'take': lambda cache, rows: cache.at[rows].get(mode='clip'),
+    'put': put,
+    'copy': lambda cache, rows, sources: put(cache, rows, cache, sources),
+  }
 
 
 def _axes(variables: Callable[[Array], PyTree]) -> PyTree:

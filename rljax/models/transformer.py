@@ -1,7 +1,7 @@
 """One decoder for Llama 3, Qwen2 and Qwen3, as a `Policy`: plain functions over a pytree.
 
-The parameters are described in `parameters`; their layers are stacked and scanned. The cache is
-{'k', 'v'}: [L, rows, KV, length, d] in the compute dtype.
+The parameters are described in `parameters`; their layers are stacked and scanned. What works on
+the cache stands in `cached`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rljax.models import cache, cached
 from rljax.models.attention import PRECISION, attention
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import embed, layer, rms_norm, rope_table, wide
@@ -45,6 +46,7 @@ def decoder(
   remat: str = 'none',
   embed_gradient: str = 'scatter',
   query_block: int = 512,
+  unroll_decode: bool | None = None,
 ) -> Policy:
   """A decoder as a `Policy`; the hyper-parameters are those of `DecoderConfig`.
 
@@ -65,11 +67,12 @@ def from_config(config: DecoderConfig) -> Policy:
     hidden=bind(hidden, config),
     head=bind(head, config),
     unembed=bind(unembed, config),
-    init_cache=bind(init_cache, config),
-    prefill=bind(prefill, config),
-    decode=bind(decode, config),
-    take=take,
-    put=put,
+    init_cache=bind(cache.init_cache, config),
+    prefill=bind(cached.prefill, config),
+    decode=bind(cached.decode, config),
+    take=cache.take,
+    put=cache.put,
+    copy=cache.copy,
     axes=axes(config),
     value=value if config.value_head else None,
     cast=bind(cast, config),
@@ -140,128 +143,3 @@ def value(params: PyTree, hidden: Array) -> Array:
   dtype = wide(hidden.dtype)
   weight = params['value_head'].astype(dtype)
   return jnp.einsum('...d,d->...', hidden.astype(dtype), weight, precision=PRECISION)
-
-
-# -- cache form
-
-
-def init_cache(config: DecoderConfig, num_rows: int, length: int) -> PyTree:
-  """An empty cache."""
-  shape = (config.num_layers, num_rows, config.num_kv_heads, length, config.head_dim)
-  zeros = jnp.zeros(shape, jnp.dtype(config.compute_dtype))
-  return {name: _cache_rows(zeros) for name in ('k', 'v')}
-
-
-def _cache_rows(x: Array) -> Array:
-  """Keys or values [L, rows, KV, length, d] over the mesh."""
-  return constrain(x, None, ROWS, 'tensor', None, None)
-
-
-def prefill(
-  config: DecoderConfig, params: PyTree, cache: PyTree, tokens: Array, starts: Array
-) -> tuple[Array, PyTree]:
-  """See `Policy.prefill`. Tokens that would stand behind the cache's end are not written."""
-  rows, new = tokens.shape
-  length = cache['k'].shape[3]
-  positions = starts[:, None] + jnp.arange(new, dtype=jnp.int32)[None, :]
-  table = rope_table(config, positions)
-  source = jnp.arange(length, dtype=jnp.int32)[None, :] - starts[:, None]
-  fresh = ((source >= 0) & (source < new))[:, None, :, None]
-  source = jnp.clip(source, 0, new - 1)[:, :, None, None]
-
-  def write(old, x):  # [rows, KV, length, d], [rows, new, KV, d]
-    spread = jnp.take_along_axis(x, source, axis=1)
-    return jnp.where(fresh, jnp.swapaxes(spread, 1, 2), old)
-
-  def body(x, inputs):
-    w, old = inputs
-    written = {}
-
-    def attend(q, k, v):
-      written.update(k=write(old['k'], k), v=write(old['v'], v))
-      return attention(
-        q, jnp.swapaxes(written['k'], 1, 2), jnp.swapaxes(written['v'], 1, 2),
-        positions=positions, kv_lengths=jnp.full((rows,), length, jnp.int32),
-        window=config.window, query_block=config.query_block,
-      )  # fmt: skip
-
-    return _rows(layer(config, w, x, table, attend)[0]), written
-
-  dtype = jnp.dtype(config.compute_dtype)
-  x = _rows(embed(params['embedding'], tokens, dtype, 'scatter'))
-  x, cache = jax.lax.scan(body, x, (params['layers'], cache))
-  cache = jax.tree.map(_cache_rows, cache)
-  return rms_norm(x, params['final_norm'], config.norm_eps), cache
-
-
-def decode(
-  config: DecoderConfig, params: PyTree, cache: PyTree, tokens: Array, positions: Array
-) -> tuple[Array, PyTree]:
-  """See `Policy.decode`.
-
-  A layer attends to the cache as it was and to its own key, so that the layers only read the cache
-  and one write for all of them ends the step.
-  """
-  table = rope_table(config, positions[:, None])
-
-  def body(x, inputs):
-    w, old = inputs
-
-    def attend(q, k, v):
-      past, lse = attention(
-        q, jnp.swapaxes(old['k'], 1, 2), jnp.swapaxes(old['v'], 1, 2),
-        positions=positions[:, None], kv_lengths=positions, window=config.window,
-        return_lse=True,
-      )  # fmt: skip
-      return _with_own(past, lse, q, k, v)
-
-    x, k, v = layer(config, w, x, table, attend)
-    return _rows(x), {'k': k[:, 0], 'v': v[:, 0]}
-
-  dtype = jnp.dtype(config.compute_dtype)
-  x = _rows(embed(params['embedding'], tokens[:, None], dtype, 'scatter'))
-  x, new = jax.lax.scan(body, x, (params['layers'], cache))
-  cache = {name: _cache_rows(_write(x, new[name], positions)) for name, x in cache.items()}
-  return rms_norm(x[:, 0], params['final_norm'], config.norm_eps), cache
-
-
-def _write(cache: Array, new: Array, positions: Array) -> Array:
-  """Keys or values [L, rows, KV, d] at each row's position of the cache.
-
-  A scatter that is told that rows are a batch: on a mesh each device writes its own rows. (Indexed
-  by rows and positions it would gather the new keys of all rows first.)
-  """
-  numbers = jax.lax.ScatterDimensionNumbers(
-    update_window_dims=(1, 2, 3),
-    inserted_window_dims=(3,),
-    scatter_dims_to_operand_dims=(3,),
-    operand_batching_dims=(1,),
-    scatter_indices_batching_dims=(0,),
-  )
-  return jax.lax.scatter(
-    cache, positions[:, None], jnp.swapaxes(new, 0, 1), numbers,
-    indices_are_sorted=True, unique_indices=True, mode=jax.lax.GatherScatterMode.FILL_OR_DROP,
-  )  # fmt: skip
-
-
-def _with_own(past, lse, q, k, v):
-  """Attention over the past (its output and log-sum) and the token's own key: [R, 1, H, d]."""
-  repeat = q.shape[2] // k.shape[2]
-  k, v = jnp.repeat(k, repeat, axis=2), jnp.repeat(v, repeat, axis=2)
-  own = jnp.sum(q.astype(lse.dtype) * k.astype(lse.dtype), axis=-1) * q.shape[3] ** -0.5
-  weight = jax.nn.sigmoid(own - lse)[..., None]
-  return (weight * v.astype(lse.dtype) + (1 - weight) * past.astype(lse.dtype)).astype(q.dtype)
-
-
-def take(cache: PyTree, rows: Array) -> PyTree:
-  """See `Policy.take`."""
-  return jax.tree.map(lambda x: _cache_rows(x.at[:, rows].get(mode='clip')), cache)
-
-
-def put(cache: PyTree, rows: Array, other: PyTree) -> PyTree:
-  """See `Policy.put`."""
-  num_rows = jax.tree.leaves(cache)[0].shape[1]
-  rows = jnp.where(rows < 0, num_rows, rows)  # a negative index would count from the end
-  return jax.tree.map(
-    lambda x, y: _cache_rows(x.at[:, rows].set(y, mode='drop')), cache, other
-  )

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from rljax.prompts import Completion, Prompt
-from rljax.sampling import filters_in_use, make_requests
-from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
+from rljax.sampling import filters_in_use, make_requests, sample
+from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 from rljax.tokenization import Tokenizer
+
+
+def sampler_program(policy: Policy, mesh: jax.sharding.Mesh) -> Callable[..., Rollout]:
+  """The sampler of a policy, jitted: `program(params, requests, seed, settings) -> Rollout`."""
+
+  def sampler(params, requests, seed, settings):
+    return sample(policy, params, requests, seed=seed, settings=settings, mesh=mesh)
+
+  return jax.jit(sampler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Generator:
     temperature, top_k, top_p, min_p: of the draws; see `Requests`.
     seed: of the noise.
     capture: what the sampler records besides, see `SamplerSettings`.
+    sampler: how it works: fields of `SamplerSettings` such as slots and window.
   """
 
   program: Callable[..., Rollout]
@@ -43,6 +53,7 @@ class Generator:
   min_p: float = 0.0
   seed: int = 0
   capture: tuple[str, ...] = ()
+  sampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def max_length(self) -> int:
@@ -53,7 +64,13 @@ class Generator:
   def settings(self) -> SamplerSettings:
     """What the program is compiled for."""
     used = filters_in_use(top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
-    return SamplerSettings(length=self.max_length, filters=used, capture=self.capture)
+    return SamplerSettings(
+      length=self.max_length,
+      max_new_tokens=self.max_new_tokens,
+      filters=used,
+      capture=self.capture,
+      **self.sampler,
+    )
 
   def requests(
     self, prompts: Sequence[Prompt], draw_ids: Sequence[int], **changes: Any

@@ -15,12 +15,17 @@ Array = jax.Array
 
 
 class Draw(NamedTuple):
-  """What one step records of each row; int32 [N], the others float [N] or None."""
+  """What one step records of each row; int32 [N], the others float [N] or None.
+
+  `top_ids` and `top_logprobs` [N, k]: the best tokens of the unfiltered distribution.
+  """
 
   tokens: Array
   policy_logprobs: Array
   behavior_logprobs: Array
   entropy: Array | None
+  top_ids: Array | None
+  top_logprobs: Array | None
 
 
 def _best(scores: Array) -> Array:
@@ -50,6 +55,7 @@ def draw(
   requests: Requests,
   use_filters: tuple[str, ...] = (),
   capture: tuple[str, ...] = (),
+  num_top: int = 0,
 ) -> Draw:
   """Gumbel-max over the filtered logits at the row's temperature; the maximum where that is 0.
 
@@ -60,7 +66,7 @@ def draw(
     keys: typed keys [N].
     positions: int32 [N], index of the drawn token in its sample.
     requests: of the N rows.
-    use_filters, capture: as in `SamplerSettings`.
+    use_filters, capture, num_top: as in `SamplerSettings`.
 
   Returns:
     Draw; log-probs and entropy in the dtype of the logits, at least float32. Greedy rows record
@@ -86,9 +92,14 @@ def draw(
   log_normalizer = jax.nn.logsumexp(scaled, axis=-1)
   policy = chosen - log_normalizer
   behavior = chosen - jax.nn.logsumexp(kept, axis=-1) if use_filters else policy
+  top_logprobs = top_ids = None
+  if 'top' in capture:
+    top_logprobs, top_ids = jax.lax.top_k(scaled - log_normalizer[:, None], num_top)
   return Draw(
     tokens=tokens,
     policy_logprobs=policy,
     behavior_logprobs=jnp.where(greedy, 0, behavior),
     entropy=_entropy(scaled, log_normalizer) if 'entropy' in capture else None,
+    top_ids=top_ids,
+    top_logprobs=top_logprobs,
   )

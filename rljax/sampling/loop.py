@@ -1,42 +1,35 @@
-"""`sample`: prefill each prompt once, then decode all rows in one loop on the device.
+"""`sample`: requests in, a rollout out, one program; slots are refilled from a queue on the device.
 
-Inside the loop the records are [C, N], one line per step: a step writes one line in place, however
-ragged the prompts are. The [N, T] arrays of the rollout are assembled once at the end.
+The rollout of a sample does not depend on slots, window or mesh; see `sampling.noise`.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from rljax import filters
-from rljax.sampling import noise
-from rljax.sampling.draw import Draw, draw
+from rljax.sampling.slots import SAMPLE_FIELDS, Samples, Slots, Work, compact, run_window, start
+from rljax.sampling.waiting import Queue, make_queue, refill
+from rljax.sharding import ROWS, row_divisor
 from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 
 Array = jax.Array
 
-CAPTURE = ('entropy',)
-# The fields of `Requests` that belong to the sample; the others belong to the prompt or to all.
-ROW_FIELDS = (
-  'prompt_row', 'group_ids', 'draw_ids', 'prompt_ids', 'sample_index', 'temperature',
-  'max_new_tokens', 'stop_ids', 'top_k', 'top_p', 'min_p', 'prefix', 'prefix_length',
-)  # fmt: skip
+CAPTURE = ('entropy', 'top')
+LEAST_SLOTS = 16  # a drain with fewer saves nothing
 
 
-class _State(NamedTuple):
-  """The carry of the loop; lines of `records` are steps."""
+class Counts(NamedTuple):
+  """What the engine did; int32 [shards of the mesh]: decode steps, and slots that they computed."""
 
-  step: Array  # int32 scalar: tokens drawn so far by a row that lives
-  cache: PyTree
-  tokens: Array  # int32 [N], the last drawn
-  alive: Array  # bool [N]
-  stopped: Array  # bool [N], by a stop token
-  num_new: Array  # int32 [N]
-  records: Draw | None  # leaves [C, N]
+  steps: Array
+  slot_steps: Array
 
 
 def sample(
@@ -46,6 +39,7 @@ def sample(
   *,
   seed: Array | int,
   settings: SamplerSettings,
+  mesh: Mesh | None = None,
 ) -> Rollout:
   """Samples a completion for each row of `requests`; pure, to be jitted with `policy` closed over.
 
@@ -54,198 +48,200 @@ def sample(
   depend on its batch, on its place in it or on the mesh, and it continues from any prefix of its
   own completion with the same tokens (up to near ties, since logits agree to rounding only).
 
-  A row ends with the first of its stop ids, which is kept, or after `max_new_tokens` tokens, or at
-  slot `settings.length`. A prefix whose last token is a stop id has ended already. Rows with group
-  −1 are empty in the rollout; rows with max_new_tokens 0 hold prompt and prefix only.
+  A row ends with the first of its stop ids or stop sequences, which is kept, or after
+  `max_new_tokens` tokens, or at slot `settings.length`. A prefix that ends so has ended already.
+  Rows with group −1 are empty in the rollout; rows with max_new_tokens 0 hold prompt and prefix
+  only.
+
+  `settings.slots` samples are decoded at once. A slot whose sample has ended takes the next of the
+  queue after at most `settings.window` steps; when the queue is empty and half of the slots are
+  free, the rest goes on in half of the slots, and so on `settings.drains` times.
 
   Args:
-    policy: of the model; its `prefill`, `decode` and `take` are used.
+    policy: of the model; its cache functions are used.
     params: its parameters; `policy.cast` is applied once, before the loop.
-    requests: arrays, see `Requests` and `make_requests`. With [N] arrays sharded over rows and
-      prompts and parameters replicated, rows are decoded where they lie.
+    requests: arrays, see `Requests` and `make_requests`.
     seed: integer in [0, 2³²), may be traced. Evaluation takes another one than training.
-    settings: see `SamplerSettings`. `slots` must divide N: the rows are then decoded in N / slots
-      turns, with a cache of that many rows.
+    settings: see `SamplerSettings`.
+    mesh: where the rows are divided over data × fsdp: each shard has a queue, slots / shards slots
+      and a cache of its own, and nothing leaves it. None: all on one device.
 
   Returns:
     Rollout with [N, T] arrays; log-probs and entropy in the dtype of the logits (float32 at
     least), 0 where nothing was drawn; `policy_step` is the requests' in all slots.
 
   Raises:
-    ValueError: an unknown filter or capture, or slots that do not divide N.
+    ValueError: an unknown filter or capture, or slots that the shards of the mesh do not divide.
   """
-  num_rows = requests.prompt_row.shape[0]
-  slots = settings.slots or num_rows
-  _check(settings, num_rows, slots)
+  return sample_and_count(policy, params, requests, seed=seed, settings=settings, mesh=mesh)[0]
+
+
+def sample_and_count(
+  policy: Policy,
+  params: PyTree,
+  requests: Requests,
+  *,
+  seed: Array | int,
+  settings: SamplerSettings,
+  mesh: Mesh | None = None,
+) -> tuple[Rollout, Counts]:
+  """`sample`, and what it took."""
+  _check(settings)
   params = params if policy.cast is None else policy.cast(params)
-  prompt = _prefill_prompts(policy, params, requests, settings)
-  if slots >= num_rows:
-    return _sample_rows(policy, params, prompt, requests, seed=seed, settings=settings)
+  requests = jax.tree.map(jnp.asarray, requests)
+  shards = 1 if mesh is None else row_divisor(mesh)
+  local = functools.partial(_sample_shard, policy)
+  if shards == 1:
+    return local(params, requests, jnp.asarray(seed), settings)
+  slots = settings.slots
+  if slots % shards:
+    raise ValueError(f'slots={slots} are not divided by the {shards} shards (data × fsdp)')
+  count = requests.group_ids.shape[0]
+  requests = _padded(requests, -count % shards)
+  axes = tuple(name for name in ROWS if name in mesh.axis_names)
+  over, whole = PartitionSpec(axes), PartitionSpec()
+  placed = requests.replace(
+    **{k: over if k in SAMPLE_FIELDS else whole for k, x in vars(requests).items() if x is not None}
+  )
+  rollout, counts = jax.shard_map(
+    local,
+    mesh=mesh,
+    in_specs=(whole, placed, whole, whole),
+    out_specs=over,
+    axis_names=set(axes),
+    check_vma=False,
+  )(params, requests, jnp.asarray(seed), settings.replace(slots=slots // shards))
+  return jax.tree.map(lambda x: x[:count], rollout), counts
 
-  # Row n goes to turn n mod (N / slots), so that each turn has rows of every shard.
-  turns = num_rows // slots
-  rows = {name: getattr(requests, name) for name in ROW_FIELDS}
-  rows = jax.tree.map(lambda x: x.reshape(slots, turns, *x.shape[1:]).swapaxes(0, 1), rows)
 
-  def turn(rows):
-    chunk = requests.replace(**rows)
-    return _sample_rows(policy, params, prompt, chunk, seed=seed, settings=settings)
-
-  rollouts = lax.map(turn, rows)
-  return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(num_rows, *x.shape[2:]), rollouts)
-
-
-def _check(settings: SamplerSettings, num_rows: int, slots: int) -> None:
+def _check(settings: SamplerSettings) -> None:
   filters.check_filters(settings.filters)
   for name in settings.capture:
     if name not in CAPTURE:
       raise ValueError(f'unknown capture {name!r}; there is {", ".join(CAPTURE)}')
-  if slots < num_rows and num_rows % slots:
-    raise ValueError(f'slots={slots} does not divide the {num_rows} rows of the requests')
+  if 'top' in settings.capture and settings.num_top < 1:
+    raise ValueError(f"capture 'top' with num_top={settings.num_top}; it is 1 at least")
 
 
-def _prefill_prompts(policy, params, requests, settings) -> PyTree:
-  """The cache of the Q prompts."""
-  num_prompts, prompt_slots = requests.prompts.shape
-  prefix_slots = 0 if requests.prefix is None else requests.prefix.shape[1]
-  # A prefix is written as a whole, padding included, behind the longest prompt.
-  cache = policy.init_cache(num_prompts, max(settings.length, prompt_slots + prefix_slots))
-  return policy.prefill(params, cache, requests.prompts, jnp.zeros(num_prompts, jnp.int32))[1]
-
-
-def _sample_rows(policy, params, prompt_cache, requests, *, seed, settings) -> Rollout:
-  """`sample` for the rows of `requests`, all decoded at once."""
-  keys = noise.row_keys(seed, requests.draw_ids, requests.sample_index)
-  row = requests.prompt_row
-  given = prompt_length = jnp.asarray(requests.prompt_length)[row]
-  last = _at(jnp.asarray(requests.prompts), prompt_length - 1, row)
-  cache = policy.take(prompt_cache, row)
-  ended = jnp.zeros(given.shape, bool)
-  if requests.prefix is not None:
-    given = prompt_length + requests.prefix_length
-    cache = policy.prefill(params, cache, requests.prefix, prompt_length)[1]
-    has_prefix = requests.prefix_length > 0
-    last_of_prefix = _at(jnp.asarray(requests.prefix), requests.prefix_length - 1)
-    last = jnp.where(has_prefix, last_of_prefix, last)
-    ended = has_prefix & _is_stop(last, requests)
-  allowed = jnp.minimum(requests.max_new_tokens, settings.length - given)
-  allowed = jnp.where((requests.group_ids >= 0) & ~ended, jnp.maximum(allowed, 0), 0)
-  start = _State(
-    step=jnp.zeros((), jnp.int32),
-    cache=cache,
-    tokens=last,
-    alive=allowed > 0,
-    stopped=ended,
-    num_new=jnp.zeros_like(allowed),
-    records=None,
+def _padded(requests: Requests, missing: int) -> Requests:
+  """The requests with unused rows at the end."""
+  if not missing:
+    return requests
+  rows = {name: getattr(requests, name) for name in SAMPLE_FIELDS}
+  rows = jax.tree.map(
+    lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]), rows
   )
-  end = _decode_loop(policy, params, requests, settings, keys, given, allowed, start)
-  return _assemble(requests, settings, prompt_length, given, end)
+  groups = rows['group_ids'].at[-missing:].set(-1)
+  return requests.replace(**{**rows, 'group_ids': groups})
 
 
-def _at(tokens: Array, slot: Array, rows: Array | None = None) -> Array:
-  """[B, L], int32 [N] -> [N]: tokens[rows[n], slot[n]]; rows None = 0 … N − 1."""
-  rows = jnp.arange(slot.shape[0]) if rows is None else rows
-  return tokens[rows, jnp.maximum(slot, 0)]
+def _sample_shard(policy, params, requests, seed, settings) -> tuple[Rollout, Counts]:
+  """`sample` for rows that stand on one device, or on the tensor axis of a mesh."""
+  num_slots = min(settings.slots or requests.group_ids.shape[0], requests.group_ids.shape[0])
+  work, samples, slots = start(Work(policy, params, requests, None, settings), seed, num_slots)
+  queue = make_queue(work, samples, num_slots)
+  slots, queue = refill(work, samples, slots, queue)
+  sizes = _sizes(num_slots, settings.drains)
+  samples, slots, queue = drive(
+    work, samples, slots, queue, size=num_slots, until=sizes[0] if sizes else 0
+  )
+  for size, until in zip(sizes, [*sizes[1:], 0]):
+    slots = compact(work, slots, size)
+    samples, slots, queue = drive(work, samples, slots, queue, size=size, until=until)
+  return assemble(work, samples), Counts(slots.steps[None], slots.slot_steps[None])
 
 
-def _is_stop(tokens: Array, requests: Requests) -> Array:
-  return jnp.any(tokens[:, None] == requests.stop_ids, axis=1)  # unused entries are −1
+def _sizes(num_slots: int, drains: int) -> list[int]:
+  """Slots of each stage of the drain."""
+  sizes = [num_slots >> i for i in range(1, drains + 1)]
+  return [size for size in sizes if size >= LEAST_SLOTS]
 
 
-def _decode_loop(policy, params, requests, settings, keys, given, allowed, state) -> _State:
-  """Draws until all rows have ended.
-
-  The last given token passes through `decode` once more than it must, so that the loop has one
-  form of step; the tokens drawn last never do.
+def drive(
+  work: Work,
+  samples: Samples,
+  slots: Slots,
+  queue: Queue,
+  *,
+  size: int,
+  until: int,
+  num_windows: Array | None = None,
+) -> tuple[Samples, Slots, Queue]:
+  """Windows and refills until no sample waits and at most `until` live.
 
   Args:
-    keys: typed keys [N].
-    given: int32 [N], tokens of prompt and prefix.
-    allowed: int32 [N], tokens that the row may draw.
-    state: the start; `tokens` are the last given ones and `cache` holds all given ones.
+    work, samples, slots, queue: the state.
+    size: slots that take part; all of them while samples wait.
+    until: live samples.
+    num_windows: int32 scalar, windows at most; None = as many as it takes.
   """
-  head = policy.head(params)
-  limit = jnp.max(allowed)
-  window = jnp.maximum(jnp.asarray(settings.window, jnp.int32), 1)
+  n = work.num_samples
+  window = jnp.maximum(jnp.asarray(work.settings.window, jnp.int32), 1)
 
-  def advance(state: _State) -> tuple[PyTree, Draw]:
-    # Rows that have ended go on in their last slot of the cache, which nobody reads any more.
-    positions = jnp.clip(given + state.step, 1, settings.length)
-    hidden, cache = policy.decode(params, state.cache, state.tokens, positions - 1)
-    logits, options = policy.unembed(head, hidden), (settings.filters, settings.capture)
-    return cache, draw(logits, keys, positions, requests, *options)
+  def going_on(carry):
+    _, slots, queue, left = carry
+    waits = queue.next < queue.count
+    return (waits | (jnp.sum(slots.sample < n) > until)) & (left > 0)
 
-  def step(_, state: _State) -> _State:
-    cache, drawn = advance(state)
-    num_new = state.num_new + state.alive
-    stop = state.alive & _is_stop(drawn.tokens, requests)
-    return _State(
-      step=state.step + 1,
-      cache=cache,
-      tokens=drawn.tokens,
-      alive=state.alive & ~stop & (num_new < allowed),
-      stopped=state.stopped | stop,
-      num_new=num_new,
-      records=jax.tree.map(
-        lambda lines, line: lax.dynamic_update_index_in_dim(lines, line, state.step, 0),
-        state.records,
-        drawn,
-      ),
-    )
+  def one(carry):
+    samples, slots, queue, left = carry
+    here = jnp.minimum(slots.sample, n - 1)
+    remaining = jnp.where(slots.sample < n, samples.allowed[here] - samples.num_new[here], 0)
+    steps = jnp.minimum(window, jnp.max(remaining))
+    samples, slots = run_window(work, samples, slots, size=size, num_steps=steps)
+    if size == slots.sample.shape[0]:
+      slots, queue = refill(work, samples, slots, queue)
+    return samples, slots, queue, left - 1
 
-  def run_window(state: _State) -> _State:
-    end = jnp.minimum(state.step + window, limit)
-    return lax.fori_loop(state.step, end, step, state)
-
-  def going_on(state: _State) -> Array:
-    return (state.step < limit) & jnp.any(state.alive)
-
-  lines = jax.tree.map(
-    lambda x: jnp.zeros((settings.length, *x.shape), x.dtype), jax.eval_shape(advance, state)[1]
-  )
-  return lax.while_loop(going_on, run_window, state._replace(records=lines))
+  left = jnp.asarray(jnp.iinfo(jnp.int32).max if num_windows is None else num_windows, jnp.int32)
+  return lax.while_loop(going_on, one, (samples, slots, queue, left))[:3]
 
 
-def _assemble(requests, settings, prompt_length, given, state: _State) -> Rollout:
-  """The [N, T] arrays from the lines of the loop."""
+def assemble(work: Work, samples: Samples) -> Rollout:
+  """The [N, T] arrays from the records."""
+  requests, length = work.requests, work.settings.length
   used = requests.group_ids >= 0
-  slot = jnp.arange(settings.length, dtype=jnp.int32)[None, :]
-  num_tokens = jnp.where(used, jnp.minimum(given + state.num_new, settings.length), 0)
+  prompt_length = requests.prompt_length[requests.prompt_row]
+  slot = jnp.arange(length, dtype=jnp.int32)[None, :]
+  given = samples.given[:, None]
+  num_tokens = jnp.where(used, jnp.minimum(samples.given + samples.num_new, length), 0)
   mask = slot < num_tokens[:, None]
-  action_mask = mask & (slot >= given[:, None])
-  line = jnp.clip(slot - given[:, None], 0, settings.length - 1)
+  action_mask = mask & (slot >= given)
+  line = jnp.clip(slot - given, 0, work.most_new - 1)
 
   def place(lines: Array) -> Array:
-    return jnp.where(action_mask, jnp.take_along_axis(lines.T, line, axis=1), 0)
+    inner = (1,) * (lines.ndim - 2)
+    found = jnp.take_along_axis(lines, line.reshape(*line.shape, *inner), axis=1)
+    return jnp.where(action_mask.reshape(*action_mask.shape, *inner), found, 0)
 
-  records = jax.tree.map(place, state.records)
-  tokens = _to_length(requests.prompts, settings.length)[requests.prompt_row]
+  records = jax.tree.map(place, samples.records)
+  tokens = _to_length(requests.prompts, length)[requests.prompt_row]
   if requests.prefix is not None:
     index = jnp.clip(slot - prompt_length[:, None], 0, requests.prefix.shape[1] - 1)
-    prefix = jnp.take_along_axis(jnp.asarray(requests.prefix), index, axis=1)
+    prefix = jnp.take_along_axis(requests.prefix, index, axis=1)
     tokens = jnp.where(slot < prompt_length[:, None], tokens, prefix)
-  tokens = jnp.where(action_mask, records.tokens, jnp.where(mask, tokens, 0))
   return Rollout(
-    tokens=tokens,
+    tokens=jnp.where(action_mask, records.tokens, jnp.where(mask, tokens, 0)),
     mask=mask,
     action_mask=action_mask,
     behavior_logprobs=records.behavior_logprobs,
     policy_logprobs=records.policy_logprobs,
     policy_step=jnp.full(mask.shape, requests.policy_step, jnp.int32),
-    group_ids=jnp.asarray(requests.group_ids),
-    draw_ids=jnp.asarray(requests.draw_ids),
-    prompt_ids=jnp.asarray(requests.prompt_ids),
-    sample_index=jnp.asarray(requests.sample_index),
+    group_ids=requests.group_ids,
+    draw_ids=requests.draw_ids,
+    prompt_ids=requests.prompt_ids,
+    sample_index=requests.sample_index,
     prompt_length=jnp.where(used, prompt_length, 0),
     num_tokens=num_tokens,
-    temperature=jnp.asarray(requests.temperature),
-    truncated=used & ~state.stopped,
+    temperature=requests.temperature,
+    truncated=used & ~samples.stopped,
     entropy=records.entropy,
+    top_ids=records.top_ids,
+    top_logprobs=records.top_logprobs,
   )
 
 
 def _to_length(prompts: Array, length: int) -> Array:
   """[Q, P] -> [Q, T] by padding or cutting on the right."""
-  cut = jnp.asarray(prompts)[:, :length]
+  cut = prompts[:, :length]
   return jnp.pad(cut, ((0, 0), (0, length - cut.shape[1])))

@@ -38,6 +38,7 @@ def make_requests(
   prefixes: Sequence[Sequence[int]] | None = None,
   max_prefix: int | None = None,
   length: int | None = None,
+  stop_sequences: Sequence[Sequence[int]] = (),
 ) -> Requests:
   """The requests for `samples_per_prompt` samples of each prompt, as numpy arrays.
 
@@ -61,6 +62,7 @@ def make_requests(
     num_prompts: Q.
     prefixes: for each of the q·G samples the first tokens of its completion, may be empty ones.
     max_prefix: F, tokens; default the longest prefix. Without prefixes the field is None.
+    stop_sequences: ids that end a completion when they follow each other.
     length: T of the rollout; if given, each prompt with its prefix and max_new_tokens must fit.
 
   Returns:
@@ -125,7 +127,21 @@ def make_requests(
     prefix=prefix,
     prefix_length=prefix_length,
     policy_step=policy_step if isinstance(policy_step, jax.Array) else np.int32(policy_step),
+    stop_sequences=_stop_sequences(stop_sequences, rows),
   )
+
+
+def _stop_sequences(sequences: Sequence[Sequence[int]], rows: int) -> np.ndarray | None:
+  """int32 [rows, E, L], padded with −1 on the left."""
+  if not sequences:
+    return None
+  longest = max(len(s) for s in sequences)
+  out = np.full((len(sequences), longest), -1, np.int32)
+  for i, sequence in enumerate(sequences):
+    if not len(sequence):
+      raise ValueError(f'stop_sequences[{i}] is empty; a completion would end before it begins')
+    out[i, longest - len(sequence) :] = sequence
+  return np.tile(out[None], (rows, 1, 1))
 
 
 def _per_prompt(name: str, value: Sequence[int], num: int) -> np.ndarray:

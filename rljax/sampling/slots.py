@@ -1,0 +1,246 @@
+"""Slots that decode together: windows of steps, and the records of every sample.
+
+A slot holds one live sample. A window is a number of decode steps between two looks at which slots
+are free; what is drawn goes straight to the sample's own line of the records.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import lax
+
+from rljax.sampling import noise
+from rljax.sampling.draw import Draw, draw
+from rljax.structs import Policy, PyTree, Requests, SamplerSettings
+
+Array = jax.Array
+
+# The fields of `Requests` that belong to the sample; the others belong to the prompt or to all.
+SAMPLE_FIELDS = (
+  'prompt_row', 'group_ids', 'draw_ids', 'prompt_ids', 'sample_index', 'temperature',
+  'max_new_tokens', 'stop_ids', 'top_k', 'top_p', 'min_p', 'prefix', 'prefix_length',
+  'stop_sequences',
+)  # fmt: skip
+NO_TOKEN = -2  # in the tail of a completion that is shorter; −1 is any token in a stop sequence
+
+
+class Work(NamedTuple):
+  """What stays the same through a rollout."""
+
+  policy: Policy
+  params: PyTree
+  requests: Requests
+  keys: Array  # typed [N]
+  settings: SamplerSettings
+
+  @property
+  def num_samples(self) -> int:
+    return self.requests.group_ids.shape[0]
+
+  @property
+  def most_new(self) -> int:
+    """C, tokens that a sample has room for."""
+    return self.settings.max_new_tokens or self.settings.length
+
+
+@struct.dataclass
+class Samples:
+  """What is known of each of the N samples.
+
+  Attributes:
+    given: int32 [N], tokens of prompt and prefix.
+    allowed: int32 [N], tokens that it may draw; 0 where it has ended already.
+    num_new: int32 [N], tokens drawn.
+    stopped: bool [N], by a stop token or sequence.
+    records: Draw of [N, C].
+  """
+
+  given: Array
+  allowed: Array
+  num_new: Array
+  stopped: Array
+  records: Draw
+
+
+@struct.dataclass
+class Slots:
+  """The S slots: what lives in them, and the cache.
+
+  Attributes:
+    sample: int32 [S], N where the slot is free.
+    tokens: int32 [S], the last token of the sample.
+    tail: int32 [S, L], the last tokens of its completion, as many as a stop sequence may have.
+    cache: of the policy, rows = slots.
+    steps, slot_steps: int32 scalars, decode steps so far, and slots that they computed.
+  """
+
+  sample: Array
+  tokens: Array
+  tail: Array
+  cache: PyTree
+  steps: Array
+  slot_steps: Array
+
+
+def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples, Slots]:
+  """Nothing drawn, all slots free; the work with the keys of its samples."""
+  policy, _, requests, _, settings = work
+  work = work._replace(keys=noise.row_keys(seed, requests.draw_ids, requests.sample_index))
+  given = prompt_length = jnp.asarray(requests.prompt_length)[requests.prompt_row]
+  ended = jnp.zeros(given.shape, bool)
+  if requests.prefix is not None:
+    given = prompt_length + requests.prefix_length
+    tail = completion_tail(requests, num_tail(requests))
+    last = last_of_prefix(requests)
+    ended = (requests.prefix_length > 0) & is_stop(last, tail, requests)
+  allowed = jnp.minimum(requests.max_new_tokens, settings.length - given)
+  allowed = jnp.clip(allowed, 0, work.most_new)
+  allowed = jnp.where((requests.group_ids >= 0) & ~ended, allowed, 0)
+  n = work.num_samples
+  cache = policy.init_cache(
+    num_slots, given_room(requests), work.most_new, settings.cache_dtype or None
+  )
+  slots = Slots(
+    sample=jnp.full(num_slots, n, jnp.int32),
+    tokens=jnp.zeros(num_slots, jnp.int32),
+    tail=jnp.full((num_slots, num_tail(requests)), NO_TOKEN, jnp.int32),
+    cache=cache,
+    steps=jnp.zeros((), jnp.int32),
+    slot_steps=jnp.zeros((), jnp.int32),
+  )
+  one = jax.eval_shape(
+    lambda slots: _step(work, slots, slots.sample, *of_samples(work, slots.sample))[1], slots
+  )
+  records = jax.tree.map(
+    lambda x: jnp.zeros((n, work.most_new, *x.shape[1:]), x.dtype), one
+  )
+  samples = Samples(
+    given=given,
+    allowed=allowed,
+    num_new=jnp.zeros_like(allowed),
+    stopped=ended,
+    records=records,
+  )
+  return work, samples, slots
+
+
+def given_room(requests: Requests) -> int:
+  """Tokens of prompt and prefix that a slot has room for."""
+  return requests.prompts.shape[1] + (0 if requests.prefix is None else requests.prefix.shape[1])
+
+
+def of_samples(work: Work, sample: Array) -> tuple[Requests, Array]:
+  """(requests, keys) of some samples; N is any of them."""
+  fields = {name: getattr(work.requests, name) for name in SAMPLE_FIELDS}
+  fields = jax.tree.map(lambda x: jnp.asarray(x).at[sample].get(mode='clip'), fields)
+  return work.requests.replace(**fields), work.keys[jnp.minimum(sample, work.num_samples - 1)]
+
+
+# -- ends
+
+
+def num_tail(requests: Requests) -> int:
+  """L, tokens of the longest stop sequence."""
+  return 0 if requests.stop_sequences is None else requests.stop_sequences.shape[2]
+
+
+def completion_tail(requests: Requests, length: int) -> Array:
+  """int32 [N, L]: the last tokens of each prefix."""
+  shape = (requests.group_ids.shape[0], length)
+  if requests.prefix is None or not length:
+    return jnp.full(shape, NO_TOKEN, jnp.int32)
+  at = requests.prefix_length[:, None] - length + jnp.arange(length)[None, :]
+  tokens = jnp.take_along_axis(jnp.asarray(requests.prefix), jnp.maximum(at, 0), axis=1)
+  return jnp.where(at >= 0, tokens, NO_TOKEN)
+
+
+def last_of_prefix(requests: Requests) -> Array:
+  """int32 [N]; any token where the prefix is empty."""
+  at = jnp.maximum(requests.prefix_length - 1, 0)[:, None]
+  return jnp.take_along_axis(jnp.asarray(requests.prefix), at, axis=1)[:, 0]
+
+
+def is_stop(tokens: Array, tail: Array, requests: Requests) -> Array:
+  """bool [N]: the token is a stop id, or the tail, which ends with it, a stop sequence."""
+  stop = jnp.any(tokens[:, None] == requests.stop_ids, axis=1)  # unused entries are −1
+  if requests.stop_sequences is not None:
+    wanted = jnp.asarray(requests.stop_sequences)
+    same = jnp.all((wanted == tail[:, None, :]) | (wanted < 0), axis=2)
+    stop |= jnp.any(same & jnp.any(wanted >= 0, axis=2), axis=1)
+  return stop
+
+
+# -- steps
+
+
+def _step(work: Work, slots: Slots, position: Array, rows: Requests, keys: Array):
+  """(cache, draw) of the tokens at `position` [size] of the first slots."""
+  alive = slots.sample[: position.shape[0]] < work.num_samples
+  at = jnp.where(alive, jnp.maximum(position, 1) - 1, -1)
+  hidden, cache = work.policy.decode(work.params, slots.cache, slots.tokens[: at.shape[0]], at)
+  logits = work.policy.unembed(work.policy.head(work.params), hidden)
+  options = (work.settings.filters, work.settings.capture, work.settings.num_top)
+  return cache, draw(logits, keys, position, rows, *options)
+
+
+def run_window(
+  work: Work, samples: Samples, slots: Slots, *, size: int, num_steps: Array
+) -> tuple[Samples, Slots]:
+  """`num_steps` decode steps of the first `size` slots; a slot whose sample has ended is free."""
+  n = work.num_samples
+  here = jnp.minimum(slots.sample[:size], n - 1)  # none enters during a window
+  rows, keys = of_samples(work, here)
+
+  def step(_, state):
+    samples, slots = state
+    sample = slots.sample[:size]
+    alive = sample < n
+    line = samples.num_new[here]
+    cache, drawn = _step(work, slots, samples.given[here] + line, rows, keys)
+    tail = jnp.concatenate([slots.tail[:size], drawn.tokens[:, None]], axis=1)[:, 1:]
+    tail = tail if slots.tail.shape[1] else slots.tail[:size]
+    stop = alive & is_stop(drawn.tokens, tail, rows)
+    ended = stop | (line + 1 >= samples.allowed[here])
+    samples = samples.replace(
+      num_new=samples.num_new.at[sample].add(1, mode='drop'),
+      stopped=samples.stopped.at[sample].max(stop, mode='drop'),
+      records=jax.tree.map(
+        lambda lines, new: lines.at[sample, line].set(new, mode='drop'), samples.records, drawn
+      ),
+    )
+    slots = slots.replace(
+      sample=slots.sample.at[:size].set(jnp.where(ended, n, sample)),
+      tokens=slots.tokens.at[:size].set(drawn.tokens),
+      tail=slots.tail.at[:size].set(tail),
+      cache=cache,
+      steps=slots.steps + 1,
+      slot_steps=slots.slot_steps + size,
+    )
+    return samples, slots
+
+  return lax.fori_loop(0, num_steps, step, (samples, slots))
+
+
+def compact(work: Work, slots: Slots, size: int) -> Slots:
+  """The live samples, `size` at most, in the first slots."""
+  n, total = work.num_samples, slots.sample.shape[0]
+  alive, index = slots.sample < n, jnp.arange(total)
+  room = min(size, total - size)
+  sources = jnp.nonzero(alive & (index >= size), size=room, fill_value=total)[0]
+  places = jnp.nonzero(~alive & (index < size), size=room, fill_value=total)[0]
+  places = jnp.where(sources < total, places, total)
+
+  def move(x, empty):
+    moved = x.at[places].set(x.at[sources].get(mode='clip'), mode='drop')
+    return jnp.where((index < size).reshape(-1, *(1,) * (x.ndim - 1)), moved, empty)
+
+  return slots.replace(
+    sample=move(slots.sample, n),
+    tokens=move(slots.tokens, 0),
+    tail=move(slots.tail, NO_TOKEN),
+    cache=work.policy.copy(slots.cache, places, sources),
+  )
