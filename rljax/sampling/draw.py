@@ -41,9 +41,9 @@ def _best(scores: Array) -> Array:
   return jnp.minimum(first, num - 1)
 
 
-def _entropy(scaled: Array, log_normalizer: Array) -> Array:
-  """[N]: −Σ π log π in nats; a logit of −∞ adds 0."""
-  logprobs = scaled - log_normalizer[:, None]
+def token_entropy(scaled: Array, log_normalizer: Array) -> Array:
+  """[..., V] -> [...]: −Σ π log π in nats; a logit of −∞ adds 0."""
+  logprobs = scaled - log_normalizer[..., None]
   probs = jnp.exp(logprobs)
   return -jnp.sum(jnp.where(probs > 0, probs * logprobs, 0), axis=-1)
 
@@ -99,7 +99,7 @@ def draw(
     tokens=tokens,
     policy_logprobs=policy,
     behavior_logprobs=jnp.where(greedy, 0, behavior),
-    entropy=_entropy(scaled, log_normalizer) if 'entropy' in capture else None,
+    entropy=token_entropy(scaled, log_normalizer) if 'entropy' in capture else None,
     top_ids=top_ids,
     top_logprobs=top_logprobs,
   )

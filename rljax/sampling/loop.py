@@ -86,7 +86,7 @@ def sample_and_count(
   mesh: Mesh | None = None,
 ) -> tuple[Rollout, Counts]:
   """`sample`, and what it took."""
-  _check(settings)
+  check_settings(settings)
   params = params if policy.cast is None else policy.cast(params)
   requests = jax.tree.map(jnp.asarray, requests)
   shards = 1 if mesh is None else row_divisor(mesh)
@@ -114,7 +114,8 @@ def sample_and_count(
   return jax.tree.map(lambda x: x[:count], rollout), counts
 
 
-def _check(settings: SamplerSettings) -> None:
+def check_settings(settings: SamplerSettings) -> None:
+  """Raises ValueError where filters or captures do not exist."""
   filters.check_filters(settings.filters)
   for name in settings.capture:
     if name not in CAPTURE:

@@ -89,7 +89,7 @@ class Slots:
 def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples, Slots]:
   """Nothing drawn, all slots free; the work with the keys of its samples."""
   policy, _, requests, _, settings = work
-  work = work._replace(keys=noise.row_keys(seed, requests.draw_ids, requests.sample_index))
+  work = work._replace(keys=row_keys_of(requests, seed))
   given = prompt_length = jnp.asarray(requests.prompt_length)[requests.prompt_row]
   ended = jnp.zeros(given.shape, bool)
   if requests.prefix is not None:
@@ -126,6 +126,11 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
     records=records,
   )
   return work, samples, slots
+
+
+def row_keys_of(requests: Requests, seed: Array | int) -> Array:
+  """Typed keys [N]."""
+  return noise.row_keys(seed, requests.draw_ids, requests.sample_index)
 
 
 def given_room(requests: Requests) -> int:
