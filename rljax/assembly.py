@@ -12,7 +12,7 @@ from rljax import binding, checkpoint, files, models, sharding
 from rljax.evaluation import evaluate
 from rljax.prompts import Prompt, Task
 from rljax.rewards import Scorer
-from rljax.rollouts import Generator, sampler_program
+from rljax.rollouts import Generator, SamplerProgram
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer, prompt_tokens
 from rljax.workdir import read_config
@@ -188,7 +188,7 @@ def assemble(config: Any) -> World:
     scorer=Scorer(reward, **limits) if reward else judge,
     judge=judge,
     programs={
-      role: sampler_program(policies[role], mesh)
+      role: SamplerProgram(policies[role], mesh)
       for role in ('policy', 'teacher')
       if role in policies
     },

@@ -16,9 +16,9 @@ from rljax.prompts import Prompt
 from rljax.rewards import Scores
 from rljax.rollouts import (
   Generator,
+  SamplerProgram,
   dynamic_sampling,
   greedy_baseline,
-  sampler_program,
   single_turn,
 )
 from rljax.rollouts.filtered import ShortfallError
@@ -37,7 +37,7 @@ def sampler():
   policy = decoder(
     vocab_size=TOKENIZER.vocab_size, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32
   )
-  program = sampler_program(policy, make_mesh(devices=jax.devices()[:1]))
+  program = SamplerProgram(policy, make_mesh(devices=jax.devices()[:1]))
   generator = Generator(
     program, TOKENIZER, lambda r: r, prompts=Q, samples=G, max_prompt=3, max_new_tokens=4, seed=3
   )
@@ -115,7 +115,7 @@ def test_groups_that_vary_are_handed_on_in_the_order_of_their_draws(sampler):
   np.testing.assert_array_equal(found.scores.components['draw'], rollout.draw_ids)
   assert (found.scores.errors, found.scores.timeouts) == (3, 6)
   assert found.scores.messages == {'odd': 9}
-  assert generator.program._cache_size() == 1
+  assert generator.program.whole._cache_size() == 1
 
 
 def test_nothing_more_is_drawn_where_all_groups_pass(sampler):

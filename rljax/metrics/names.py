@@ -28,6 +28,7 @@ LISTED = {
     'dropped_groups',
     'surplus_groups',
     'missing_groups',
+    'unfinished_groups',
   ),
   'policy': ('loss', 'ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old', 'entropy'),
   'value': ('loss', 'explained_variance'),

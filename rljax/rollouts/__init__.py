@@ -1,15 +1,18 @@
 """How prompts become scored samples: the generator and the strategies that drive it."""
 
 from rljax.rollouts.filtered import dynamic_sampling
-from rljax.rollouts.generate import Generator, sampler_program
+from rljax.rollouts.generate import Generator
 from rljax.rollouts.greedy import greedy_baseline
+from rljax.rollouts.programs import SamplerProgram
 from rljax.rollouts.single_turn import Experience, single_turn
+from rljax.rollouts.streamed import streamed
 
 __all__ = [
   'Experience',
   'Generator',
+  'SamplerProgram',
   'dynamic_sampling',
   'greedy_baseline',
-  'sampler_program',
   'single_turn',
+  'streamed',
 ]

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from rljax.prompts import Completion, Prompt
-from rljax.sampling import filters_in_use, make_requests, sample
-from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
+from rljax.rollouts.programs import SamplerProgram
+from rljax.sampling import filters_in_use, make_requests
+from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
 from rljax.tokenization import Tokenizer
-
-
-def sampler_program(policy: Policy, mesh: jax.sharding.Mesh) -> Callable[..., Rollout]:
-  """The sampler of a policy, jitted: `program(params, requests, seed, settings) -> Rollout`."""
-
-  def sampler(params, requests, seed, settings):
-    return sample(policy, params, requests, seed=seed, settings=settings, mesh=mesh)
-
-  return jax.jit(sampler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +21,7 @@ class Generator:
   """One compiled sampler of fixed shapes: `prompts` × `samples` rows.
 
   Attributes:
-    program: jitted `(params, requests, seed, settings) -> Rollout`.
+    program: the sampler of the policy, `(params, requests, seed, settings) -> Rollout`.
     tokenizer: of the policy.
     place: puts the arrays of `Requests` on the devices of the mesh.
     prompts, samples: Q prompts of a call and samples of each.
@@ -40,7 +32,7 @@ class Generator:
     sampler: how it works: fields of `SamplerSettings` such as slots and window.
   """
 
-  program: Callable[..., Rollout]
+  program: SamplerProgram
   tokenizer: Tokenizer
   place: Callable[[Requests], Requests]
   prompts: int
@@ -95,6 +87,13 @@ class Generator:
   def __call__(self, params: PyTree, requests: Requests) -> Rollout:
     """Dispatches the sampler; the rollout's arrays are futures on the device."""
     return self.program(params, self.place(requests), np.uint32(self.seed), self.settings)
+
+  def stream(
+    self, params: PyTree, requests: Requests, num_windows: int
+  ) -> Iterator[tuple[np.ndarray, Rollout]]:
+    """The samples of `__call__` as they end, see `SamplerProgram.stream`."""
+    seed = np.uint32(self.seed)
+    return self.program.stream(params, self.place(requests), seed, self.settings, num_windows)
 
   def completions(self, rollout: Rollout, prompts: Sequence[Prompt]) -> list[Completion]:
     """The used samples of a rollout on the host, in its order.

@@ -66,7 +66,15 @@ def join(parts: Sequence[Experience]) -> Experience:
     moved = np.where(groups >= 0, groups + first, -1).astype(np.int32)
     rollouts.append(part.rollout.replace(group_ids=moved))
     first += int(groups.max(initial=-1)) + 1
-  scores = [part.scores for part in parts]
+  return Experience(
+    jax.tree.map(lambda *x: np.concatenate(x), *rollouts),
+    [c for part in parts for c in part.completions],
+    join_scores([part.scores for part in parts]),
+  )
+
+
+def join_scores(scores: Sequence[Scores]) -> Scores:
+  """The scores of several calls, one after the other."""
   names = dict.fromkeys(name for s in scores for name in s.components)
   messages: dict[str, int] = {}
   for s in scores:
@@ -77,14 +85,10 @@ def join(parts: Sequence[Experience]) -> Experience:
     missing = [np.full(len(s.rewards), np.nan, np.float32) for s in scores]
     return np.concatenate([s.components.get(name, x) for s, x in zip(scores, missing)])
 
-  return Experience(
-    jax.tree.map(lambda *x: np.concatenate(x), *rollouts),
-    [c for part in parts for c in part.completions],
-    Scores(
-      np.concatenate([s.rewards for s in scores]),
-      {name: component(name) for name in names},
-      sum(s.errors for s in scores),
-      sum(s.timeouts for s in scores),
-      messages,
-    ),
+  return Scores(
+    np.concatenate([s.rewards for s in scores]),
+    {name: component(name) for name in names},
+    sum(s.errors for s in scores),
+    sum(s.timeouts for s in scores),
+    messages,
   )
