@@ -15,6 +15,7 @@ from rljax.stages import make_stage
 from rljax.train import train
 
 RESULTS = 'results.jsonl'
+MOST_PROGRAMS = 16  # kept; each is hundreds of mappings of memory, of which Linux allows 65,530
 # Of an iteration; everything else that the update tells is the activity of some mechanism.
 CURVES = {
   'reward': 'reward/mean',
@@ -186,6 +187,9 @@ def _records(todo, out):
   programs, waiting, fingerprints = scanned.Programs(), {}, {}
   alone = jax.default_backend() == 'cpu'
   for arm, seed in todo:
+    if len(programs.compiled) > MOST_PROGRAMS:
+      programs = scanned.Programs()
+      jax.clear_caches()
     job = prepare(arm, seed, out)
     if why := scanned.why_not(job.stage):
       print(f'{arm.name} s{seed} runs in the loop: {why}', flush=True)
