@@ -89,6 +89,7 @@ LATE = (
   *SCORES,
   *LATE_SEQUENCE,
   'new_values',
+  'value_logits',  # [..., T, bins], where the value loss asks for them
 )
 
 

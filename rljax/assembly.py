@@ -10,6 +10,7 @@ import jax
 
 from rljax import binding, checkpoint, files, models, sharding
 from rljax.evaluation import evaluate
+from rljax.objective import value_outputs
 from rljax.prompts import Prompt, Task
 from rljax.rewards import Scorer
 from rljax.rollouts import Generator, SamplerProgram
@@ -84,7 +85,7 @@ class World:
       return own
     # Copies: the update donates what it trains, and the policy is still there.
     policy = jax.tree.map(lambda x: x.copy(), params['policy'])
-    return {name: policy.get(name, x) for name, x in fresh.items()}
+    return {n: x if n == 'value_head' else policy.get(n, x) for n, x in fresh.items()}
 
   def evaluator(self) -> Generator:
     """The sampler for evaluation: the limits of the stage 'rl', other noise, no filters."""
@@ -115,9 +116,7 @@ class World:
         f'{first} on are needed; lower evaluation.num_prompts'
       )
     prompts = [self.task.test[i] for i in range(first, min(first + count, there))]
-    return [
-      dataclasses.replace(p, tokens=prompt_tokens(self.tokenizer, p)) for p in prompts
-    ]
+    return [dataclasses.replace(p, tokens=prompt_tokens(self.tokenizer, p)) for p in prompts]
 
   def evaluate(
     self, params: PyTree, first: int, count: int, *, samples: int, ks: Sequence[int] = ()
@@ -153,13 +152,14 @@ def assemble(config: Any) -> World:
   stages = [config[name] for name in config.stages]
   critics = [s.get('critic') for s in stages if s.get('value')]
   own_critic = _the_one(critics, 'with values have different critics; a run has one, or one head')
-  shared_value = bool(critics) and not own_critic
+  heads = [value_outputs(s) for s in stages if s.get('value')]
+  head = _the_one(heads, 'with values need heads of different sizes') or False
   keys = jax.random.split(jax.random.key(config.seed), 4)
-  model = build_model(config.model, tokenizer, mesh, keys[0], value_head=shared_value)
+  model = build_model(config.model, tokenizer, mesh, keys[0], value_head=not own_critic and head)
   policies = {'policy': model.policy, 'reference': model.policy}
   params, frozen = {'policy': model.params}, {}
   if own_critic:
-    critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=True)
+    critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=head)
     policies['value'], params['value'] = critic.policy, critic.params
   reward_models = [s.reward_model for s in stages if 'reward_model' in s]
   if reward_models:
@@ -232,7 +232,7 @@ class Model(NamedTuple):
 
 
 def build_model(
-  node: Any, tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array, *, value_head: bool
+  node: Any, tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array, *, value_head: int
 ) -> Model:
   """The model of a node with its parameters in their sharding on the mesh.
 
@@ -242,7 +242,7 @@ def build_model(
     tokenizer: gives the size of the vocabulary of a new model.
     mesh: of the devices.
     key: of random parameters.
-    value_head: whether the trunk carries one.
+    value_head: whether the trunk carries one: False, True, or its number of bins.
 
   Raises:
     ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
@@ -250,7 +250,7 @@ def build_model(
   node = dict(node)
   path = node.pop('path', '')
   if value_head:
-    node['value_head'] = True
+    node['value_head'] = value_head
   if not path:
     node.setdefault('vocab_size', tokenizer.vocab_size)
     policy = sharding.on_mesh(binding.bind(node)({}), mesh)
@@ -276,7 +276,7 @@ def _from_workdir(
 ) -> Model:
   """The trained policy of a work directory, as `model.json` there describes it.
 
-  What `overrides` adds to it (a value head) is drawn anew; a head that nobody asks for is dropped.
+  A value head that it lacks, or has in another size, is drawn anew; one not asked for is dropped.
   """
   saved = files.read_json(files.as_path(path) / MODEL)
   shape = {**saved, 'value_head': False, **overrides}
@@ -289,4 +289,5 @@ def _from_workdir(
     sharding.policy_shardings(trained, mesh),
   )
   loaded = checkpoint.load_params(path, example=example)
-  return Model(policy, {name: loaded.get(name, x) for name, x in params.items()}, shape)
+  kept = {n: x for n, x in loaded.items() if n != 'value_head' or saved[n] == shape[n]}
+  return Model(policy, {name: kept.get(name, x) for name, x in params.items()}, shape)

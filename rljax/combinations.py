@@ -93,6 +93,10 @@ def _check_terms(objective: Any) -> None:
     )
   for name, bound in objective.terms.items():
     declared = getattr(bound.function, 'declared', None)
+    if name == 'value' and objective.has_histogram and getattr(declared, 'values', None) is None:
+      raise ObjectiveError(
+        f'{bound.name} takes value_logits, and does not declare which function of them is the value'
+      )
     if name == 'policy' or declared is None:
       continue
     if declared.denominator != 'tokens' or declared.couples in ('group', 'batch'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 
 from rljax import masking
@@ -33,7 +34,8 @@ def forward(
 ) -> dict[str, Array]:
   """One pass over rows [r, T]: the token statistics asked for, 'values', 'token_scores'.
 
-  `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t];
+  `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t], or the
+  logits of its histogram [r, T, bins];
   `token_scores[t]` is what the same head says once tokens[t] is there. A statistic that compares
   with another role takes a pass of that role too: `others`, role -> (policy, parameters). Those
   named in `constant` are not differentiated; `options` are those of `token_statistics`.
@@ -56,9 +58,16 @@ def forward(
     )
   if value or scores:
     said = policy.value(params, hidden)
-    out |= {'values': masking.shift(said, rows['segment_ids'])} if value else {}
+    out |= {'values': _of_next(said, rows['segment_ids'])} if value else {}
     out |= {'token_scores': said} if scores else {}
   return out
+
+
+def _of_next(said: Array, segment_ids: Array) -> Array:
+  """What was said at a token as what is said of the next one: [r, T], or [r, T, bins]."""
+  bins = said.ndim > segment_ids.ndim
+  shift = jax.vmap(masking.shift, (-1, None), -1) if bins else masking.shift
+  return shift(said, segment_ids)
 
 
 def _hidden(policy: Policy, params: PyTree, rows: Mapping[str, Array]) -> Array:

@@ -50,8 +50,8 @@ def micro_loss(
     frozen or {},
     objective=objective,
     policies=policies,
+    hyper=hyper,
     chunk_size=chunk_size,
-    jsd_beta=hyper['coefficients']['jsd_beta'],
   )
   loss = jnp.zeros(())
   seen, total = {}, {}
@@ -108,14 +108,14 @@ def of_pairs(metrics: Mapping[str, Any], objective: Objective) -> dict[str, Any]
   return {**metrics, **{name: metrics[name] / jnp.where(pairs > 0, pairs, 1) for name in told}}
 
 
-def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size, jsd_beta):
+def _arrays(params, rows, samples, frozen, *, objective, policies, hyper, chunk_size):
   """What the terms may ask for, by name, and 0 where nothing was sampled."""
   scalars = {name: x for name, x in samples.items() if name in arrays.SCALARS}
   local = arrays.places_of(
     rows['sample_ids'], {name: x for name, x in samples.items() if name not in scalars}
   )
   temperature = token_temperature(local['temperature'], local['sample_ids'], rows['segment_ids'])
-  options = dict(objective=objective, policies=policies, chunk_size=chunk_size, jsd_beta=jsd_beta)
+  options = dict(objective=objective, policies=policies, hyper=hyper, chunk_size=chunk_size)
   tokens = {name: x for name, x in rows.items() if name != 'weights'}
   tokens |= _passes(params, rows, temperature, frozen, **options)
   if objective.on_policy and not objective.bypass and 'logprobs' in tokens:
@@ -128,7 +128,7 @@ def _arrays(params, rows, samples, frozen, *, objective, policies, chunk_size, j
   return arrays.with_sums(known, objective.late)
 
 
-def _passes(params, rows, temperature, frozen, *, objective, policies, chunk_size, jsd_beta):
+def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, chunk_size):
   """The forward passes of the trained roles."""
   shared_value = objective.value is not None and 'value' not in policies
   now = {}
@@ -144,13 +144,15 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, chunk_siz
       value=shared_value,
       chunk_size=chunk_size,
       others={role: (policies[role], frozen[role]) for role in roles},
-      jsd_beta=jsd_beta,
+      jsd_beta=hyper['coefficients']['jsd_beta'],
       top_k=objective.teacher_top_k,
     )
   if objective.value is not None and not shared_value:
     now |= forward(policies['value'], params['value'], rows, temperature, value=True)
   if 'values' in now:
-    now['new_values'] = now.pop('values')
+    said = now.pop('values')
+    now['new_values'] = objective.values_of(said, hyper)
+    now |= {'value_logits': said} if objective.has_histogram else {}
   if objective.late & set(arrays.SCORES):
     now |= forward(policies['reward'], params['reward'], rows, temperature, scores=True)
   return now

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from rljax import arrays
 from rljax.binding import Bound, bind, resolve, signature, value_at
 from rljax.combinations import ObjectiveError, refuse_known_mistakes
-from rljax.structs import PyTree
+from rljax.structs import Array, PyTree
 
 COEFFICIENTS = ('kl', 'entropy', 'value', 'auxiliary')
 OLD_LOGPROBS = ('recompute', 'sampler')
+LOGITS = 'value_logits'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Objective:
     kl: divergence to the reference: a token loss, or a token reward where `kl_in_reward`.
     kl_in_reward: where the divergence enters.
     entropy: a token loss (−entropy, or its sampled form), scaled by entropy_coef.
-    value: a token loss on `new_values`.
+    value: a token loss on `new_values`, or on `value_logits`, the histogram of a value head.
     auxiliary: one more token loss, such as the likelihood of demonstrations.
     reward_shaping, advantage_shaping: rewards -> rewards, advantages -> advantages, one after the
       other in the order of their names.
@@ -143,6 +144,19 @@ class Objective:
     """What has a state between updates, by its name in `TrainState.method_state`."""
     return {name: bound for name, bound in self.before.items() if bound.init is not None}
 
+  def values_of(self, said: Array, hyper: Mapping[str, Any]) -> Array:
+    """V [..., T] of what the value head says: itself, or what its loss makes of a histogram."""
+    if not self.has_histogram:
+      return said
+    mean = self.value.function.declared.values
+    given, wanted = {**self.value.static, **hyper['value']}, signature(mean)
+    return mean(said, **{name: given[name] for name in (*wanted.hyper, *wanted.required)})
+
+  @property
+  def has_histogram(self) -> bool:
+    """Whether the value head says logits [..., T, bins] and not values."""
+    return self.value is not None and LOGITS in self.value.arrays
+
   def first_state(self) -> dict[str, PyTree]:
     """`TrainState.method_state` before the first update: by the name of what remembers."""
     first = {name: bound.first_state() for name, bound in self.remembering.items()}
@@ -174,6 +188,13 @@ def denominator_of(bound: Bound) -> str:
   """What an average of a loss counts: 'tokens', 'samples' or 'groups'."""
   declared = getattr(bound.function, 'declared', None)
   return declared.denominator if declared else 'tokens'
+
+
+def value_outputs(stage: Mapping[str, Any]) -> bool | int:
+  """The head that a stage with a value loss needs: True = a scalar, a number = so many bins."""
+  node = stage['value']
+  known = signature(resolve(node['name']))
+  return {**known.hyper, **node}['num_bins'] if LOGITS in known.arrays else True
 
 
 def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:

@@ -72,7 +72,7 @@ def prepare(
     arrays and weights, metrics of the whole iteration, the next method_state).
   """
   batch, metrics = _forward_passes(
-    batch, params, frozen, objective=objective, policies=policies, chunk_size=chunk_size
+    batch, params, frozen, hyper, objective=objective, policies=policies, chunk_size=chunk_size
   )
   key = jax.random.key(0) if key is None else key
   sampled = _of_scored(batch, batch.rewards)
@@ -135,7 +135,7 @@ class _Memory:
     return result
 
 
-def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
+def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_size):
   """The batch with the arrays of `objective.needs`, and the mismatch metrics if it has old ones."""
   needs, metrics = objective.needs, {}
   if not needs:
@@ -152,6 +152,8 @@ def _forward_passes(batch, params, frozen, *, objective, policies, chunk_size):
       out |= {old.get(name, name): x for name, x in own.items()}
     if values and not shared_value:
       out |= forward(policies['value'], params['value'], rows, temperature, value=True)
+    if values:
+      out['values'] = objective.values_of(out['values'], hyper)
     options = dict(statistics=('logprobs',), chunk_size=chunk_size)
     for name in needs & set(arrays.FROZEN):
       role = arrays.FROZEN[name]

@@ -34,7 +34,8 @@ class Policy(NamedTuple):
       a dense model. A token sees the tokens of its own segment at positions up to its own.
     head: `head(params) -> head`: the part of the parameters that `unembed` reads.
     unembed: `unembed(head, hidden) -> logits`: [..., D] -> float32 [..., V].
-    value: `value(params, hidden) -> values`: [..., D] -> float32 [...]; None without a value head.
+    value: `value(params, hidden) -> values`: [..., D] -> float32 [...], or logits of a histogram
+      of values [..., bins]; None without a value head.
     init_cache: `init_cache(num_rows, given, drawn=0, dtype=None) -> cache`: empty; a row holds
       `given` prefilled tokens and `drawn` decoded ones. dtype: of keys and values, 'int8' comes
       with scales; None = the compute dtype.

@@ -33,15 +33,22 @@ class Declared:
     couples: the widest scope in which one entry of the result depends on other entries of the
       arguments. Micro-batches may cut anything wider than 'sequence' only on group boundaries.
     traits: names of `TRAITS` that hold; those that are not named are violated.
+    values: of a value loss on `value_logits`: the function of them that is the value; it has
+      hyper-parameters of the loss.
   """
 
   denominator: str = 'tokens'
   couples: str = 'token'
   traits: frozenset[str] = frozenset()
+  values: Callable[..., Any] | None = None
 
 
 def declare(
-  *, denominator: str = 'tokens', couples: str = 'token', traits: tuple[str, ...] = ()
+  *,
+  denominator: str = 'tokens',
+  couples: str = 'token',
+  traits: tuple[str, ...] = (),
+  values: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
   """Decorator: sets `function.declared` and returns the function itself."""
   unknown = [name for name in traits if name not in TRAITS]
@@ -49,7 +56,7 @@ def declare(
     raise ValueError(f'cannot declare {denominator!r}, {couples!r}, {unknown!r}')
 
   def decorate(function: F) -> F:
-    function.declared = Declared(denominator, couples, frozenset(traits))
+    function.declared = Declared(denominator, couples, frozenset(traits), values)
     return function
 
   return decorate

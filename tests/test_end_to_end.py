@@ -157,6 +157,14 @@ def test_a_value_head_on_a_policy_that_has_none(tmp_path, warm):
   world = assembly.assemble(config.resolve(back))
   world.close()
   assert 'value_head' not in world.params['policy']
+  # To a head of another size: it is new, and of the bins of its loss.
+  bins = dict(value=dict(name='losses.hl_gauss_value', low=0.0, high=1.0, num_bins=9))
+  other = merge(changes, dict(model=dict(path=str(tmp_path / 'w')), rl=bins))
+  histogram = assembly.assemble(config.resolve(tiny_config(**other)))
+  histogram.close()
+  found = histogram.params['policy']['value_head']
+  assert trained['value_head'].shape == (16,) and found.shape == (16, 9) and not np.any(found)
+  np.testing.assert_array_equal(histogram.params['policy']['embedding'], trained['embedding'])
   for name in before:
     for a, b in zip(jax.tree.leaves(trained[name]), jax.tree.leaves(world.params['policy'][name])):
       np.testing.assert_array_equal(a, b)

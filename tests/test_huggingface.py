@@ -131,7 +131,7 @@ def test_rope_theta_and_scaling_of_the_file_count(torch, tmp_path):
 SMALL = dict(vocab_size=40, num_layers=3, d_model=32, num_heads=4, num_kv_heads=2, d_ff=48)
 KINDS = {
   'llama': dict(rope_scaling=(8, 1, 4, 64), rope_theta=5e5, tie_embeddings=False),
-  'qwen2': dict(qkv_bias=True),
+  'qwen2': dict(qkv_bias=True, value_head=5),
   'qwen3': dict(qk_norm=True, head_dim=12, value_head=True),
 }
 

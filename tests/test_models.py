@@ -305,10 +305,16 @@ def test_value_head_starts_at_zero_and_is_linear():
   params['value_head'] = jnp.arange(32.0)
   np.testing.assert_allclose(policy.value(params, hidden), hidden @ jnp.arange(32.0), rtol=1e-5)
   assert models.decoder(**SIZE).value is None
+  bins = models.decoder(**SIZE, value_head=3)
+  params = bins.init(jax.random.key(0))
+  np.testing.assert_array_equal(bins.value(params, hidden), np.zeros((2, 5, 3)))
+  params['value_head'] = jnp.arange(96.0).reshape(32, 3)
+  expected = hidden @ params['value_head']
+  np.testing.assert_allclose(bins.value(params, hidden), expected, rtol=1e-5)
 
 
 def test_axes_name_every_dimension():
-  for fields in (LLAMA, QWEN, dict(value_head=True)):
+  for fields in (LLAMA, QWEN, dict(value_head=True), dict(value_head=3)):
     policy, params = build(**fields)
     def is_axes(x):
       return isinstance(x, tuple)

@@ -1,14 +1,21 @@
 """Value losses beyond what the suite of losses holds them to: histograms, edges, limits."""
 
 import functools
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import values as reference
+from rollouts import random_rollout
+from tiny_runs import tiny_config
+from tiny_updates import packed_batch
 
-from rljax import losses
+from rljax import arrays, assembly, config, loss_pass, losses, objective, update
+from rljax.models import decoder
+from rljax.traits import declare
 
 RANGE = {'low': -1.0, 'high': 2.0}
 HISTOGRAM = {**RANGE, 'num_bins': 7, 'sigma': 0.75}
@@ -123,3 +130,115 @@ def test_the_clip_takes_the_gradient_of_a_value_that_has_moved_far():
   for loss in (losses.clipped_value, losses.huber_value):
     force = jax.grad(lambda v, loss=loss: jnp.sum(loss(v, old, jnp.zeros(5), clip=0.2001)[0]))
     np.testing.assert_array_equal(np.sign(force(values)), [0, 1, 1, 1, 1])
+
+
+# -- a histogram as a critic
+
+CRITIC = dict(
+  loss=dict(name='losses.clipped_surrogate'),
+  weights=dict(name='weighting.token_mean'),
+  advantage=dict(name='advantages.gae', gae_lambda=0.9, whiten=False),
+  value=dict(name='losses.hl_gauss_value', **HISTOGRAM),
+  value_coef=0.5,
+  epochs=2,
+)
+
+
+def small(**head):
+  return decoder(
+    vocab_size=13, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32,
+    compute_dtype='float64', param_dtype='float64', **head,
+  )  # fmt: skip
+
+
+def said_before(policy, params, rows):
+  """(hidden states from which each token is drawn [r, T, D], logits of the histogram [r, T, bins]).
+
+  Of the slot before: only action tokens count, and none is the first of its sample.
+  """
+  hidden, _ = policy.hidden(
+    params, rows['tokens'], segment_ids=rows['segment_ids'], positions=rows['positions']
+  )
+  hidden = np.roll(np.asarray(hidden), 1, axis=1)
+  return hidden, hidden @ np.asarray(params['value_head'])
+
+
+@pytest.mark.parametrize('shared', [False, True], ids=['critic', 'one trunk'])
+def test_the_value_of_a_histogram_and_the_gradient_of_its_head_are_those_of_the_formula(shared):
+  rollout, rewards = random_rollout(4)
+  with jax.enable_x64(True):
+    critic = small(value_head=7)
+    policies = {'policy': critic if shared else small()}
+    policies |= {} if shared else {'value': critic}
+    params = {role: policy.init(jax.random.key(i)) for i, (role, policy) in
+              enumerate(policies.items())}  # fmt: skip
+    role = 'policy' if shared else 'value'
+    params[role]['value_head'] = jax.random.normal(jax.random.key(5), (16, 7))
+    batch = packed_batch(rollout, rewards, packed=True, rows=27, row_length=40)
+    terms = objective.build(CRITIC)
+    hyper, static = terms.hyper(0), dict(objective=terms, policies=policies, chunk_size=512)
+    prepare = jax.jit(lambda batch, p: update.prepare(batch, p, {}, hyper, **static)[0])
+    prepared = prepare(batch, params)
+    assert int(prepared.num_micro[0]) == 1
+    rows = jax.tree.map(lambda x: x[0, 0], arrays.token_arrays(prepared))
+    gradient = jax.jit(
+      jax.grad(
+        lambda p: loss_pass.micro_loss(p, rows, arrays.sample_arrays(prepared), hyper, **static)[0]
+      )
+    )(params)
+    hidden, logits = said_before(critic, params[role], rows)
+    rows, gradient = jax.tree.map(np.asarray, (rows, gradient))
+  edges = np.linspace(RANGE['low'], RANGE['high'], 8)
+  expected = np.zeros((16, 7))
+  places = np.argwhere(rows['action_mask'] & (rows['weights']['full'] > 0))
+  assert len(places) > 50
+  for r, t in places:
+    share = np.exp(logits[r, t]) / np.exp(logits[r, t]).sum()
+    value = np.sum(share * (edges[1:] + edges[:-1]) / 2)
+    assert rows['values'][r, t] == pytest.approx(value, abs=1e-12)
+    _, slope = reference.hl_gauss_value(logits[r, t], rows['returns'][r, t], **HISTOGRAM)
+    weight = 0.5 * rows['weights']['full'][r, t]
+    expected += weight * np.outer(hidden[r, t], slope)
+  np.testing.assert_allclose(gradient[role]['value_head'], expected, atol=1e-12)
+  assert np.abs(expected).max() > 1e-3
+  assert np.any(gradient[role]['embedding'])  # and the trunk learns
+
+
+@pytest.mark.parametrize('shared', [False, True], ids=['critic', 'one trunk'])
+def test_the_head_has_as_many_outputs_as_its_loss_has_bins(shared):
+  value = dict(name='losses.hl_gauss_value', low=0.0, high=1.0, num_bins=9)
+  rl = dict(value=value, value_coef=1.0, advantage=dict(name='advantages.gae'))
+  if not shared:
+    rl['critic'] = dict(name='models.decoder', num_layers=1, d_model=16, num_heads=2,
+                        num_kv_heads=1)  # fmt: skip
+  world = assembly.assemble(config.resolve(tiny_config(stages=('rl',), rl=rl)))
+  world.close()
+  heads = {role: p['value_head'].shape for role, p in world.params.items() if 'value_head' in p}
+  assert heads == {'policy' if shared else 'value': (16, 9)}
+
+
+def test_stages_that_need_different_heads_are_refused():
+  rl = dict(value_coef=1.0, advantage=dict(name='advantages.gae'))
+  setup = tiny_config(stages=('rl', 'more'), rl={**rl, 'value': dict(name='losses.clipped_value')})
+  more = dict(name='losses.hl_gauss_value', low=0.0, high=1.0)
+  setup['more'] = {**setup['rl'], 'kind': 'rl', 'value': more}
+  with pytest.raises(ValueError, match='stages with values need heads of different sizes'):
+    assembly.assemble(config.resolve(setup))
+
+
+def test_a_loss_of_logits_says_how_they_are_a_value(monkeypatch):
+  def own_value(value_logits, returns, *, num_bins: int = 3):
+    return jnp.sum(value_logits, axis=-1) - returns, {}
+
+  module = types.ModuleType('my_values')
+  own_value.__module__ = 'my_values'
+  module.own_value = own_value
+  monkeypatch.setitem(sys.modules, 'my_values', module)
+  stage = {**CRITIC, 'value': dict(name='my_values.own_value')}
+  assert objective.value_outputs(stage) == 3
+  with pytest.raises(objective.ObjectiveError, match='own_value takes value_logits, and does not'):
+    objective.build(stage)
+  module.own_value = declare(values=lambda logits: logits[..., 0])(own_value)
+  terms = objective.build(stage)
+  said = jnp.arange(6.0).reshape(2, 3)
+  np.testing.assert_array_equal(terms.values_of(said, terms.hyper(0)), [0.0, 3.0])

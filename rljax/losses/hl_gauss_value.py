@@ -13,7 +13,28 @@ from rljax.traits import declare
 Array = jax.Array
 
 
-@declare()
+def hl_gauss_mean(value_logits: Array, *, low: float, high: float) -> Array:
+  """V = Σ_b softmax(z)_b·(x_b + x_{b+1})/2, x the edges of the bins from low to high.
+
+  Args:
+    value_logits: float [..., num_bins], z; differentiated.
+    low: lower end of the range of values, in units of the reward.
+    high: its upper end.
+
+  Returns:
+    [...], in units of the reward, at least float32.
+
+  Source: Farebrother et al. 2024, arXiv 2403.03950, equation 4.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
+  share = jax.nn.softmax(widen(value_logits), axis=-1)
+  edges = _edges(low, high, value_logits.shape[-1], share.dtype)
+  centres = 0.5 * (edges[1:] + edges[:-1])
+  return jnp.sum(share * jnp.expand_dims(centres, range(share.ndim - 1)), axis=-1)
+
+
+@declare(values=hl_gauss_mean)
 def hl_gauss_value(
   value_logits: Array,
   returns: Array,
@@ -64,27 +85,6 @@ def hl_gauss_value(
   mass = below[..., -1:] - below[..., :1]
   share = (below[..., 1:] - below[..., :-1]) / mass
   return -jnp.sum(share * jax.nn.log_softmax(logits, axis=-1), axis=-1), {}
-
-
-def hl_gauss_mean(value_logits: Array, *, low: float, high: float) -> Array:
-  """V = Σ_b softmax(z)_b·(x_b + x_{b+1})/2, x the edges of the bins from low to high.
-
-  Args:
-    value_logits: float [..., num_bins], z; differentiated.
-    low: lower end of the range of values, in units of the reward.
-    high: its upper end.
-
-  Returns:
-    [...], in units of the reward, at least float32.
-
-  Source: Farebrother et al. 2024, arXiv 2403.03950, equation 4.
-  Differs from the source: nothing.
-  Fidelity: faithful
-  """
-  share = jax.nn.softmax(widen(value_logits), axis=-1)
-  edges = _edges(low, high, value_logits.shape[-1], share.dtype)
-  centres = 0.5 * (edges[1:] + edges[:-1])
-  return jnp.sum(share * jnp.expand_dims(centres, range(share.ndim - 1)), axis=-1)
 
 
 def _edges(low: float, high: float, num_bins: int, dtype: jnp.dtype) -> Array:

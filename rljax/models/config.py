@@ -30,7 +30,8 @@ class DecoderConfig:
     tie_embeddings: the head is the embedding.
     norm_eps: added to the mean square in RMS norms.
     window: a token sees this many tokens, itself included; None = all before it.
-    value_head: a linear map hidden → scalar, params['value_head'].
+    value_head: a linear map from hidden, params['value_head']: True = to a scalar, a number = to
+      the logits of a histogram of so many bins.
     compute_dtype: of activations and products; norms, softmax and logits are at least float32.
     param_dtype: of the parameters that `init` makes.
     remat: what the backward pass recomputes in a layer: 'none', 'dots' (all but the projections'
@@ -56,7 +57,7 @@ class DecoderConfig:
   tie_embeddings: bool = True
   norm_eps: float = 1e-6
   window: int | None = None
-  value_head: bool = False
+  value_head: bool | int = False
   compute_dtype: str = 'float32'
   param_dtype: str = 'float32'
   remat: str = 'none'

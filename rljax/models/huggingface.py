@@ -215,7 +215,7 @@ def export(
   readers = _readers(params, leaves)
   _write_model(directory, model, readers, kinds[dtype], max_file_bytes)
   if config.value_head:
-    value = {VALUE_NAME: (config.d_model,)}
+    value = {n: leaf.file_shape for leaf in leaves for n in leaf.names if n == VALUE_NAME}
     tensor_files.write(
       directory / VALUE_FILE, value, np.dtype(np.float32), [readers[VALUE_NAME]()]
     )

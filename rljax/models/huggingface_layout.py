@@ -79,7 +79,8 @@ def layout(config: DecoderConfig) -> list[Leaf]:
   for path, (shape, axes) in jax.tree.leaves_with_path(shapes(config), is_leaf=is_spec):
     path = tuple(key.key for key in path)
     if path[-1] == 'value_head':
-      out.append(Leaf(path, shape, axes, (VALUE_NAME,), (0,), False))
+      order = (0,) if len(shape) == 1 else (1, 0)
+      out.append(Leaf(path, shape, axes, (VALUE_NAME,), order, False))
       continue
     name, order = TENSORS[path[-1]]
     stacked = path[0] == 'layers'

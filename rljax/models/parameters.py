@@ -2,7 +2,7 @@
 
 Parameters, L layers stacked on the leading axis (scanned):
 
-    embedding [V, D]   head [V, D] (untied only)   final_norm [D]   value_head [D] (where wanted)
+    embedding [V, D]   head [V, D] (untied only)   final_norm [D]   value_head [D] or [D, bins]
     layers: attention_norm, mlp_norm [L, D]   wq [L, D, H, d]   wk, wv [L, D, KV, d]
       wo [L, H, d, D]   w_gate, w_up [L, D, F]   w_down [L, F, D]
       bq [L, H, d], bk, bv [L, KV, d] (qkv_bias)   q_norm, k_norm [L, d] (qk_norm)
@@ -51,7 +51,8 @@ def shapes(config: DecoderConfig) -> PyTree:
   if not c.tie_embeddings:
     tree['head'] = ((c.vocab_size, c.d_model), ('vocab', None))
   if c.value_head:
-    tree['value_head'] = ((c.d_model,), (None,))
+    bins = () if c.value_head == 1 else (c.value_head,)
+    tree['value_head'] = ((c.d_model, *bins), (None, *(None for _ in bins)))
   return tree
 
 

@@ -40,7 +40,7 @@ def decoder(
   tie_embeddings: bool = True,
   norm_eps: float = 1e-6,
   window: int | None = None,
-  value_head: bool = False,
+  value_head: bool | int = False,
   compute_dtype: str = 'float32',
   param_dtype: str = 'float32',
   remat: str = 'none',
@@ -139,7 +139,7 @@ def unembed(config: DecoderConfig, head: Array, hidden: Array) -> Array:
 
 
 def value(params: PyTree, hidden: Array) -> Array:
-  """The value head: [..., D] -> [...], at least float32; differentiated in both."""
+  """The value head: [..., D] -> [...] or [..., bins], at least float32; differentiated in both."""
   dtype = wide(hidden.dtype)
   weight = params['value_head'].astype(dtype)
-  return jnp.einsum('...d,d->...', hidden.astype(dtype), weight, precision=PRECISION)
+  return jnp.tensordot(hidden.astype(dtype), weight, axes=1, precision=PRECISION)
