@@ -18,21 +18,21 @@ CACHE = {'prompts': 32, 'samples': 8, 'prompt': 64, 'completion': 1024 - 64}  # 
 
 def measure(context: Context) -> dict:
   work, settings = context.work, next(iter(ours.STEP.values()))
-  before = set(made)
-  ours.Step('comparison', work, settings)
+  step = ours.Step('comparison', work, settings)
+  programs = {'generation': step.sampler.program, 'update': step.update.program}
   context.say('  a sampler with a cache of 1 GiB', flush=True)
   large = dataclasses.replace(work, **CACHE)
-  ours.Sampler('cache of 1 GiB: generation', large, settings)
+  programs['generation, cache of 1 GiB'] = ours.Sampler('1 GiB', large, settings).program
   for size in VOCABULARIES[1:]:
     context.say(f'  an update with a vocabulary of {size}', flush=True)
-    ours.Update(f'vocabulary of {size}: update', with_vocabulary(work, size), settings)
-  programs = {name: record for name, record in made.items() if name not in before}
+    wide = ours.Update(f'vocabulary of {size}', with_vocabulary(work, size), settings)
+    programs[f'update, vocabulary of {size}'] = wide.program
   return {
     'settings': {'rljax': repr(settings)},
-    'programs': programs,
+    'programs': {name: program.record for name, program in programs.items()},
     'cache_mib': large.rows * large.length * work.shape.cache_bytes / 2**20,
     'chunk_mib': chunk_mib(work, settings),
-    'others': {name: record for name, record in made.items() if name in before},
+    'all': dict(made),
   }
 
 

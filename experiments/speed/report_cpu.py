@@ -36,7 +36,8 @@ def step(found) -> list[str]:
       ratios = [f'{timing.paired_ratio(arm, arms[OURS], n):.2f}' for n in names]
     rows.append((
       name, found['micro_batch'][name], timing.spread(timing.values(arm)),
-      tables.number(generating), tables.number(total - generating), *ratios, f'{arm["first"]:.1f}', tables.number(peak, 0),
+      tables.number(generating), tables.number(total - generating), *ratios,
+      f'{arm["first"]:.1f}', tables.number(peak, 0),
     ))  # fmt: skip
   head = (
     'program', 'micro-batch', 'step, seconds: median (range)', 'generation, s', 'rest, s',
@@ -133,11 +134,11 @@ def decode_line(found) -> list[str]:
 
 
 def longest_lines(programs) -> list[str]:
-  """What took longest beside the products, traced."""
+  """What took longest besides the products, traced."""
   lines = ['']
   for name, program in programs.items():
     own = ', '.join(f'{x["name"]} {1000 * x["seconds"]:.0f} ms' for x in program['longest'])
-    lines.append(f'Longest in the {name}, traced: {own}.  ')
+    lines.append(f'Longest besides the products in the {name}, traced: {own}.  ')
   return lines
 
 
@@ -146,11 +147,11 @@ def footprint(found) -> list[str]:
     (name, tables.number(r['trace_seconds'], 1), tables.number(r['compile_seconds'], 1),
      tables.number(r.get('arguments_mib'), 0), tables.number(r.get('temporaries_mib'), 0),
      tables.number(r.get('peak_mib'), 0))
-    for name, r in {**found['programs'], **found['others']}.items()
+    for name, r in found['programs'].items()
   ]  # fmt: skip
   head = ('program', 'tracing, s', 'compiling, s', 'arguments, MiB', 'temporaries, MiB',
           'peak, MiB')  # fmt: skip
-  large = found['programs']['cache of 1 GiB: generation']['temporaries_mib']
+  large = found['programs']['generation, cache of 1 GiB']['temporaries_mib']
   chunks = ', '.join(f'{size}: {mib:.0f}' for size, mib in found['chunk_mib'].items())
   return [
     *tables.table(head, rows), '',

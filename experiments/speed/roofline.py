@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from speed import ours, timing, traces
+from speed import hlo, ours, timing, traces
 from speed.context import Context
 from speed.hlo import Product
 from speed.programs import Program
@@ -140,7 +140,8 @@ def profile(program: Program, run: Callable, ceilings: dict[Product, float]) -> 
   """The products of a program in one traced run, with their ceilings, and what else took long."""
   run()
   seen = traces.trace(run)
-  made = traces.by_product(program.compiled.as_text(), seen)
+  text = program.compiled.as_text()
+  made = traces.by_product(text, seen)
   flops = sum(p.flops * x['calls'] for p, x in made.items())
   spent = sum(x['seconds'] for x in made.values())
   rows = []
@@ -161,5 +162,5 @@ def profile(program: Program, run: Callable, ceilings: dict[Product, float]) -> 
     'products_gflop': flops / 1e9,
     'products_seconds': spent,
     'seconds_at_ceiling': at_ceiling,
-    'longest': traces.longest(seen),
+    'longest': traces.longest(seen, without=hlo.products(text)),
   }

@@ -18,12 +18,12 @@ import shutil
 import sys
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from speed import machine, plots, report, shapes
 from speed.context import Context
 
+HERE = pathlib.Path(__file__).resolve().parent
 SUITES = {
   'cpu': ('generation', 'step', 'long_tail', 'scaling', 'roofline', 'footprint'),
   'gpu': ('decode', 'update', 'four_of_7b'),
@@ -40,7 +40,7 @@ def main(argv=None):
     os.environ['JAX_PLATFORMS'] = 'cpu'
   work = shapes.Work(shapes.COMPARISON)
   if args.tiny:
-    work = shapes.Work(shapes.TINY, prompts=4, samples=4, prompt=8, completion=8)
+    work = shapes.Work(shapes.TINY, prompt=8, completion=8)
   pythons = {'torch': args.torch_python, 'tunix': args.tunix_python}
   context = Context(work, args.rounds, out, pythons, tiny=args.tiny)
   results = load(out / 'results.json', args.suite)

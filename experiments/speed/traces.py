@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import glob
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -60,8 +60,10 @@ def by_product(
   return found
 
 
-def longest(seen: dict[str, tuple[int, float]], count: int = 10) -> list[dict]:
-  """The instructions that took longest, without those that hold others."""
-  own = {n: x for n, x in seen.items() if not n.startswith(HOLDERS)}
+def longest(
+  seen: dict[str, tuple[int, float]], count: int = 10, *, without: Collection[str] = ()
+) -> list[dict]:
+  """The instructions that took longest, but for those that hold others and those named."""
+  own = {n: x for n, x in seen.items() if not n.startswith(HOLDERS) and n not in without}
   order = sorted(own, key=lambda name: -own[name][1])[:count]
   return [{'name': n, 'calls': own[n][0], 'seconds': own[n][1]} for n in order]
