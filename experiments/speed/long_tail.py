@@ -43,6 +43,7 @@ def measure(context: Context) -> dict:
   lengths = np.asarray(engine[best].rollout.action_mask.sum(1))
   same = np.array_equal(lengths, limits)
   check(found['checks'], 'rljax: length of each sample', same, f'{int(lengths.sum())} tokens')
+  add_busy(found, limits, engine, best)
   for name, run in lockstep.items():
     check(found['checks'], f'{name}: tokens', run.tokens == limits.sum(), f'{run.tokens}')
   found['lengths'] = describe(limits)
@@ -86,6 +87,55 @@ def rigged(policy, vocab_size: int):
   return policy._replace(unembed=unembed)
 
 
+def simulate(
+  lengths: np.ndarray, slots: int, window: int, drains: int = 1, least: int = 4
+) -> dict[str, int]:
+  """The engine's schedule: samples enter in order, slots are refilled after each window.
+
+  When nothing waits and at most half of the slots are live, they go on in half as many, `drains`
+  times, as long as `least` are left.
+
+  Returns:
+    'all' slot-steps that are computed; of those until the queue was empty: 'empty', and 'busy',
+    those that gave a token.
+  """
+  queue = list(map(int, lengths))
+  left = np.zeros(slots, int)
+  found = {'all': 0, 'empty': 0, 'busy': 0}
+  sizes = [slots, *(size for i in range(1, drains + 1) if (size := slots >> i) >= least)]
+  for size, until in zip(sizes, [*sizes[1:], 0]):
+    while True:
+      if size == slots:
+        for place in np.flatnonzero(left == 0)[: len(queue)]:
+          left[place] = queue.pop(0)
+      live = int((left > 0).sum())
+      if not queue and live <= until:
+        break
+      steps = min(window, int(left.max()))
+      if queue:
+        found['empty'] += steps * size
+        found['busy'] += int(np.minimum(left, steps).sum())
+      found['all'] += steps * size
+      left = np.maximum(left - steps, 0)
+  return found
+
+
+def add_busy(found: dict, lengths: np.ndarray, engine: dict, best: int) -> None:
+  """How busy the slots were until the queue was empty, by the schedule that the counts confirm."""
+  options = dict(ours.LONG_TAIL.sampler)
+  plan = {'drains': options.get('drains', 1)}
+  for window, run in engine.items():
+    planned = simulate(lengths, SLOTS, window, **plan)
+    if window == best:
+      for seen in next(iter(found['arms'].values()))['runs']:
+        seen |= {name: planned[name] for name in ('busy', 'empty')}
+      said = f'{run.computed} and {planned["all"]}'
+      same = run.computed == planned['all']
+      check(found['checks'], 'rljax: computed slot-steps, as planned', same, said)
+    for seen in found['curve'][f'window {window}']['runs']:
+      seen |= {name: planned[name] for name in ('busy', 'empty')}
+
+
 class Engine:
   """A rollout of rljax with a window; its lengths do not depend on it."""
 
@@ -99,8 +149,8 @@ class Engine:
     seconds = time.perf_counter() - started
     useful = int(self.rollout.action_mask.sum())
     seen = {'seconds': seconds, 'tokens': useful, 'useful': useful}
-    steps = ours.computed_slot_steps(self.rollout)
-    return seen if steps is None else {**seen, **steps}
+    self.computed = int(self._sampler.counts.slot_steps.sum())
+    return {**seen, 'all': self.computed}
 
 
 class Lockstep:

@@ -17,7 +17,7 @@ import numpy as np
 from rljax import binding, objective
 from rljax.data.packing import Layout, make_layout, pack
 from rljax.models import decoder
-from rljax.sampling import make_requests, sample
+from rljax.sampling import make_requests, sample_and_count
 from rljax.structs import Policy, Requests, Rollout, SamplerSettings
 from rljax.update import init_train_state, make_update_step
 from speed.programs import Program
@@ -64,15 +64,6 @@ LENGTHS = 'limits'
 GPU = Settings(window=16, model=(('remat', 'full'),), rows=4, chunk_size=1024)
 
 
-def computed_slot_steps(rollout: Rollout) -> dict[str, int] | None:
-  """What the engine says it computed: 'all' slot-steps, those 'busy' until the queue was 'empty'.
-
-  None: it does not say.
-  """
-  stats = getattr(rollout, 'slot_steps', None)
-  return None if stats is None else {name: int(x) for name, x in stats.items()}
-
-
 # ------------------------------------------------------------------------------------ the policy
 
 
@@ -106,35 +97,45 @@ def requests(work: Work, *, limits: np.ndarray | None = None, **changes: Any) ->
   return make_requests(work.prompt_ids(), **arguments)
 
 
-def sampler_settings(settings: Settings, length: int, *, slots: int = 0, window: int | None = None):
-  chosen = settings.window if window is None else window
-  return SamplerSettings(length=length, slots=slots, window=chosen, **dict(settings.sampler))
+def sampler_settings(
+  work: Work, settings: Settings, *, slots: int = 0, window: int | None = None
+) -> SamplerSettings:
+  return SamplerSettings(
+    length=work.length,
+    max_new_tokens=work.completion,
+    slots=slots,
+    window=settings.window if window is None else window,
+    **dict(settings.sampler),
+  )
 
 
 class Sampler:
   """The compiled sampler of a work.
 
   Attributes:
-    program: `(params, requests, seed, SamplerSettings) -> Rollout`.
+    program: `(params, requests, seed, SamplerSettings) -> (Rollout, Counts)`.
+    counts: what the last rollout took: decode steps, and slots that they computed.
   """
 
   def __init__(
     self, name: str, work: Work, settings: Settings, *, slots: int = 0, policy: Policy | None = None
   ):
     policy = policy or make_policy(work.shape, settings)
-    self.slots, self.settings, self.length = slots, settings, work.length
+    self.work, self.slots, self.settings = work, slots, settings
 
     def run(params, requests, seed, how):
-      return sample(policy, params, requests, seed=seed, settings=how)
+      return sample_and_count(policy, params, requests, seed=seed, settings=how)
 
-    how = sampler_settings(settings, self.length, slots=slots)
+    how = sampler_settings(work, settings, slots=slots)
     self.program = Program(name, run, make_params(work.shape), requests(work), np.uint32(0), how)
 
   def __call__(
     self, params: Any, asked: Requests, seed: int, window: int | None = None
   ) -> Rollout:
-    how = sampler_settings(self.settings, self.length, slots=self.slots, window=window)
-    return jax.block_until_ready(self.program(params, asked, np.uint32(seed), how))
+    how = sampler_settings(self.work, self.settings, slots=self.slots, window=window)
+    out = self.program(params, asked, np.uint32(seed), how)
+    rollout, self.counts = jax.block_until_ready(out)
+    return rollout
 
 
 # -------------------------------------------------------------------------------------- update

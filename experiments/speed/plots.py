@@ -78,10 +78,11 @@ def long_tail(found):
   axis.set_xscale('log', base=2)
   axis.set_xticks(windows, [str(w) for w in windows])
   axis.minorticks_off()
-  axis.set_ylim(0, 1.25 * max(max(r) for r in rates))
+  axis.set_ylim(bottom=0)
+  axis.yaxis.set_major_formatter('{x:,.0f}')
   axis.set(xlabel='window: decode steps between two looks at the slots', ylabel='tokens/s')
   axis.grid(color='#e6e8ec')
-  axis.legend(frameon=False, fontsize=9, loc='upper right')
+  made.legend(frameon=False, fontsize=9, loc='outside upper left', ncols=3)
   return made
 
 
@@ -100,6 +101,7 @@ def scaling(found):
     axis.grid(color='#e6e8ec')
   axes[0, 0].set(ylabel='tokens/s')
   axes[0, 0].set_ylim(bottom=0)
+  axes[0, 0].yaxis.set_major_formatter('{x:,.0f}')
   axes[0, -1].legend(frameon=False, fontsize=9)
   return made
 

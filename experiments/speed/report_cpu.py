@@ -72,7 +72,9 @@ def long_tail(found) -> list[str]:
   head = ('window', *(name.split()[-1] for name in curve))
   rates = [f'{a["runs"][-1]["tokens"] / timing.median(a):,.0f}' for a in curve.values()]
   shares = [tables.share(a['runs'][-1], 'useful', 'all') for a in curve.values()]
-  text += tables.table(head, [('tokens/s', *rates), ('useful / computed', *shares)])
+  busy = [tables.share(a['runs'][-1], 'busy', 'empty') for a in curve.values()]
+  rows = [('tokens/s', *rates), ('useful / computed', *shares), ('busy until empty', *busy)]
+  text += tables.table(head, rows)
   return text + tables.check_lines(found['checks'])
 
 
@@ -155,8 +157,8 @@ def footprint(found) -> list[str]:
   chunks = ', '.join(f'{size}: {mib:.0f}' for size, mib in found['chunk_mib'].items())
   return [
     *tables.table(head, rows), '',
-    f'With a cache of {found["cache_mib"]:.0f} MiB the sampler has {large:.0f} MiB of '
-    'temporaries, the cache itself among them. Logits of one chunk, MiB by vocabulary: '
+    f'The sampler makes its cache itself: with one of {found["cache_mib"]:.0f} MiB it has '
+    f'{large:.0f} MiB of temporaries. Logits of one chunk, MiB by vocabulary: '
     f'{chunks}.',
   ]  # fmt: skip
 
