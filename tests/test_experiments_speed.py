@@ -192,23 +192,18 @@ def test_one_step_has_the_naive_gradient_and_the_right_counts():
   assert [c['holds'] for c in wrong] == [True, True, False, True]
 
 
-def test_the_naive_cache_may_grow():
-  params = ours.make_params(WORK.shape)
-  prompts, limits = jnp.asarray(WORK.prompt_ids()), jnp.asarray([2, 3])
+def test_the_naive_loop_draws_from_what_it_scores():
+  params, prompts = ours.make_params(WORK.shape), jnp.asarray(WORK.prompt_ids())
 
-  def draw(*ends):
-    return naive.generate(
-      WORK.shape, params, prompts, jax.random.key(1), limits, ends=ends
-    )  # fmt: skip
+  def draw(limit):
+    return naive.generate(WORK.shape, params, prompts, jax.random.key(1), limit, length=8)
 
-  whole, grown = jax.jit(lambda: draw(8))(), jax.jit(lambda: draw(5, 8))()
-  assert int(whole.steps) == int(grown.steps) == 3  # it leaves when the longest has ended
-  np.testing.assert_array_equal(whole.tokens, grown.tokens)
-  np.testing.assert_allclose(whole.logprobs[:, :3], grown.logprobs[:, :3], atol=1e-5)
-  tokens = jnp.concatenate([prompts, whole.tokens[:, :3]], axis=1)
+  drawn = jax.jit(draw)(3)
+  assert int(drawn.steps) == 3 and not np.any(drawn.tokens[:, 3:])
+  tokens = jnp.concatenate([prompts, drawn.tokens[:, :3]], axis=1)
   chosen, best = naive.token_logprobs(WORK.shape, params, tokens)
-  np.testing.assert_allclose(chosen[:, 4:], whole.logprobs[:, :3], atol=1e-5)
-  assert np.all(best >= chosen)
+  np.testing.assert_allclose(chosen[:, 4:], drawn.logprobs[:, :3], atol=1e-5)
+  assert np.all(best >= chosen) and np.any(best > chosen)
 
 
 # -- peers

@@ -48,24 +48,22 @@ def measure(context: Context) -> dict:
 class NaiveLoop:
   """The naive sampler of a work: attention over the whole cache at every step."""
 
-  def __init__(self, work: Work, ends: tuple[int, ...] = ()):
+  def __init__(self, work: Work):
     self.work, self.count = work, 0
-    ends = ends or (work.length,)
 
-    def run(params, prompts, key, limits):
-      return naive.generate(work.shape, params, prompts, key, limits, ends=ends)
+    def run(params, prompts, key, limit):
+      return naive.generate(work.shape, params, prompts, key, limit, length=work.length)
 
     self.prompts = jnp.repeat(jnp.asarray(work.prompt_ids()), work.samples, axis=0)
-    self.limits = jnp.full((work.rows,), work.completion)
     self.params = ours.make_params(work.shape)
-    arguments = (self.params, self.prompts, jax.random.key(0), self.limits)
+    arguments = (self.params, self.prompts, jax.random.key(0), work.completion)
     self.program = Program('generation: naive loop', run, *arguments)
 
   def __call__(self, params=None) -> dict:
     self.count += 1
     key = jax.random.key(self.count)
     params = self.params if params is None else params
-    self.samples = self.program(params, self.prompts, key, self.limits)
+    self.samples = self.program(params, self.prompts, key, self.work.completion)
     jax.block_until_ready(self.samples)
     return {'tokens': int(self.samples.steps) * self.work.rows}
 

@@ -1,8 +1,7 @@
 """The yardstick: the same decoder as a short program in plain jax, without slots and packing.
 
 It reads rljax's parameters and nothing else of rljax, so it also checks what rljax returns. All
-prompts have one length and all rows take a step at a time until the last one has ended; completion
-tokens are drawn by `jax.random.categorical`.
+prompts have one length, and so have all completions; `jax.random.categorical` draws the tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ MASKED = -1e30
 
 
 def _dot(x: Array, w: Array) -> Array:
-  return jnp.tensordot(x, w, axes=1, precision=HIGHEST)
+  """[..., D] · [D, ...], as a product of matrices."""
+  out = jnp.dot(x.reshape(-1, w.shape[0]), w.reshape(w.shape[0], -1), precision=HIGHEST)
+  return out.reshape(x.shape[:-1] + w.shape[1:])
 
 
 def _norm(x: Array, scale: Array) -> Array:
@@ -39,17 +40,20 @@ def _rotate(shape: Shape, x: Array, positions: Array) -> Array:
 
 
 def _attend(q: Array, k: Array, v: Array, mask: Array) -> Array:
-  """[B, T, H, d] over [B, S, KV, d] under a mask [T, S], as [B, T, H·d]."""
+  """[B, T, H, d] over [B, KV, S, d] under a mask [T, S], as [B, T, H·d]."""
   rows, length, heads, depth = q.shape
-  q = q.reshape(rows, length, k.shape[2], -1, depth)
-  scores = jnp.einsum('btkgd,bskd->bkgts', q, k, precision=HIGHEST) * depth**-0.5
-  weights = jax.nn.softmax(jnp.where(mask, scores, MASKED), axis=-1)
-  out = jnp.einsum('bkgts,bskd->btkgd', weights, v, precision=HIGHEST)
+  q = q.reshape(rows, length, k.shape[1], -1, depth)
+  scores = jnp.einsum('btkgd,bksd->bktgs', q, k, precision=HIGHEST) * depth**-0.5
+  weights = jax.nn.softmax(jnp.where(mask[:, None, :], scores, MASKED), axis=-1)
+  out = jnp.einsum('bktgs,bksd->btkgd', weights, v, precision=HIGHEST)
   return out.reshape(rows, length, heads * depth)
 
 
 def _layers(shape: Shape, params, tokens: Array, positions: Array, attend):
-  """Hidden [B, T, D]; `attend(layer, q, k, v)` gives the attention's output."""
+  """Hidden [B, T, D]; `attend(layer, q, k, v)` gives the attention's output.
+
+  Keys and values are handed over as [B, KV, T, d].
+  """
   x = params['embedding'][tokens]
   for layer in range(shape.num_layers):
     w = {name: p[layer] for name, p in params['layers'].items()}
@@ -57,6 +61,7 @@ def _layers(shape: Shape, params, tokens: Array, positions: Array, attend):
     q, k, v = (_dot(y, w[f'w{name}']) for name in 'qkv')
     q = _rotate(shape, _norm(q, w['q_norm']), positions)
     k = _rotate(shape, _norm(k, w['k_norm']), positions)
+    k, v = jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2)
     out = w['wo'].reshape(-1, shape.d_model)
     x = x + _dot(attend(layer, q, k, v), out)
     y = _norm(x, w['mlp_norm'])
@@ -75,22 +80,23 @@ class Samples(NamedTuple):
   steps: Array
 
 
-def generate(shape: Shape, params, prompts: Array, key: Array, limits: Array, *, ends) -> Samples:
-  """Draws limits[b] tokens for row b.
+def generate(
+  shape: Shape, params, prompts: Array, key: Array, limit: Array, *, length: int
+) -> Samples:
+  """Draws `limit` tokens for each row; attention goes over the whole cache at every step.
 
   Args:
     prompts: int32 [B, P].
-    limits: int32 [B].
-    ends: lengths of the cache: one = attention goes over the whole cache at every step; several =
-      the cache grows to the next of them when it is full, and attention with it.
+    limit: int32 scalar.
+    length: slots of the cache.
   """
   rows, prompt = prompts.shape
-  most = ends[-1] - prompt
   keys, values = [], []
+  room = ((0, 0), (0, 0), (0, length - prompt), (0, 0))
 
   def remember(_, q, k, v):
-    keys.append(k)
-    values.append(v)
+    keys.append(jnp.pad(k, room))
+    values.append(jnp.pad(v, room))
     slots = jnp.arange(prompt)
     return _attend(q, k, v, slots[None, :] <= slots[:, None])
 
@@ -101,11 +107,10 @@ def generate(shape: Shape, params, prompts: Array, key: Array, limits: Array, *,
     step=jnp.ones((), jnp.int32),
     cache=(keys, values),
     last=token,
-    tokens=jnp.zeros((rows, most), jnp.int32).at[:, 0].set(token),
-    logprobs=jnp.zeros((rows, most), hidden.dtype).at[:, 0].set(logprob),
+    tokens=jnp.zeros((rows, length - prompt), jnp.int32).at[:, 0].set(token),
+    logprobs=jnp.zeros((rows, length - prompt), hidden.dtype).at[:, 0].set(logprob),
   )
-  for end in ends:
-    state = _decode(shape, params, state, prompt, jnp.max(limits), end, draw)
+  state = _decode(shape, params, state, prompt, limit, draw)
   return Samples(state['tokens'], state['logprobs'], state['step'])
 
 
@@ -119,20 +124,18 @@ def _draw(params, key):
   return draw
 
 
-def _decode(shape, params, state, prompt, limit, end, draw):
-  """Steps until the cache of `end` slots is full or `limit` tokens are drawn."""
-  grown = end - state['cache'][0][0].shape[1]
-  pad = ((0, 0), (0, grown), (0, 0), (0, 0))
-  state = {**state, 'cache': jax.tree.map(lambda x: jnp.pad(x, pad), state['cache'])}
+def _decode(shape, params, state, prompt, limit, draw):
+  """Steps until `limit` tokens are drawn."""
+  slots = jnp.arange(state['cache'][0][0].shape[2])[None, :]
 
   def step(state):
     position = prompt + state['step'] - 1  # of the token that goes in
     keys, values = [*state['cache'][0]], [*state['cache'][1]]
 
     def attend(layer, q, k, v):
-      keys[layer] = lax.dynamic_update_slice(keys[layer], k, (0, position, 0, 0))
-      values[layer] = lax.dynamic_update_slice(values[layer], v, (0, position, 0, 0))
-      return _attend(q, keys[layer], values[layer], jnp.arange(end)[None, :] <= position)
+      keys[layer] = lax.dynamic_update_slice(keys[layer], k, (0, 0, position, 0))
+      values[layer] = lax.dynamic_update_slice(values[layer], v, (0, 0, position, 0))
+      return _attend(q, keys[layer], values[layer], slots <= position)
 
     hidden = _layers(shape, params, state['last'][:, None], position[None], attend)[:, 0]
     token, logprob = draw(hidden, state['step'])
@@ -145,10 +148,7 @@ def _decode(shape, params, state, prompt, limit, end, draw):
       logprobs=put(state['logprobs'], logprob, state['step'], 1),
     )
 
-  def going_on(state):
-    return (state['step'] < limit) & (prompt + state['step'] <= end)
-
-  return lax.while_loop(going_on, step, state)
+  return lax.while_loop(lambda state: state['step'] < limit, step, state)
 
 
 # ----------------------------------------------------------------------------------- update

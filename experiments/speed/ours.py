@@ -57,7 +57,7 @@ class Settings:
 
 # Arm -> settings, for the whole step on a CPU. The first one is rljax in ratios.
 STEP = {'rljax': Settings()}
-LONG_TAIL = Settings(window=8)
+LONG_TAIL = Settings(sampler=(('drains', 3),))  # over windows
 # How lengths are forced in the part long_tail: 'limits' = the requests' max_new_tokens, which must
 # then not order the queue; 'stop' = a stop token that is drawn once in so many tokens.
 LENGTHS = 'limits'
