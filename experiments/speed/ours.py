@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import time
 from typing import Any
 
@@ -40,8 +41,7 @@ class Settings:
     model: further arguments of `decoder`: remat, query_block …
     rows: r, rows of a micro-batch.
     row_samples: maximal samples that a row holds.
-    layout: further arguments of `make_layout`.
-    packing: further arguments of `pack`.
+    share_prompts: a row holds the prompt of several samples once.
     chunk_size: slots that pass the vocabulary at once.
   """
 
@@ -50,13 +50,14 @@ class Settings:
   model: tuple[tuple[str, Any], ...] = ()
   rows: int = 4
   row_samples: int = 1
-  layout: tuple[tuple[str, Any], ...] = ()
-  packing: tuple[tuple[str, Any], ...] = ()
+  share_prompts: bool = False
   chunk_size: int = 512
 
 
 # Arm -> settings, for the whole step on a CPU. The first one is rljax in ratios.
 STEP = {'rljax': Settings()}
+if 'share_prompts' in inspect.signature(make_layout).parameters:
+  STEP['rljax, shared prompts'] = Settings(rows=2, row_samples=4, share_prompts=True)
 LONG_TAIL = Settings(sampler=(('drains', 3),))  # over windows
 # How lengths are forced in the part long_tail: 'limits' = the requests' max_new_tokens, which must
 # then not order the queue; 'stop' = a stop token that is drawn once in so many tokens.
@@ -142,13 +143,14 @@ class Sampler:
 
 
 def make_work_layout(work: Work, settings: Settings) -> Layout:
+  spared = (settings.row_samples - 1) * work.prompt if settings.share_prompts else 0
   return make_layout(
     samples=work.rows,
     group_size=work.samples,
     max_length=work.length,
     rows=settings.rows,
-    row_length=settings.row_samples * work.length,
-    **dict(settings.layout),
+    row_length=settings.row_samples * work.length - spared,
+    **({'share_prompts': True} if settings.share_prompts else {}),
   )
 
 
@@ -215,7 +217,7 @@ class Update:
     return init_train_state({'policy': params}, self.optimizers, jax.random.key(1))
 
   def pack(self, rollout: Rollout):
-    return pack(rollout, rewards(rollout), self.layout, **dict(self.settings.packing))[0]
+    return pack(rollout, rewards(rollout), self.layout)[0]
 
   def __call__(self, batch: Any) -> dict[str, Any]:
     """One update; the metrics."""
