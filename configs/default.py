@@ -149,6 +149,8 @@ def _rl() -> dict:
       drains=1,  # how often the slots are halved at the end, when half of them are free
       prompts_at_once=0,  # prompts prefilled together; 0 = as many as fill the slots
       cache_dtype='',  # of keys and values; '' = compute dtype; 'int8' halves or quarters them
+      speculate='',  # or 'lookup': guess tokens that have followed the last ones before
+      num_draft=4,  # tokens guessed at a step, where any are
     ),
     epochs=1,  # passes over one rollout
     minibatches=1,  # optimizer steps of one pass

@@ -46,6 +46,13 @@ class Policy(NamedTuple):
       first B rows; tokens and positions int32 [B]; hidden [B, D]. What a row held at this position
       and behind is forgotten. Position −1: the row is idle, and only its hidden means nothing. A
       row forgets what it has decoded more than `drawn` calls ago.
+    extend: `extend(params, cache, tokens, positions) -> (hidden, cache)`: a few tokens [B, Q] for
+      each of the first B rows, from position positions[b] on; hidden [B, Q, D]. They are given
+      ones, of a cache with drawn 0; what a row held from its position on is forgotten. Position
+      −1: the row is idle. None: the policy cannot, and its samples cannot be speculated on.
+    draft: `draft(params, cache, tokens, positions) -> (logits, cache)`: one token [B] for each of
+      the first B rows, as in `extend`, and float32 [B, V] of a cheaper model for the next one,
+      which shares params and cache of the policy; see `models.with_draft`. None: there is none.
     take: `take(cache, rows) -> cache` with the rows `rows` (int32 [B'], may repeat).
     put: `put(cache, rows, other, sources=None) -> cache`: row rows[i] becomes row sources[i] of
       `other` (None: row i); a row id out of range is dropped. `other` may have room for
@@ -70,6 +77,8 @@ class Policy(NamedTuple):
   axes: PyTree
   value: Callable[[PyTree, Array], Array] | None = None
   cast: Callable[[PyTree], PyTree] | None = None
+  extend: Callable[..., tuple[Array, PyTree]] | None = None
+  draft: Callable[..., tuple[Array, PyTree]] | None = None
 
 
 @struct.dataclass
@@ -128,6 +137,10 @@ class SamplerSettings:
     slots: samples that are decoded at once, 0 = all; static.
     max_new_tokens: C, most tokens that a sample may draw, 0 = length; static. It bounds the cache.
     prompts_at_once: prompts that are prefilled together; 0 = as many as fill the slots; static.
+    speculate: '' or how several tokens of a sample are guessed, to be checked in one pass of the
+      policy: 'lookup', what has followed the sample's last tokens before, in its prompt or
+      completion; 'draft', the policy's draft model; static. The draws stay the same.
+    num_draft: tokens that are guessed at each step; static.
     drains: how often the slots are halved when the queue is empty and half of them are free; each
       costs a further copy of the step in the program; static.
     cache_dtype: of keys and values, '' = the compute dtype; 'int8' changes the log-probs; static.
@@ -141,6 +154,8 @@ class SamplerSettings:
   slots: int = struct.field(pytree_node=False, default=0)
   max_new_tokens: int = struct.field(pytree_node=False, default=0)
   prompts_at_once: int = struct.field(pytree_node=False, default=0)
+  speculate: str = struct.field(pytree_node=False, default='')
+  num_draft: int = struct.field(pytree_node=False, default=4)
   drains: int = struct.field(pytree_node=False, default=1)
   cache_dtype: str = struct.field(pytree_node=False, default='')
   window: Array | int = 8

@@ -50,10 +50,14 @@ def history_policy(vocab_size, *, width=6, length=16, trace=None):
 
   def decode(params, cache, tokens, positions):
     trace.append(('decode', tokens.shape))
-    kept = jnp.where(positions < 0, cache.shape[1], positions)[:, None]  # idle rows write nothing
-    active = write(cache[: tokens.shape[0]], kept, tokens[:, None])
-    cache = cache.at[: tokens.shape[0]].set(active)
-    return read(params, active, positions[:, None])[:, 0], cache
+    hidden, cache = extend(params, cache, tokens[:, None], positions)
+    return hidden[:, 0], cache
+
+  def extend(params, cache, tokens, positions):
+    places = positions[:, None] + jnp.arange(tokens.shape[1])[None, :]
+    kept = jnp.where(positions[:, None] < 0, cache.shape[1], places)  # idle rows write nothing
+    active = write(cache[: tokens.shape[0]], kept, tokens)
+    return read(params, active, places), cache.at[: tokens.shape[0]].set(active)
 
   def put(cache, rows, other, sources=None):
     rows = jnp.where(rows < 0, cache.shape[0], rows)
@@ -68,6 +72,7 @@ def history_policy(vocab_size, *, width=6, length=16, trace=None):
     init_cache=lambda rows, given, drawn=0, dtype=None: jnp.zeros((rows, given + drawn), jnp.int32),
     prefill=prefill,
     decode=decode,
+    extend=extend,
     take=lambda cache, rows: cache[rows],
     put=put,
     copy=lambda cache, rows, sources: put(cache, rows, cache, sources),

@@ -15,7 +15,7 @@ VOCAB, SEED = 5, 3
 POLICY = history_policy(VOCAB)
 PARAMS = jax.jit(POLICY.init)(jax.random.key(7))
 SETTINGS = SamplerSettings(
-  length=14, slots=5, window=2, max_new_tokens=9, capture=('top',), num_top=2
+  length=14, slots=5, window=2, max_new_tokens=12, capture=('top',), num_top=2
 )
 
 
@@ -124,6 +124,24 @@ def test_a_fork_goes_on_as_a_sample_with_the_parents_tokens_for_a_prefix():
     alone = jax.device_get(whole(PARAMS, again, slots=4))
     assert tokens_of(jax.tree.map(lambda x, n=child: x[n], alone)) == tokens
     assert found[child].action_mask.sum() == len(tokens) - length - 1  # the parent's included
+
+
+def test_a_fork_far_behind_waits_for_a_cache_with_more_room():
+  requests = ask(prefixes=None, max_new_tokens=8, stop_ids=[], stop_sequences=())
+  requests.sample_index[3] = 9
+  ends = {}
+  for room in (9, 12):
+    settings = SETTINGS.replace(max_new_tokens=room, slots=4)
+    state = begin(POLICY, PARAMS, requests, seed=SEED, settings=settings, held=np.arange(20) == 3)
+    state, _ = advance(
+      POLICY, PARAMS, requests, state, seed=SEED, settings=settings, num_windows=3
+    )  # six tokens of four samples
+    state = state.replace(slots=state.slots.replace(sample=state.slots.sample.at[3].set(20)))
+    for position in (3, 2):  # prompt 1 has one token
+      _, done = fork(POLICY, requests, state, np.array([0]), np.array([3]), np.array([position]))
+      ends[room, position] = bool(done[0])
+  # Six steps are gone; eight tokens less those that are kept are still to come.
+  assert ends == {(9, 3): False, (9, 2): False, (12, 3): True, (12, 2): False}
 
 
 def test_scores_are_the_records_of_the_sampler():

@@ -1,6 +1,7 @@
-"""Models as `Policy`: the decoder, Hugging Face files, Linen modules."""
+"""Models as `Policy`: the decoder, Hugging Face files, Linen modules, with a draft model."""
 
 from rljax.models.config import DecoderConfig
+from rljax.models.drafted import with_draft
 from rljax.models.hub import local_directory
 from rljax.models.huggingface import export, load, read_config
 from rljax.models.linen import from_linen
@@ -15,4 +16,5 @@ __all__ = [
   'load',
   'local_directory',
   'read_config',
+  'with_draft',
 ]

@@ -90,6 +90,11 @@ def as_blocks(name: str, whole: Array, like: tuple[Array, ...]) -> tuple[Array, 
   return tuple(jnp.split(jnp.moveaxis(whole, 1, axis), ends, axis=axis))
 
 
+def as_block(fields: dict[str, Array]) -> dict[str, Array]:
+  """A few tokens of one layer [rows, Q, KV, …], as `stored` has them, as a block."""
+  return {name: jnp.moveaxis(x, 1, TOKEN_AXIS[name] - 1) for name, x in fields.items()}
+
+
 def stored(k: Array, v: Array, like: PyTree) -> dict[str, Array]:
   """Keys and values [..., KV, d] as the cache holds them."""
   if 'k_scale' not in like:
@@ -126,6 +131,63 @@ def write(name: str, blocks: tuple[Array, ...], new: Array, place: Array) -> tup
     out.append(over_mesh(lax.fori_loop(0, here.astype(jnp.int32), write, block)))
     first += block.shape[axis]
   return tuple(out)
+
+
+def write_at(
+  name: str, blocks: tuple[Array, ...], new: Array, positions: Array, loop: bool | None = None
+) -> tuple[Array, ...]:
+  """The blocks with `new` [L', B, Q, KV, …] in the first B rows, row b from positions[b] on.
+
+  Rows at −1 are left alone, and so is what stands behind the end.
+
+  Args:
+    loop: one row after the other and not in one scatter. None: on a TPU, where a scatter wants
+      another layout and copies the cache.
+  """
+  loop = jax.default_backend() == 'tpu' if loop is None else loop
+  first, out = 0, []
+  for block in blocks:
+    start = jnp.where(positions >= 0, positions - first, block.shape[TOKEN_AXIS[name]])
+    out.append(over_mesh((_by_rows if loop else _by_scatter)(name, block, new, start)))
+    first += block.shape[TOKEN_AXIS[name]]
+  return tuple(out)
+
+
+def _by_scatter(name: str, block: Array, new: Array, start: Array) -> Array:
+  """One block with the tokens from place `start` [B] on, which may lie outside of it."""
+  axis = TOKEN_AXIS[name]
+  size, (num, width) = block.shape[axis], new.shape[1:3]
+  place = start[:, None] + jnp.arange(width, dtype=jnp.int32)[None, :]
+  index = [slice(None)] * block.ndim
+  index[1] = jnp.arange(num, dtype=jnp.int32)[:, None]
+  index[axis] = jnp.where(place >= 0, place, size)
+  return block.at[tuple(index)].set(jnp.moveaxis(new, 0, 2), mode='drop')
+
+
+def _by_rows(name: str, block: Array, new: Array, start: Array) -> Array:
+  """`_by_scatter` as a loop over the rows that have tokens in this block."""
+  axis = TOKEN_AXIS[name]
+  size, width = block.shape[axis], new.shape[2]
+  here = (start > -width) & (start < size)
+  order = jnp.argsort(~here, stable=True)
+  piece = min(width, size)
+  new = jnp.moveaxis(new, 2, axis)
+
+  def one(i, block):
+    row = order[i]
+    begin = jnp.clip(start[row], 0, size - piece)
+    source = begin - start[row] + jnp.arange(piece, dtype=jnp.int32)  # of the row's new tokens
+    fresh = ((source >= 0) & (source < width)).reshape(piece, *(1,) * (block.ndim - 1 - axis))
+    place = [jnp.zeros((), jnp.int32)] * block.ndim
+    place[1], place[axis] = row, begin
+    shape = (block.shape[0], 1, *block.shape[2:axis], piece, *block.shape[axis + 1 :])
+    old = lax.dynamic_slice(block, place, shape)
+    mine = lax.dynamic_slice_in_dim(new, row, 1, axis=1)
+    mine = jnp.take(mine, source, axis=axis, mode='clip')
+    fresh = fresh.reshape((1,) * axis + fresh.shape)
+    return lax.dynamic_update_slice(block, jnp.where(fresh, mine, old), place)
+
+  return lax.fori_loop(0, jnp.sum(here), one, block)
 
 
 # -- rows

@@ -1,4 +1,4 @@
-"""The decoder against a cache: prompts at once, then one token for each row and step."""
+"""The decoder against a cache: prompts at once, then one token or a few for each row and step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ import jax.numpy as jnp
 from jax import lax
 
 from rljax.models.attention import MASKED, PRECISION, attention
-from rljax.models.cache import TOKEN_AXIS, as_blocks, as_rows, over_mesh, real, stored, write
+from rljax.models.cache import (
+  TOKEN_AXIS,
+  as_block,
+  as_blocks,
+  as_rows,
+  over_mesh,
+  real,
+  stored,
+  write,
+  write_at,
+)
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import embed, layer, rms_norm, rope_table, wide
 from rljax.sharding import ROWS, constrain
@@ -90,7 +100,7 @@ def decode(
   if not cache['drawn_at'].shape[1]:
     raise ValueError('decode: the cache has room for given tokens only; give init_cache drawn > 0')
   given_length, drawn_at = _entries(cache, positions)
-  masks = _masks(config, cache, given_length[:rows], drawn_at[:rows], positions)
+  masks = _masks(config, cache, given_length[:rows], drawn_at[:rows], positions[:, None])
   table = rope_table(config, jnp.maximum(positions, 0)[:, None])
   x = embed(params['embedding'], tokens[:, None], jnp.dtype(config.compute_dtype), 'scatter')
   x, drawn = _activations(x), []
@@ -101,7 +111,7 @@ def decode(
       w, number = inputs
 
       def attend(q, k, v):
-        return _attend(config, q, k[:, 0], v[:, 0], (given, ring), number, masks)
+        return _attend(q, k, v, (given, ring), number, masks)
 
       x, k, v = layer(config, w, x, table, attend)
       return _activations(x), stored(k[:, 0], v[:, 0], ring)
@@ -122,6 +132,40 @@ def decode(
   return rms_norm(x[:, 0], params['final_norm'], config.norm_eps), cache
 
 
+def extend(
+  config: DecoderConfig, params: PyTree, cache: PyTree, tokens: Array, positions: Array
+) -> tuple[Array, PyTree]:
+  """See `Policy.extend`. Tokens that would stand behind the end of `given` are not written.
+
+  As in `decode` the layers only read the cache, and attend to the new tokens beside it.
+  """
+  rows, new = tokens.shape
+  if cache['drawn_at'].shape[1]:
+    raise ValueError('extend: the cache has room for decoded tokens; give init_cache drawn = 0')
+  at = positions[:, None] + jnp.arange(new, dtype=jnp.int32)[None, :]
+  masks = _masks(config, cache, jnp.maximum(positions, 0), cache['drawn_at'][:rows], at)[:1]
+  table = rope_table(config, jnp.maximum(at, 0))
+  x = embed(params['embedding'], tokens, jnp.dtype(config.compute_dtype), 'scatter')
+  x, stacks = _activations(x), []
+  for w, given in zip(_stacks(params, cache), cache['given']):
+
+    def body(x, inputs, given=given):
+      w, number = inputs
+
+      def attend(q, k, v):
+        return _attend(q, k, v, (given,), number, masks, config.window)
+
+      x, k, v = layer(config, w, x, table, attend)
+      return _activations(x), stored(k, v, given)
+
+    depth = given['k'][0].shape[0]
+    x, fields = lax.scan(body, x, (w, jnp.arange(depth, dtype=jnp.int32)))
+    place = _after(positions, x)
+    stacks.append({name: write_at(name, given[name], fields[name], place) for name in given})
+  cache = {**cache, 'given': tuple(stacks)}
+  return rms_norm(x, params['final_norm'], config.norm_eps), cache
+
+
 def _entries(cache: PyTree, positions: Array) -> tuple[Array, Array]:
   """(tokens of each row that are given, position of each drawn entry) before this step.
 
@@ -136,40 +180,53 @@ def _entries(cache: PyTree, positions: Array) -> tuple[Array, Array]:
 
 
 def _masks(config, cache, given_length, drawn_at, positions) -> list[list[tuple[Array, Array]]]:
-  """For each block of both regions: (which of its tokens a row sees [R, block], whether any)."""
+  """For each block of both regions: (which of its tokens a query sees, whether any is seen).
+
+  Args:
+    positions: int32 [R, Q], of the new tokens of each row; they see what stands before the first.
+
+  Returns:
+    Masks bool [R, 1, Q, 1, block], or with 1 for Q where the queries see the same.
+  """
   length = sum(x.shape[TOKEN_AXIS['k']] for x in cache['given'][0]['k'])
   slots = jnp.arange(length, dtype=jnp.int32)[None, :]
   given_at = jnp.where(slots < given_length[:, None], slots, -1)
   out = []
   for region, at in (('given', given_at), ('drawn', drawn_at)):
-    seen = (at >= 0) & (at < positions[:, None])
+    at = at[:, None, :]
+    seen = (at >= 0) & (at < positions[:, :1, None])
     if config.window is not None:
-      seen &= positions[:, None] - at < config.window
+      seen &= positions[:, :, None] - at < config.window
     widths = [x.shape[TOKEN_AXIS['k']] for x in cache[region][0]['k']]
     ends = [sum(widths[: i + 1]) for i in range(len(widths))]
-    parts = jnp.split(seen, ends[:-1], axis=1)
+    parts = jnp.split(seen[:, None, :, None, :], ends[:-1], axis=-1)
     out.append([(part, jnp.any(part)) for part in parts])
   return out
 
 
-def _attend(config, q, k, v, regions, number, masks) -> Array:
-  """Attention of one token a row: [R, 1, H, d] over the blocks of its past and itself.
+def _attend(q, k, v, regions, number, masks, window=None) -> Array:
+  """Attention of Q new tokens a row: [R, Q, H, d] over the blocks of their past and themselves.
 
   Args:
-    q: [R, 1, H, d].
-    k, v: [R, KV, d], of the token itself.
-    regions: a stack of `given` and one of `drawn`.
+    q: [R, Q, H, d].
+    k, v: [R, Q, KV, d], of the tokens themselves, which follow each other.
+    regions: stacks of the regions of the cache.
     number: int32 scalar, the layer within the stack.
     masks: see `_masks`. A block that nobody sees is not read.
+    window: of the tokens themselves.
   """
-  rows, _, heads, depth = q.shape
+  rows, new, heads, depth = q.shape
   high = wide(q.dtype)
-  grouped = q.reshape(rows, k.shape[1], heads // k.shape[1], depth)
+  grouped = jnp.moveaxis(q.reshape(rows, new, k.shape[2], heads // k.shape[2], depth), 1, 2)
   own = jnp.einsum(
-    'rkgd,rkd->rkg', grouped, k, precision=PRECISION, preferred_element_type=high
+    'rkqgd,rqkd->rkqg', grouped, k, precision=PRECISION, preferred_element_type=high
   )
-  values = jnp.broadcast_to(v[:, :, None, :].astype(high), grouped.shape)
+  values = jnp.broadcast_to(jnp.moveaxis(v, 1, 2)[:, :, :, None, :].astype(high), grouped.shape)
   carry = (own * depth**-0.5, jnp.ones_like(own), values)  # highest score, Σ weights, Σ weights·v
+  if new > 1:  # of each other they see what the cache will hold, as later tokens do
+    ahead = jnp.arange(new)[:, None] - jnp.arange(new)[None, :]
+    seen = ((ahead > 0) & (ahead < (window or new)))[None, None, :, None, :]
+    carry = _add_block(grouped, as_block(stored(k, v, regions[0])), seen, carry)
 
   for stack, blocks in zip(regions, masks):
     for i, (seen, used) in enumerate(blocks):
@@ -181,23 +238,25 @@ def _attend(config, q, k, v, regions, number, masks) -> Array:
       # A loop of one turn or none and not a branch: XLA copies what a branch reads of a carry.
       carry = lax.fori_loop(0, used.astype(jnp.int32), add, carry)
   _, total, out = carry
-  return (out / total[..., None]).astype(q.dtype).reshape(rows, 1, heads, depth)
+  out = jnp.moveaxis((out / total[..., None]).astype(q.dtype), 2, 1)
+  return out.reshape(rows, new, heads, depth)
 
 
 def _add_block(q: Array, block: PyTree, seen: Array, carry: tuple) -> tuple:
-  """The running softmax of queries [R, KV, G, d] with one more block of keys and values."""
+  """The running softmax of queries [R, KV, Q, G, d] with one more block of keys and values."""
   top, total, out = carry
   how = dict(precision=PRECISION, preferred_element_type=out.dtype)
-  scores = jnp.einsum('rkgd,rkds->rkgs', q, block['k'].astype(q.dtype), **how)
+  scores = jnp.einsum('rkqgd,rkds->rkqgs', q, block['k'].astype(q.dtype), **how)
   if 'k_scale' in block:
-    scores *= block['k_scale'][:, :, None, :]
-  scores = jnp.where(seen[:, None, None, :], scores * q.shape[-1] ** -0.5, MASKED)
+    scores *= block['k_scale'][:, :, None, None, :]
+  scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, MASKED)
   new_top = jnp.maximum(top, jnp.max(scores, axis=-1))
   weights, kept = jnp.exp(scores - new_top[..., None]), jnp.exp(top - new_top)
   total = total * kept + jnp.sum(weights, axis=-1)
   if 'v_scale' in block:
-    weights *= block['v_scale'][:, :, None, :]
-  part = jnp.einsum('rkgs,rksd->rkgd', weights.astype(q.dtype), block['v'].astype(q.dtype), **how)
+    weights *= block['v_scale'][:, :, None, None, :]
+  values = block['v'].astype(q.dtype)
+  part = jnp.einsum('rkqgs,rksd->rkqgd', weights.astype(q.dtype), values, **how)
   return new_top, total, out * kept[..., None] + part
 
 

@@ -92,13 +92,18 @@ def _recomputing(hidden: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     out = over_rows(params, cache, starts + tokens.shape[1])
     return out.at[rows, slots].get(mode='clip'), cache
 
-  def decode(params, cache, tokens, positions):
+  def extend(params, cache, tokens, positions):
     active = cache[: tokens.shape[0]]
-    kept = jnp.where(positions < 0, active.shape[1], positions)  # idle rows write nothing
-    rows = jnp.arange(tokens.shape[0])
+    slots = positions[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)[None, :]
+    kept = jnp.where(positions[:, None] < 0, active.shape[1], slots)  # idle rows write nothing
+    rows = jnp.arange(tokens.shape[0])[:, None]
     active = active.at[rows, kept].set(tokens, mode='drop')
-    out = over_rows(params, active, positions + 1)
-    return out.at[rows, positions].get(mode='clip'), cache.at[: tokens.shape[0]].set(active)
+    out = over_rows(params, active, positions + tokens.shape[1])
+    return out.at[rows, slots].get(mode='clip'), cache.at[: tokens.shape[0]].set(active)
+
+  def decode(params, cache, tokens, positions):
+    out, cache = extend(params, cache, tokens[:, None], positions)
+    return out[:, 0], cache
 
   def init_cache(num_rows, given, drawn=0, dtype=None):
     del dtype  # it holds tokens
@@ -113,6 +118,7 @@ def _recomputing(hidden: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     'init_cache': init_cache,
     'prefill': prefill,
     'decode': decode,
+    'extend': extend,
     'take': lambda cache, rows: cache.at[rows].get(mode='clip'),
     'put': put,
     'copy': lambda cache, rows, sources: put(cache, rows, cache, sources),

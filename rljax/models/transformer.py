@@ -70,6 +70,7 @@ def from_config(config: DecoderConfig) -> Policy:
     init_cache=bind(cache.init_cache, config),
     prefill=bind(cached.prefill, config),
     decode=bind(cached.decode, config),
+    extend=bind(cached.extend, config),
     take=cache.take,
     put=cache.put,
     copy=cache.copy,

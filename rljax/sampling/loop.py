@@ -14,22 +14,30 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from rljax import filters
-from rljax.sampling.slots import SAMPLE_FIELDS, Samples, Slots, Work, compact, run_window, start
+from rljax.sampling.slots import SAMPLE_FIELDS, Samples, Slots, Work, compact, start
 from rljax.sampling.waiting import Queue, make_queue, refill
+from rljax.sampling.window import run_window
 from rljax.sharding import ROWS, row_divisor
 from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 
 Array = jax.Array
 
 CAPTURE = ('entropy', 'top')
-LEAST_SLOTS = 16  # a drain with fewer saves nothing
+SPECULATE = ('', 'lookup', 'draft')
+LEAST_SLOTS = 4  # a drain to fewer saves nothing
 
 
 class Counts(NamedTuple):
-  """What the engine did; int32 [shards of the mesh]: decode steps, and slots that they computed."""
+  """What the engine did; int32 [shards of the mesh].
+
+  Decode steps, and slots that they computed; guessed tokens that were compared with the drawn
+  ones (those behind a wrong one are not), and how many were right.
+  """
 
   steps: Array
   slot_steps: Array
+  drafted: Array
+  accepted: Array
 
 
 def sample(
@@ -86,7 +94,7 @@ def sample_and_count(
   mesh: Mesh | None = None,
 ) -> tuple[Rollout, Counts]:
   """`sample`, and what it took."""
-  check_settings(settings)
+  check_settings(settings, policy)
   params = params if policy.cast is None else policy.cast(params)
   requests = jax.tree.map(jnp.asarray, requests)
   shards = 1 if mesh is None else row_divisor(mesh)
@@ -114,14 +122,23 @@ def sample_and_count(
   return jax.tree.map(lambda x: x[:count], rollout), counts
 
 
-def check_settings(settings: SamplerSettings) -> None:
-  """Raises ValueError where filters or captures do not exist."""
+def check_settings(settings: SamplerSettings, policy: Policy) -> None:
+  """Raises ValueError where there are no such filters, captures or guesses."""
   filters.check_filters(settings.filters)
   for name in settings.capture:
     if name not in CAPTURE:
       raise ValueError(f'unknown capture {name!r}; there is {", ".join(CAPTURE)}')
   if 'top' in settings.capture and settings.num_top < 1:
     raise ValueError(f"capture 'top' with num_top={settings.num_top}; it is 1 at least")
+  how = settings.speculate
+  if how not in SPECULATE:
+    raise ValueError(f'unknown speculate {how!r}; there is {", ".join(map(repr, SPECULATE))}')
+  if how and settings.num_draft < 1:
+    raise ValueError(f'speculate {how!r} with num_draft={settings.num_draft}; it is 1 at least')
+  if how and policy.extend is None:
+    raise ValueError(f'speculate {how!r}: the policy has no `extend`')
+  if how == 'draft' and policy.draft is None:
+    raise ValueError("speculate 'draft': the policy has no draft model; see models.with_draft")
 
 
 def _padded(requests: Requests, missing: int) -> Requests:
@@ -149,7 +166,9 @@ def _sample_shard(policy, params, requests, seed, settings) -> tuple[Rollout, Co
   for size, until in zip(sizes, [*sizes[1:], 0]):
     slots = compact(work, slots, size)
     samples, slots, queue = drive(work, samples, slots, queue, size=size, until=until)
-  return assemble(work, samples), Counts(slots.steps[None], slots.slot_steps[None])
+  return assemble(work, samples), Counts(
+    *(x[None] for x in (slots.steps, slots.slot_steps, slots.drafted, slots.accepted))
+  )
 
 
 def _sizes(num_slots: int, drains: int) -> list[int]:

@@ -1,7 +1,6 @@
-"""Slots that decode together: windows of steps, and the records of every sample.
+"""Slots that decode together, and the records of every sample.
 
-A slot holds one live sample. A window is a number of decode steps between two looks at which slots
-are free; what is drawn goes straight to the sample's own line of the records.
+A slot holds one live sample; what is drawn goes straight to the sample's own line of the records.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax import lax
 
 from rljax.sampling import noise
 from rljax.sampling.draw import Draw, draw
@@ -74,16 +72,23 @@ class Slots:
     sample: int32 [S], N where the slot is free.
     tokens: int32 [S], the last token of the sample.
     tail: int32 [S, L], the last tokens of its completion, as many as a stop sequence may have.
+    since: int32 [S], `steps` when the first token was drawn that the sample's cache has: a parent's
+      where it is a fork.
     cache: of the policy, rows = slots.
     steps, slot_steps: int32 scalars, decode steps so far, and slots that they computed.
+    drafted, accepted: int32 scalars, guessed tokens that were compared with the drawn ones, and
+      how many were right.
   """
 
   sample: Array
   tokens: Array
   tail: Array
+  since: Array
   cache: PyTree
   steps: Array
   slot_steps: Array
+  drafted: Array
+  accepted: Array
 
 
 def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples, Slots]:
@@ -101,22 +106,23 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
   allowed = jnp.clip(allowed, 0, work.most_new)
   allowed = jnp.where((requests.group_ids >= 0) & ~ended, allowed, 0)
   n = work.num_samples
-  cache = policy.init_cache(
-    num_slots, given_room(requests), work.most_new, settings.cache_dtype or None
-  )
+  room = (given_room(requests), work.most_new)
+  if settings.speculate:  # what is drawn may be taken back: it stands where given tokens do
+    room = (sum(room), 0)
+  zero = jnp.zeros((), jnp.int32)
   slots = Slots(
     sample=jnp.full(num_slots, n, jnp.int32),
     tokens=jnp.zeros(num_slots, jnp.int32),
     tail=jnp.full((num_slots, num_tail(requests)), NO_TOKEN, jnp.int32),
-    cache=cache,
-    steps=jnp.zeros((), jnp.int32),
-    slot_steps=jnp.zeros((), jnp.int32),
-  )
-  one = jax.eval_shape(
-    lambda slots: _step(work, slots, slots.sample, *of_samples(work, slots.sample))[1], slots
+    since=jnp.zeros(num_slots, jnp.int32),
+    cache=policy.init_cache(num_slots, *room, settings.cache_dtype or None),
+    steps=zero,
+    slot_steps=zero,
+    drafted=zero,
+    accepted=zero,
   )
   records = jax.tree.map(
-    lambda x: jnp.zeros((n, work.most_new, *x.shape[1:]), x.dtype), one
+    lambda x: jnp.zeros((n, work.most_new, *x.shape[1:]), x.dtype), _one_draw(work)
   )
   samples = Samples(
     given=given,
@@ -126,6 +132,24 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
     records=records,
   )
   return work, samples, slots
+
+
+def _one_draw(work: Work) -> Draw:
+  """The shapes of what is recorded of one token of one sample."""
+
+  def one():
+    token = jnp.zeros((1, 1), jnp.int32)
+    hidden = work.policy.hidden(work.params, token, segment_ids=token, positions=token)[0]
+    return draw_from(work, hidden[0], token[0], *of_samples(work, token[0]))
+
+  return jax.eval_shape(one)
+
+
+def draw_from(work: Work, hidden: Array, positions: Array, rows: Requests, keys: Array) -> Draw:
+  """The tokens at `positions` [M] from the hidden states [M, D] before them."""
+  logits = work.policy.unembed(work.policy.head(work.params), hidden)
+  options = (work.settings.filters, work.settings.capture, work.settings.num_top)
+  return draw(logits, keys, positions, rows, *options)
 
 
 def row_keys_of(requests: Requests, seed: Array | int) -> Array:
@@ -143,6 +167,24 @@ def of_samples(work: Work, sample: Array) -> tuple[Requests, Array]:
   fields = {name: getattr(work.requests, name) for name in SAMPLE_FIELDS}
   fields = jax.tree.map(lambda x: jnp.asarray(x).at[sample].get(mode='clip'), fields)
   return work.requests.replace(**fields), work.keys[jnp.minimum(sample, work.num_samples - 1)]
+
+
+def tokens_before(
+  requests: Requests, samples: Samples, row: Array, at: Array, length: int
+) -> tuple[Array, Array]:
+  """The last `length` tokens of samples before position `at`: (int32 [F, L], of the completion)."""
+  place = at[:, None] - length + jnp.arange(length)[None, :]
+  prompt_length = jnp.asarray(requests.prompt_length)[jnp.asarray(requests.prompt_row)[row]]
+  sources = [(jnp.asarray(requests.prompts)[jnp.asarray(requests.prompt_row)[row]], 0 * row)]
+  if requests.prefix is not None:
+    sources.append((jnp.asarray(requests.prefix)[row], prompt_length))
+  sources.append((samples.records.tokens[row], samples.given[row]))
+  out = jnp.full(place.shape, NO_TOKEN, jnp.int32)
+  for tokens, first in sources:  # each goes on where the one before has ended
+    index = place - first[:, None]
+    found = jnp.take_along_axis(tokens, jnp.clip(index, 0, tokens.shape[1] - 1), axis=1)
+    out = jnp.where(index >= 0, found, out)
+  return out, place >= prompt_length[:, None]
 
 
 # -- ends
@@ -179,57 +221,6 @@ def is_stop(tokens: Array, tail: Array, requests: Requests) -> Array:
   return stop
 
 
-# -- steps
-
-
-def _step(work: Work, slots: Slots, position: Array, rows: Requests, keys: Array):
-  """(cache, draw) of the tokens at `position` [size] of the first slots."""
-  alive = slots.sample[: position.shape[0]] < work.num_samples
-  at = jnp.where(alive, jnp.maximum(position, 1) - 1, -1)
-  hidden, cache = work.policy.decode(work.params, slots.cache, slots.tokens[: at.shape[0]], at)
-  logits = work.policy.unembed(work.policy.head(work.params), hidden)
-  options = (work.settings.filters, work.settings.capture, work.settings.num_top)
-  return cache, draw(logits, keys, position, rows, *options)
-
-
-def run_window(
-  work: Work, samples: Samples, slots: Slots, *, size: int, num_steps: Array
-) -> tuple[Samples, Slots]:
-  """`num_steps` decode steps of the first `size` slots; a slot whose sample has ended is free."""
-  n = work.num_samples
-  here = jnp.minimum(slots.sample[:size], n - 1)  # none enters during a window
-  rows, keys = of_samples(work, here)
-
-  def step(_, state):
-    samples, slots = state
-    sample = slots.sample[:size]
-    alive = sample < n
-    line = samples.num_new[here]
-    cache, drawn = _step(work, slots, samples.given[here] + line, rows, keys)
-    tail = jnp.concatenate([slots.tail[:size], drawn.tokens[:, None]], axis=1)[:, 1:]
-    tail = tail if slots.tail.shape[1] else slots.tail[:size]
-    stop = alive & is_stop(drawn.tokens, tail, rows)
-    ended = stop | (line + 1 >= samples.allowed[here])
-    samples = samples.replace(
-      num_new=samples.num_new.at[sample].add(1, mode='drop'),
-      stopped=samples.stopped.at[sample].max(stop, mode='drop'),
-      records=jax.tree.map(
-        lambda lines, new: lines.at[sample, line].set(new, mode='drop'), samples.records, drawn
-      ),
-    )
-    slots = slots.replace(
-      sample=slots.sample.at[:size].set(jnp.where(ended, n, sample)),
-      tokens=slots.tokens.at[:size].set(drawn.tokens),
-      tail=slots.tail.at[:size].set(tail),
-      cache=cache,
-      steps=slots.steps + 1,
-      slot_steps=slots.slot_steps + size,
-    )
-    return samples, slots
-
-  return lax.fori_loop(0, num_steps, step, (samples, slots))
-
-
 def compact(work: Work, slots: Slots, size: int) -> Slots:
   """The live samples, `size` at most, in the first slots."""
   n, total = work.num_samples, slots.sample.shape[0]
@@ -247,5 +238,6 @@ def compact(work: Work, slots: Slots, size: int) -> Slots:
     sample=move(slots.sample, n),
     tokens=move(slots.tokens, 0),
     tail=move(slots.tail, NO_TOKEN),
+    since=move(slots.since, 0),
     cache=work.policy.copy(slots.cache, places, sources),
   )

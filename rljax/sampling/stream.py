@@ -12,7 +12,16 @@ import jax.numpy as jnp
 from flax import struct
 
 from rljax.sampling.loop import assemble, check_settings, drive
-from rljax.sampling.slots import NO_TOKEN, Samples, Slots, Work, of_samples, row_keys_of, start
+from rljax.sampling.slots import (
+  NO_TOKEN,
+  Samples,
+  Slots,
+  Work,
+  of_samples,
+  row_keys_of,
+  start,
+  tokens_before,
+)
 from rljax.sampling.waiting import Queue, make_queue, refill
 from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 
@@ -70,7 +79,7 @@ def begin(
   Raises:
     ValueError: as in `sample`.
   """
-  check_settings(settings)
+  check_settings(settings, policy)
   requests = jax.tree.map(jnp.asarray, requests)
   count = requests.group_ids.shape[0]
   held = jnp.zeros(count, bool) if held is None else jnp.asarray(held) & (requests.group_ids >= 0)
@@ -153,8 +162,10 @@ def fork(
       the number of tokens that the parent has.
 
   Returns:
-    (state, bool [F]: whether the child lives now: its parent is live, it was held, and a slot was
-    free). Those that do not are as they were.
+    (state, bool [F]: whether the child lives now). Those that do not are as they were: the parent
+    is not live, the child was not held, no slot was free, or the cache has too little room: the
+    steps since the parent's first token and those that the child may still take are
+    `settings.max_new_tokens` at most, so forks far behind their parent's last token need more.
   """
   samples, slots = state.samples, state.slots
   count, num_slots = state.held.shape[0], slots.sample.shape[0]
@@ -163,6 +174,9 @@ def fork(
   kept = at - samples.given[parent]
   fits = (parents >= 0) & (children >= 0) & jnp.any(live, axis=1) & state.held[child]
   fits &= (kept >= 0) & (kept <= samples.num_new[parent]) & (kept < samples.allowed[child])
+  source = jnp.argmax(live, axis=1)
+  steps = slots.steps - slots.since[source] + samples.allowed[child] - kept
+  fits &= steps <= samples.records.tokens.shape[1]
   free = jnp.nonzero(slots.sample == count, size=num_slots, fill_value=num_slots)[0]
   slot = free.at[jnp.cumsum(fits) - 1].get(mode='fill', fill_value=num_slots)
   slot = jnp.where(fits, slot, num_slots)
@@ -170,7 +184,7 @@ def fork(
   child = jnp.where(fits, child, count)
 
   length = slots.tail.shape[1]
-  before, is_drawn = _tokens_before(requests, samples, parent, at, max(length, 1))
+  before, is_drawn = tokens_before(requests, samples, parent, at, max(length, 1))
   tail = jnp.where(is_drawn, before, NO_TOKEN)[:, before.shape[1] - length :]
   samples = samples.replace(
     num_new=samples.num_new.at[child].set(kept, mode='drop'),
@@ -180,25 +194,8 @@ def fork(
     sample=slots.sample.at[slot].set(child, mode='drop'),
     tokens=slots.tokens.at[slot].set(before[:, -1], mode='drop'),
     tail=slots.tail.at[slot].set(tail, mode='drop'),
-    cache=policy.copy(slots.cache, slot, jnp.argmax(live, axis=1)),
+    since=slots.since.at[slot].set(slots.since[source], mode='drop'),
+    cache=policy.copy(slots.cache, slot, source),
   )
   held = state.held.at[child].set(False, mode='drop')
   return state.replace(samples=samples, slots=slots, held=held), fits
-
-
-def _tokens_before(
-  requests: Requests, samples: Samples, row: Array, at: Array, length: int
-) -> tuple[Array, Array]:
-  """The last `length` tokens of samples before position `at`: (int32 [F, L], of the completion)."""
-  place = at[:, None] - length + jnp.arange(length)[None, :]
-  prompt_length = jnp.asarray(requests.prompt_length)[jnp.asarray(requests.prompt_row)[row]]
-  sources = [(jnp.asarray(requests.prompts)[jnp.asarray(requests.prompt_row)[row]], 0 * row)]
-  if requests.prefix is not None:
-    sources.append((jnp.asarray(requests.prefix)[row], prompt_length))
-  sources.append((samples.records.tokens[row], samples.given[row]))
-  out = jnp.full(place.shape, NO_TOKEN, jnp.int32)
-  for tokens, first in sources:  # each goes on where the one before has ended
-    index = place - first[:, None]
-    found = jnp.take_along_axis(tokens, jnp.clip(index, 0, tokens.shape[1] - 1), axis=1)
-    out = jnp.where(index >= 0, found, out)
-  return out, place >= prompt_length[:, None]

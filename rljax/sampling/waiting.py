@@ -112,6 +112,7 @@ def _admit(work, samples, slots, queue, sample, source, fits) -> Slots:
     sample=jnp.where(fits, sample, slots.sample),
     tokens=jnp.where(fits, last, slots.tokens),
     tail=jnp.where(fits[:, None], tail, slots.tail),
+    since=jnp.where(fits, slots.steps, slots.since),
     cache=cache,
   )
 
