@@ -28,7 +28,7 @@ def measure(context: Context) -> dict:
   found = {'work': work.as_json(), 'settings': {'rljax': repr(ours.LONG_TAIL)}, 'checks': []}
 
   curve = {f'window {w}': run for w, run in engine.items()}
-  found['curve'] = timing.interleave(curve, rounds=3, say=context.say)
+  found['curve'] = timing.interleave(curve, rounds=2, say=context.say)
   seconds = {w: timing.median(found['curve'][f'window {w}']) for w in WINDOWS}
   best = min(seconds, key=seconds.get)
   if limits is None:  # a stop token has ended them: the others end at the same lengths
@@ -64,12 +64,13 @@ def geometric(count: int, seed: int = SEED) -> np.ndarray:
 def requests(work: Work):
   """(requests, policy, limits): the lengths are limits of the requests, or a stop token makes them.
 
-  With a stop token nothing can know the lengths beforehand; limits is None then.
+  With a stop token nothing can know the lengths beforehand; limits is None then. Without one the
+  policy is that of the work, None.
   """
-  policy = ours.make_policy(work.shape, ours.LONG_TAIL)
   if ours.LENGTHS == 'limits':
     limits = geometric(work.rows)
-    return ours.requests(work, limits=limits), policy, limits
+    return ours.requests(work, limits=limits), None, limits
+  policy = ours.make_policy(work.shape, ours.LONG_TAIL)
   return ours.requests(work, stop_ids=(STOP,)), rigged(policy, work.shape.vocab_size), None
 
 

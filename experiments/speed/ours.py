@@ -110,6 +110,9 @@ def sampler_settings(
   )
 
 
+_samplers: dict[tuple, Program] = {}
+
+
 class Sampler:
   """The compiled sampler of a work.
 
@@ -121,14 +124,18 @@ class Sampler:
   def __init__(
     self, name: str, work: Work, settings: Settings, *, slots: int = 0, policy: Policy | None = None
   ):
-    policy = policy or make_policy(work.shape, settings)
+    chosen = policy or make_policy(work.shape, settings)
     self.work, self.slots, self.settings = work, slots, settings
 
     def run(params, requests, seed, how):
-      return sample_and_count(policy, params, requests, seed=seed, settings=how)
+      return sample_and_count(chosen, params, requests, seed=seed, settings=how)
 
     how = sampler_settings(work, settings, slots=slots)
-    self.program = Program(name, run, make_params(work.shape), requests(work), np.uint32(0), how)
+    key = (work, settings, slots, policy)
+    if key not in _samplers:  # parts share them
+      given = (make_params(work.shape), requests(work), np.uint32(0), how)
+      _samplers[key] = Program(name, run, *given)
+    self.program = _samplers[key]
 
   def __call__(
     self, params: Any, asked: Requests, seed: int, window: int | None = None

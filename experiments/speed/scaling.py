@@ -10,8 +10,8 @@ from speed import ours, timing
 from speed.context import Context
 from speed.shapes import Work
 
-ROUNDS = 3
-GROUPS = (1, 4, 8, 32)  # samples of a prompt, 64 in all
+ROUNDS = 2
+GROUPS = (1, 8, 32)  # samples of a prompt, 64 in all
 LENGTHS = (32, 128, 256)  # tokens of a completion
 BATCHES = (16, 64, 256)  # samples, groups of 8
 SPREADS = ('all 96', '48 … 144', 'geometric')  # mean 96, limit 384
@@ -19,7 +19,7 @@ MEAN, LIMIT = 96, 384
 
 
 def measure(context: Context) -> dict:
-  """Points of each axis: seconds of generation and update, medians of three."""
+  """Points of each axis: seconds of generation and update, means of two after a warm-up."""
   settings, base = next(iter(ours.STEP.values())), context.work
   points = {}
   axes = {'group size': {}, 'completion length': {}, 'samples': {}}
