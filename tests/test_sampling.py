@@ -299,6 +299,10 @@ def test_shards_have_queues_of_their_own_and_need_nothing_of_each_other():
     return sample(POLICY, params, requests, seed=0, settings=settings, mesh=shards)
 
   alone = completions(run(PARAMS, requests, 0, settings))
+  fewer = ask(prompts, samples=5, new=lengths[:15], prefixes=prefixes[:15])  # one row is missing
+  assert completions(on(PARAMS, fewer, settings, mesh)) == completions(
+    run(PARAMS, fewer, 0, settings)
+  )
   for slots in (0, 16):  # 21 rows: the shards have 3 each, some none
     some = settings.replace(slots=slots)
     assert completions(on(PARAMS, requests, some, mesh)) == alone

@@ -149,8 +149,10 @@ def _padded(requests: Requests, missing: int) -> Requests:
   rows = jax.tree.map(
     lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]), rows
   )
-  groups = rows['group_ids'].at[-missing:].set(-1)
-  return requests.replace(**{**rows, 'group_ids': groups})
+  # No slice is written: XLA 0.10 divides such a write wrongly over the shards.
+  groups = rows['group_ids']
+  used = jnp.arange(len(groups)) < len(groups) - missing
+  return requests.replace(**{**rows, 'group_ids': jnp.where(used, groups, -1)})
 
 
 def _sample_shard(policy, params, requests, seed, settings) -> tuple[Rollout, Counts]:
