@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rljax.models.attention import attention
+from rljax.models.row_attention import cut_rows
 
 R, T, H, KV, D = 2, 13, 4, 2, 6
 
@@ -101,24 +102,45 @@ def test_an_empty_cache_has_no_weight():
 
 def test_gradients_by_blocks_and_at_once():
   q, k, v = qkv()
-  cotangent, _, _ = qkv(seed=1)
+  used = np.asarray(SEGMENTS) >= 0
+  cotangents = [jnp.where(used[..., None, None], x, 0) for x in qkv(seed=1)[:1]]
+  cotangents.append(cotangents[0][..., 0])
   fields = dict(segment_ids=SEGMENTS, prefix_ids=PREFIXES, positions=POSITIONS)
   mask = np.array(
     [[[sees_segments()(r, t, s) for s in range(T)] for t in range(T)] for r in range(R)]
   )
 
-  def dense(q, k, v):
+  def dense(q, k, v, softcap):
     k, v = jnp.repeat(k, H // KV, axis=2), jnp.repeat(v, H // KV, axis=2)
     scores = jnp.einsum('rthd,rshd->rhts', q, k) * D**-0.5
+    scores = scores if softcap is None else softcap * jnp.tanh(scores / softcap)
     scores = jnp.where(mask[:, None], scores, -1e9)
-    return jnp.einsum('rhts,rshd->rthd', jax.nn.softmax(scores), v)
+    out = jnp.einsum('rhts,rshd->rthd', jax.nn.softmax(scores), v)
+    return out, jnp.moveaxis(jax.nn.logsumexp(scores, axis=-1), 1, 2)
 
-  expected = jax.jit(lambda *x: jax.vjp(dense, *x)[1](cotangent))(q, k, v)
-  for block in (4, 512):
-    _, pull = jax.vjp(functools.partial(attention, **fields, query_block=block), q, k, v)
-    found = jax.jit(pull)(cotangent)
-    for a, b in zip(found, expected):
+  for block, softcap in ((4, None), (5, 0.7), (512, None)):
+    expected = jax.vjp(functools.partial(dense, softcap=softcap), q, k, v)[1](tuple(cotangents))
+    found = functools.partial(
+      attention, **fields, query_block=block, softcap=softcap, return_lse=True
+    )
+    _, pull = jax.vjp(found, q, k, v)
+    for a, b in zip(jax.jit(pull)(tuple(cotangents)), expected):
       np.testing.assert_allclose(a, b, atol=5e-6)
+
+
+@pytest.mark.parametrize('window', [None, 3])
+def test_pairs_of_blocks_that_see_nothing_are_left_out(window):
+  sees = sees_segments(window)
+  blocks = cut_rows(SEGMENTS, PREFIXES, POSITIONS, window=window, query_block=3)
+  size, count = blocks.positions.shape[2], blocks.positions.shape[0]
+  expected = {
+    (t // size, s // size)
+    for r, t, s in np.ndindex(R, T, T)
+    if SEGMENTS[r, t] >= 0 and sees(r, t, s)
+  }
+  visited = np.asarray(blocks.pairs)[: int(blocks.count)]
+  assert {tuple(pair) for pair in visited.tolist()} == expected
+  assert len(expected) < count**2 / 2
 
 
 def test_masked_keys_have_no_gradient():

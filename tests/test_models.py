@@ -268,7 +268,8 @@ def test_remat_blocks_and_embedding_gradient_change_nothing_but_rounding():
   policy, params = build(**LLAMA)
   expected = jax.jit(functools.partial(gradient, policy))(params, tokens)
   for fields in (
-    dict(remat='full'), dict(remat='dots', query_block=5), dict(embed_gradient='matmul')
+    dict(remat='full'), dict(remat='dots', query_block=5), dict(remat='attention'),
+    dict(embed_gradient='matmul'),
   ):  # fmt: skip
     other = build(**LLAMA, **fields)[0]
     found = jax.jit(functools.partial(gradient, other))(params, tokens)
@@ -354,7 +355,7 @@ def test_decoder_takes_the_fields_of_its_config():
     (dict(num_heads=3), 'd_model=32 .* num_heads=3'),
     (dict(num_kv_heads=3), 'num_kv_heads=3 .* num_heads=4'),
     (dict(head_dim=5), 'head_dim=5 is odd'),
-    (dict(remat='some'), "remat='some' is none of none, full, dots"),
+    (dict(remat='some'), "remat='some' is none of none, dots, attention, full"),
     (dict(embed_gradient='x'), "embed_gradient='x'"),
     (dict(rope_scaling=(8.0,)), 'rope_scaling'),
   ],

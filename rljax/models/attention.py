@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rljax.models.row_attention import MASKED, PRECISION, Blocks, attend_rows, cut_rows
+
 Array = jax.Array
-# Full float32 products where the compute dtype is float32; bfloat16 products are not affected.
-PRECISION = jax.lax.Precision.HIGHEST
-MASKED = -1e30
 
 
 def attention(
@@ -27,6 +26,7 @@ def attention(
   scale: float | None = None,
   query_block: int = 512,
   return_lse: bool = False,
+  blocks: Blocks | None = None,
 ) -> Any:
   """Grouped-query attention: out_t = Σ_s softmax_s(scale · q_t·k_s) v_s over what t may see.
 
@@ -49,12 +49,16 @@ def attention(
     window: t sees s only if position t − position s < window; None = all.
     softcap: scores become softcap · tanh(scores / softcap); None = off.
     scale: None = d^-1/2.
-    query_block: queries handled at once: scores take R · H · query_block · S · 4 bytes.
+    query_block: queries handled at once, and in the training form keys too: scores take
+      R · H · query_block · query_block · 4 bytes there, R · H · query_block · S · 4 in the other.
     return_lse: also return log Σ_s exp(score).
+    blocks: what `cut_rows` made of segments, prefixes, positions, window and query_block, where a
+      caller needs it more than once; training form.
 
   Returns:
     out [R, T, H, d] in q's dtype; with return_lse also lse [R, T, H], at least float32. A query
-    that sees nothing gets an average of v that means nothing, and an lse below −1e29.
+    that sees nothing gets an average of v that means nothing, in the training form 0, and an lse
+    below −1e29.
 
   Raises:
     ValueError: H is no multiple of KV.
@@ -67,21 +71,21 @@ def attention(
   if heads % k.shape[2]:
     raise ValueError(f'attention: {heads} query heads are no multiple of {k.shape[2]} key heads')
   scale = depth**-0.5 if scale is None else scale
-  slots = jnp.arange(k.shape[1], dtype=jnp.int32)[None, :]
   if positions is None:
     last = jnp.full((rows,), length, jnp.int32) if kv_lengths is None else kv_lengths
     positions = last[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
-  keys = {'positions': positions, 'segment_ids': segment_ids}
-  if kv_lengths is not None:
-    # Unused keys get a position that no query reaches.
-    unreached = jnp.iinfo(jnp.int32).max
-    keys['positions'] = jnp.where(slots < kv_lengths[:, None], slots, unreached)
-  queries = {'q': q, 'positions': positions, 'segment_ids': segment_ids, 'prefix_ids': prefix_ids}
+  if kv_lengths is None:
+    if blocks is None:
+      ids = jnp.zeros((rows, length), jnp.int32) if segment_ids is None else segment_ids
+      blocks = cut_rows(ids, prefix_ids, positions, window=window, query_block=query_block)
+    out, lse = attend_rows(q, k, v, blocks, window=window, softcap=softcap, scale=scale)
+    return (out, lse) if return_lse else out
 
   def block(queries):
-    mask = _visible(queries, keys, window)
+    mask = _visible(queries['positions'], kv_lengths, k.shape[1], window)
     return _attend(queries['q'], k, v, mask, scale, softcap)
 
+  queries = {'q': q, 'positions': positions}
   if length <= query_block:
     out, lse = block(queries)
   else:
@@ -89,20 +93,11 @@ def attention(
   return (out, lse) if return_lse else out
 
 
-def _visible(queries: dict[str, Any], keys: dict[str, Any], window: int | None) -> Array:
-  """bool [R, T, S]: the key may be seen by the query."""
-  at, key_at = queries['positions'][:, :, None], keys['positions'][:, None, :]
-  mask = key_at <= at
-  if window is not None:
-    mask &= at - key_at < window
-  if queries['segment_ids'] is not None:
-    key_segment = keys['segment_ids'][:, None, :]
-    same = queries['segment_ids'][:, :, None] == key_segment
-    if queries['prefix_ids'] is not None:
-      prefix = queries['prefix_ids'][:, :, None]
-      same |= (prefix >= 0) & (prefix == key_segment)
-    mask &= same
-  return mask
+def _visible(positions: Array, kv_lengths: Array, keys: int, window: int | None) -> Array:
+  """bool [R, T, S]: the key of a cache may be seen by the query."""
+  at, slots = positions[:, :, None], jnp.arange(keys, dtype=jnp.int32)[None, None, :]
+  mask = (slots <= at) & (slots < kv_lengths[:, None, None])
+  return mask if window is None else mask & (at - slots < window)
 
 
 def _attend(q, k, v, mask, scale, softcap) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-REMAT = ('none', 'full', 'dots')
+REMAT = ('none', 'dots', 'attention', 'full')
 EMBED_GRADIENT = ('scatter', 'matmul')
 
 
@@ -35,10 +35,12 @@ class DecoderConfig:
     compute_dtype: of activations and products; norms, softmax and logits are at least float32.
     param_dtype: of the parameters that `init` makes.
     remat: what the backward pass recomputes in a layer: 'none', 'dots' (all but the projections'
-      products), 'full' (everything).
+      products and what attention gives), 'attention' (all but what attention gives), 'full'
+      (everything).
     embed_gradient: 'scatter' (a scatter-add; on GPUs its sums have no fixed order) or 'matmul'
       (one-hot products: deterministic, as dear as the head).
-    query_block: queries that attention handles at once, tokens; bounds its memory.
+    query_block: queries that attention handles at once, in training keys too, tokens; bounds its
+      memory, and what no query of a block sees is left out.
     unroll_decode: the layers of the cache stand apart and are not scanned. None: on a CPU, where a
       scan copies what it reads, and up to eight layers.
   """

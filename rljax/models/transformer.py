@@ -17,6 +17,7 @@ from rljax.models.attention import PRECISION, attention
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import embed, layer, rms_norm, rope_table, wide
 from rljax.models.parameters import axes, cast, init
+from rljax.models.row_attention import OUTPUT, cut_rows
 from rljax.sharding import ROWS, constrain
 from rljax.structs import Policy
 
@@ -97,12 +98,11 @@ def hidden(
   del routing
   dtype = jnp.dtype(config.compute_dtype)
   table = rope_table(config, positions)
+  seen = dict(window=config.window, query_block=config.query_block)
+  blocks = cut_rows(segment_ids, prefix_ids, positions, **seen)
 
   def attend(q, k, v):
-    return attention(
-      q, k, v, segment_ids=segment_ids, prefix_ids=prefix_ids, positions=positions,
-      window=config.window, query_block=config.query_block,
-    )  # fmt: skip
+    return attention(q, k, v, positions=positions, blocks=blocks, **seen)
 
   def body(x, w):
     return _rows(layer(config, w, x, table, attend)[0]), None
@@ -121,7 +121,12 @@ def _remat(body, name: str):
   if name == 'none':
     return body
   policies = jax.checkpoint_policies
-  policy = policies.dots_with_no_batch_dims_saveable if name == 'dots' else None
+  attended = policies.save_only_these_names(OUTPUT)
+  policy = {
+    'dots': policies.save_from_both_policies(policies.dots_with_no_batch_dims_saveable, attended),
+    'attention': attended,
+    'full': None,
+  }[name]
   return jax.checkpoint(body, policy=policy, prevent_cse=False)
 
 
