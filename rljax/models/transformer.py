@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from rljax.models import cache, cached
 from rljax.models.attention import PRECISION, attention
 from rljax.models.config import DecoderConfig
-from rljax.models.layers import embed, layer, rms_norm, rope_table, wide
+from rljax.models.layers import embed, layer, matrix_product, rms_norm, rope_table, wide
 from rljax.models.parameters import axes, cast, init
 from rljax.models.row_attention import OUTPUT, cut_rows
 from rljax.sharding import ROWS, constrain
@@ -138,10 +138,13 @@ def head(config: DecoderConfig, params: PyTree) -> Array:
 def unembed(config: DecoderConfig, head: Array, hidden: Array) -> Array:
   """Logits [..., V], at least float32."""
   del config
-  return jnp.einsum(
-    '...d,vd->...v', hidden, head.astype(hidden.dtype), precision=PRECISION,
-    preferred_element_type=wide(hidden.dtype),
-  )  # fmt: skip
+  head, dtype = head.astype(hidden.dtype), wide(hidden.dtype)
+  if not jax.sharding.get_abstract_mesh().empty:
+    return jnp.einsum(
+      '...d,vd->...v', hidden, head, precision=PRECISION, preferred_element_type=dtype
+    )
+  logits = matrix_product(hidden.reshape(-1, hidden.shape[-1]), head.T, dtype)
+  return logits.reshape(*hidden.shape[:-1], -1)
 
 
 def value(params: PyTree, hidden: Array) -> Array:
