@@ -28,6 +28,7 @@ def forward(
   constant: tuple[str, ...] = (),
   value: bool = False,
   scores: bool = False,
+  where: Array | None = None,
   chunk_size: int = 512,
   others: Mapping[str, tuple[Policy, PyTree]] | None = None,
   **options: Array | int,
@@ -38,7 +39,8 @@ def forward(
   logits of its histogram [r, T, bins];
   `token_scores[t]` is what the same head says once tokens[t] is there. A statistic that compares
   with another role takes a pass of that role too: `others`, role -> (policy, parameters). Those
-  named in `constant` are not differentiated; `options` are those of `token_statistics`.
+  named in `constant` are not differentiated; `where` and `options` are those of
+  `token_statistics`.
   """
   hidden = _hidden(policy, params, rows)
   out = {}
@@ -52,6 +54,7 @@ def forward(
       temperature=temperature,
       statistics=statistics,
       constant=constant,
+      where=where,
       chunk_size=chunk_size,
       others={role: _head_and_hidden(*other, rows) for role, other in (others or {}).items()},
       **options,

@@ -31,6 +31,7 @@ def token_statistics(
   temperature: Array | float,
   statistics: tuple[str, ...] = ('logprobs',),
   constant: tuple[str, ...] = (),
+  where: Array | None = None,
   chunk_size: int = 512,
   others: Mapping[str, tuple[Unembed, PyTree, Array]] | None = None,
   jsd_beta: Array | float = 0.5,
@@ -45,8 +46,8 @@ def token_statistics(
     teacher_reverse_kl[t] = KL(p ‖ q),  teacher_forward_kl[t] = KL(q ‖ p),
     teacher_jsd[t] = (β·KL(q ‖ m) + (1−β)·KL(p ‖ m)) / (β(1−β)),  m = (1−β)p + βq,
     teacher_top_k_kl[t] = max(0, Σ_{v ∈ top k of q} q log q/p), with q of the teacher.
-  All stand at slot t, are 0 at the first slot of a segment and on padding, and nothing that
-  stands in `hidden` at an unused slot reaches a value or a gradient.
+  All stand at slot t, are 0 at the first slot of a segment, on padding and where not `where`, and
+  nothing that stands in `hidden` at an unused slot reaches a value or a gradient.
 
   The forward pass saves the log-normaliser and the statistics themselves. The backward pass goes
   through the chunks again with the derivatives of `rljax.vocabulary` and pulls them back through
@@ -62,6 +63,8 @@ def token_statistics(
     temperature: of the sampler, > 0; a scalar or [..., T], per token that of its sample. Constant.
     statistics: names.
     constant: those of them that have no gradient; they cost nothing in the backward pass.
+    where: bool [..., T], the tokens that are asked for; None = all. Where a row has several chunks,
+      these tokens stand in the first ones, and the chunks behind them are left out.
     chunk_size: slots whose logits exist at once. Chunks are cut along T only, so an array that is
       sharded over rows stays where it is; the memory is rows · chunk_size · V.
     others: 'reference', 'teacher' -> (unembed, head, hidden) of the role that a statistic compares
@@ -79,6 +82,8 @@ def token_statistics(
   _check(statistics, others)
   # From here on slot t holds what concerns the token that hidden[t] predicts, tokens[t + 1].
   valid = (segment_ids >= 0) & (_shift_left(segment_ids, -1) == segment_ids)
+  if where is not None:
+    valid &= _shift_left(where, False)
   if jnp.ndim(temperature) == 0:
     temperature = jnp.full(tokens.shape, temperature, _wide(hidden))
   slots = {
@@ -94,7 +99,16 @@ def token_statistics(
   unembeds = tuple((role, other[0]) for role, other in others.items())
   live = tuple(name for name in statistics if name not in constant)
   way = _Pass(unembed, unembeds, tuple(statistics), live, chunk_size, top_k)
-  found = _chunked(way, head, hidden, *jax.lax.stop_gradient((fixed, slots)))
+  fixed, slots = jax.lax.stop_gradient((fixed, slots))
+  if where is None or tokens.shape[-1] <= chunk_size:
+    found = _chunked(way, head, hidden, fixed, slots)
+  else:
+    fixed['used'] = jnp.max(jnp.sum(valid, axis=-1, dtype=jnp.int32))
+    order = jnp.argsort(~valid, axis=-1, stable=True)
+    inverse = jnp.argsort(order, axis=-1)
+    slots = jax.tree.map(lambda x: _reorder(x, order, inverse), slots)
+    found = _chunked(way, head, _reorder(hidden, order, inverse), fixed, slots)
+    found = {name: _reorder(value, inverse, order) for name, value in found.items()}
   return {name: _shift_right(value) for name, value in found.items()}
 
 
@@ -119,11 +133,26 @@ def _shift_right(x: Array) -> Array:
   return jnp.concatenate([jnp.zeros_like(x[..., :1]), x[..., :-1]], axis=-1)
 
 
-def _loop(slots: PyTree, carry: PyTree, chunk_size: int, axis: int, body: Callable) -> PyTree:
+@jax.custom_vjp
+def _reorder(x: Array, order: Array, inverse: Array) -> Array:
+  """[..., T] or [..., T, D] with its slots in another order; no scatter, forward or backward."""
+  return jnp.take_along_axis(x, order if x.ndim == order.ndim else order[..., None], order.ndim - 1)
+
+
+_reorder.defvjp(
+  lambda x, order, inverse: (_reorder(x, order, inverse), (order, inverse)),
+  lambda saved, g: (_reorder(g, *reversed(saved)), None, None),
+)
+
+
+def _loop(
+  slots: PyTree, carry: PyTree, chunk_size: int, axis: int, body: Callable, used: Array | None
+) -> PyTree:
   """Runs body(chunk of slots, chunk of carry[0], carry[1], fresh) -> the new carry, chunk by chunk.
 
   `axis` is the position of T in every array. The last chunk may overlap the one before it; `fresh`
-  [size] marks the slots that no earlier chunk had.
+  [size] marks the slots that no earlier chunk had. With `used`, only the chunks of the first `used`
+  slots.
   """
   length = jax.tree.leaves(slots)[0].shape[axis]
   number = max(1, -(-length // chunk_size))
@@ -144,7 +173,8 @@ def _loop(slots: PyTree, carry: PyTree, chunk_size: int, axis: int, body: Callab
     piece, rest = body(jax.tree.map(take, slots), jax.tree.map(take, carry[0]), carry[1], fresh)
     return jax.tree.map(put, carry[0], piece), rest
 
-  return jax.lax.fori_loop(0, number, step, carry)
+  last = number if used is None else -(-used // size)
+  return jax.lax.fori_loop(0, last, step, carry)
 
 
 def _log_softmax(
@@ -223,7 +253,8 @@ def _forward(way, head, hidden, fixed, slots):
     found = way.forward_chunk(head, fixed, s)
     return {n: value.astype(dtype) for n, value in found.items()}, rest
 
-  found, _ = _loop({**slots, 'hidden': hidden}, (empty, ()), way.chunk_size, hidden.ndim - 2, body)
+  whole, axis, used = {**slots, 'hidden': hidden}, hidden.ndim - 2, fixed.get('used')
+  found, _ = _loop(whole, (empty, ()), way.chunk_size, axis, body, used)
   statistics = {name: found[name] for name in way.names}
   return statistics, (head, hidden, fixed, slots, found)
 
@@ -244,7 +275,7 @@ def _backward(way, saved, cotangents):
   d_head = jax.tree.map(lambda x: jnp.zeros(x.shape, _wide(x)), head)
   carry = (jnp.zeros_like(hidden), d_head)
   slots = {**slots, 'hidden': hidden, **found}
-  d_hidden, d_head = _loop((slots, g), carry, way.chunk_size, axis, body)
+  d_hidden, d_head = _loop((slots, g), carry, way.chunk_size, axis, body, fixed.get('used'))
   return jax.tree.map(lambda g, x: g.astype(x.dtype), d_head, head), d_hidden, None, None
 
 

@@ -142,6 +142,7 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
       statistics=objective.statistics,
       constant=tuple(n for n in objective.statistics if n not in objective.late),
       value=shared_value,
+      where=rows['action_mask'],
       chunk_size=chunk_size,
       others={role: (policies[role], frozen[role]) for role in roles},
       jsd_beta=hyper['coefficients']['jsd_beta'],

@@ -145,16 +145,17 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
 
   def passes(rows):
     temperature = token_temperature(batch.temperature, rows['sample_ids'], rows['segment_ids'])
-    options = dict(statistics=tuple(old), value=values and shared_value, chunk_size=chunk_size)
+    options = dict(where=rows['action_mask'], chunk_size=chunk_size)
     out = {}
     if old or (values and shared_value):
-      own = forward(policies['policy'], params['policy'], rows, temperature, **options)
+      asked = dict(statistics=tuple(old), value=values and shared_value, **options)
+      own = forward(policies['policy'], params['policy'], rows, temperature, **asked)
       out |= {old.get(name, name): x for name, x in own.items()}
     if values and not shared_value:
       out |= forward(policies['value'], params['value'], rows, temperature, value=True)
     if values:
       out['values'] = objective.values_of(out['values'], hyper)
-    options = dict(statistics=('logprobs',), chunk_size=chunk_size)
+    options['statistics'] = ('logprobs',)
     for name in needs & set(arrays.FROZEN):
       role = arrays.FROZEN[name]
       out[name] = forward(policies[role], frozen[role], rows, temperature, **options)['logprobs']

@@ -65,8 +65,9 @@ def naive(head, hidden, tokens, temperature, other):
 
 @functools.partial(jax.jit, static_argnames=('chunk_size', 'names', 'constant'))
 def chunked(
-  head, hidden, tokens, temperature, other, *, chunk_size, names=NAMES, constant=(), beta=BETA
-):
+  head, hidden, tokens, temperature, other, where=None, *, chunk_size, names=NAMES, constant=(),
+  beta=BETA,
+):  # fmt: skip
   return token_statistics(
     unembed,
     head,
@@ -75,6 +76,7 @@ def chunked(
     jnp.asarray(SEGMENTS),
     temperature=temperature,
     statistics=names,
+    where=where,
     chunk_size=chunk_size,
     constant=constant,
     others={'reference': (unembed, *other), 'teacher': (unembed, *other)},
@@ -112,6 +114,27 @@ def test_values_are_the_definition():
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-12)
         assert np.all(np.asarray(found[name])[:, 0] == 0)
         assert np.all(np.asarray(found[name])[SEGMENTS < 0] == 0)
+
+
+@pytest.mark.parametrize('chunk_size', [2, 3, 64])
+def test_only_the_tokens_that_are_asked_for(chunk_size):
+  """Their statistics and gradients are those of a pass over all; the others are 0."""
+  where = jnp.asarray(np.random.default_rng(2).random((R, T)) < 0.4)
+  with jax.enable_x64(True):
+    arguments = inputs()
+    some = functools.partial(chunked, chunk_size=chunk_size)
+
+    def of_all(*arguments):
+      return {n: jnp.where(where, x, 0) for n, x in some(*arguments).items()}
+
+    def asked(*arguments):
+      return some(*arguments, where)
+
+    for name, x in of_all(*arguments).items():
+      np.testing.assert_allclose(asked(*arguments)[name], x, rtol=0, atol=1e-12)
+    for a, b in zip(jax.tree.leaves(scalar(asked)(*arguments)),
+                    jax.tree.leaves(scalar(of_all)(*arguments))):
+      np.testing.assert_allclose(a, b, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize('chunk_size', [3, 4, 64])  # 3: the last chunk overlaps; 64: one chunk
