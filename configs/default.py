@@ -196,5 +196,6 @@ def _rows() -> dict:
     rows=8,  # of one micro-batch, a multiple of the devices on the axes data and fsdp
     row_length=0,  # tokens; 0 = the smallest multiple of 128 that holds one maximal sample
     packed=True,  # several samples in one row: less padding, same loss and gradient
+    share_prompts=False,  # a prompt once for its samples of a row: fewer tokens, longer attention
     chunk_size=512,  # tokens whose logits exist at once: memory against speed
   )

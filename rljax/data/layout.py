@@ -18,9 +18,10 @@ class Layout:
     micro_batches: M, capacity of a minibatch in micro-batches.
     rows: r, rows of one micro-batch; a multiple of the devices that share the rows.
     row_length: T, slots of a row.
-    samples_per_row: S.
+    samples_per_row: S, segments of a row: samples, and prompts that several of them share.
     samples: N, capacity of the sample arrays.
     whole_groups: a group stays in one micro-batch: for losses that compare its samples.
+    share_prompts: a prompt stands in a row once, followed by the completions of its samples.
   """
 
   minibatches: int
@@ -30,6 +31,12 @@ class Layout:
   samples_per_row: int
   samples: int
   whole_groups: bool = False
+  share_prompts: bool = False
+
+  @property
+  def most_samples(self) -> int:
+    """Samples of a row: each may have a prompt beside it."""
+    return self.samples_per_row // 2 if self.share_prompts else self.samples_per_row
 
 
 def make_layout(
@@ -42,6 +49,7 @@ def make_layout(
   row_length: int = 0,
   packed: bool = True,
   whole_groups: bool = False,
+  share_prompts: bool = False,
 ) -> Layout:
   """The layout that holds `samples` samples of at most `max_length` tokens, whatever their lengths.
 
@@ -53,7 +61,7 @@ def make_layout(
     rows: r.
     row_length: T; 0 = the smallest multiple of 128 that holds one maximal sample.
     packed: several samples a row; False = one.
-    whole_groups: see `Layout`.
+    whole_groups, share_prompts: see `Layout`; without packing there is nothing to share.
 
   Raises:
     ValueError: a sample does not fit into a row, a group not into a micro-batch, or there are fewer
@@ -69,6 +77,7 @@ def make_layout(
   if groups < minibatches:
     raise ValueError(f'{groups} groups cannot be cut into {minibatches} minibatches')
   per_row = max(1, min(length // 4, 32)) if packed else 1
+  share_prompts = share_prompts and packed
   sure = min(per_row, length // max_length)
   most = -(-groups // minibatches)
   if whole_groups and sure * rows < group_size:
@@ -82,7 +91,8 @@ def make_layout(
     micro_batches=-(-(most if whole_groups else most * group_size) // fit),
     rows=rows,
     row_length=length,
-    samples_per_row=per_row,
+    samples_per_row=2 * per_row if share_prompts else per_row,
     samples=samples,
     whole_groups=whole_groups,
+    share_prompts=share_prompts,
   )

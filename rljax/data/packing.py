@@ -7,6 +7,7 @@ is data (`num_micro`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from rljax.data import bins
 from rljax.data.layout import CapacityError, Layout, make_layout
 from rljax.structs import Batch, Rollout
 
-__all__ = ['CapacityError', 'Layout', 'make_layout', 'pack']
+__all__ = ['CapacityError', 'Layout', 'make_layout', 'pack', 'shared_fraction']
 
 TOKEN_DTYPES = {
   'tokens': np.int32,
@@ -63,17 +64,17 @@ def pack(
   for name in tokens.keys() & extras.keys():
     if tokens[name].dtype.kind == 'i':
       tokens[name] -= 1  # ids: none where nothing stands
-  tokens['segment_ids'] = np.full((k, m * r, t), -1, np.int32)
+  for name in ('segment_ids', 'prefix_ids'):
+    tokens[name] = np.full((k, m * r, t), -1, np.int32)
   sample_ids = np.full((k, m * r, s), -1, np.int32)
   num_micro = np.zeros(k, np.int32)
-  lengths = np.asarray(rollout.num_tokens)
-  group_ids = np.asarray(rollout.group_ids)
-  minibatch = bins.minibatch_of_group(group_ids, k)
+  samples = _to_pack(rollout, layout)
+  minibatch = bins.minibatch_of_group(samples.group_ids, k)
 
   used_rows = 0
   for which in range(k):
     members = np.flatnonzero(minibatch == which)
-    rows = bins.fit(lengths[members], group_ids[members], layout)
+    rows = bins.fit(samples.take(members), layout)
     if len(rows) > m * r:
       raise CapacityError(
         f'minibatch {which} needs {len(rows)} rows, but the layout holds {m} × {r} '
@@ -83,12 +84,13 @@ def pack(
     num_micro[which] = -(-len(rows) // r)
     for row, indices in enumerate(rows):
       start = 0
-      for segment, index in enumerate(members[indices]):
-        end = start + int(lengths[index])
+      for segment, piece in enumerate(_pieces(members[indices], samples)):
+        end = start + piece.stop - piece.start
         for name, source in sources.items():
-          tokens[name][which, row, start:end] = source[index, : end - start]
+          tokens[name][which, row, start:end] = source[piece.sample, piece.start : piece.stop]
         tokens['segment_ids'][which, row, start:end] = segment
-        sample_ids[which, row, segment] = index
+        tokens['prefix_ids'][which, row, start:end] = piece.prefix
+        sample_ids[which, row, segment] = piece.sample if piece.owned else -1
         start = end
 
   shape = (k, m, r)
@@ -96,18 +98,66 @@ def pack(
   sample_slots = np.full(n, -1, np.int32)
   sample_slots[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
   tokens = {name: value.reshape(*shape, t) for name, value in tokens.items()}
+  if not layout.share_prompts:
+    del tokens['prefix_ids']
   own = {name: tokens.pop(name) for name in list(tokens) if name in extras}
-  samples = _sample_arrays(rollout, rewards, components or {}, extras, n)
-  samples['extras'] |= {name: x for name, x in own.items() if name != 'token_rewards'}
+  of_samples = _sample_arrays(rollout, rewards, components or {}, extras, n)
+  of_samples['extras'] |= {name: x for name, x in own.items() if name != 'token_rewards'}
   batch = Batch(
     **tokens,
     token_rewards=own.get('token_rewards', np.zeros((*shape, t), np.float32)),
     sample_ids=sample_ids.reshape(*shape, s),
     num_micro=num_micro,
     sample_slots=sample_slots,
-    **samples,
+    **of_samples,
   )
   return batch, used_rows / (k * m * r)
+
+
+class _Piece(NamedTuple):
+  """A segment of a row: tokens start … stop − 1 of a sample; they also see the segment `prefix`."""
+
+  sample: int
+  start: int
+  stop: int
+  prefix: int = -1
+  owned: bool = True  # by the sample; a prompt that several share is nobody's
+
+
+def _to_pack(rollout: Rollout, layout: Layout) -> bins.Samples:
+  """What packing has to know; prompts without their last token, which predicts the completion."""
+  lengths, group_ids = np.asarray(rollout.num_tokens), np.asarray(rollout.group_ids)
+  prompts, shared = np.full(len(lengths), -1), np.zeros(len(lengths), int)
+  if layout.share_prompts:
+    sampled = np.asarray(rollout.action_mask)
+    first = np.where(sampled.any(axis=1), sampled.argmax(axis=1), lengths)
+    shared = np.maximum(np.minimum(first, rollout.prompt_length) - 1, 0)
+    known: dict[bytes, int] = {}
+    for i in np.flatnonzero((group_ids >= 0) & (shared > 0)):
+      prompts[i] = known.setdefault(rollout.tokens[i, : shared[i]].tobytes(), len(known))
+  return bins.Samples(lengths, group_ids, prompts, shared)
+
+
+def _pieces(row: np.ndarray, samples: bins.Samples) -> list[_Piece]:
+  """The segments of a row of samples; a prompt of several stands before the first of them."""
+  of = {int(p): row[samples.prompts[row] == p] for p in samples.prompts[row]}
+  out: list[_Piece] = []
+  for index in row:
+    prompt = int(samples.prompts[index])
+    together = of.pop(prompt, ()) if prompt >= 0 else [index]
+    prefix, start = -1, 0
+    if len(together) > 1:
+      prefix, start = len(out), int(samples.shared[index])
+      out.append(_Piece(int(index), 0, start, owned=False))
+    for i in together:
+      out.append(_Piece(int(i), start, int(samples.lengths[i]), prefix))
+  return out
+
+
+def shared_fraction(batch: Batch) -> float:
+  """The fraction of the samples' tokens that sharing prompts has saved."""
+  whole = int(batch.num_tokens[batch.group_ids >= 0].sum())
+  return 1 - int((batch.segment_ids >= 0).sum()) / max(whole, 1)
 
 
 def _is_token_array(x: np.ndarray, rollout: Rollout) -> bool:

@@ -20,6 +20,7 @@ LISTED = {
     'eos_rate',
     'truncated',
     'capacity',
+    'shared',
     'mismatch_mean',
     'mismatch_max',
     'rounds',

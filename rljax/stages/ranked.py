@@ -127,7 +127,8 @@ class Ranked(Given):
       self.layout,
       extras={'is_mismatched': np.array(mismatched)},
     )
-    return batch, {'rollout/capacity': capacity, 'rollout/tokens': int(rollout.num_tokens.sum())}
+    counts = {'rollout/capacity': capacity, 'rollout/tokens': int(rollout.num_tokens.sum())}
+    return batch, {**counts, **self.shared(batch)}
 
   def evaluate(self, params: dict[str, PyTree], frozen: dict[str, PyTree]) -> dict[str, float]:
     return {**Stage.evaluate(self, params, frozen), **super().evaluate(params, frozen)}

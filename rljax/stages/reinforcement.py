@@ -95,6 +95,7 @@ class Reinforcement(Stage):
       **experience_metrics(experience),
       **experience.metrics,
       'rollout/capacity': capacity,
+      **self.shared(batch),
       'time/reward': scoring,
       'time/rollout': time.perf_counter() - started - scoring,
     }

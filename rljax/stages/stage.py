@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from rljax import arrays, binding, objective, sharding, update
 from rljax.assembly import World
-from rljax.data.packing import Layout, make_layout
+from rljax.data.packing import Layout, make_layout, shared_fraction
 from rljax.prompts import Prompt
-from rljax.structs import Batch, PyTree, TrainState
+from rljax.structs import Batch, Policy, PyTree, TrainState
 from rljax.tokenization import prompt_tokens
 
 
@@ -55,6 +55,8 @@ class Stage:
     self.layout = layout
     self._average: Callable[..., PyTree] | None = None  # the program of the next reference
     self._check_micro_batches()
+    if layout.share_prompts:
+      check_prefixes(name, world.policies)
     self._check_roles()
     self.steps_per_iteration = node.get('epochs', 1) * layout.minibatches
     steps = node.iterations * self.steps_per_iteration
@@ -167,6 +169,10 @@ class Stage:
     tokenizer = self.world.tokenizer
     return [*tokenizer.encode(text), tokenizer.eos_ids[0]]
 
+  def shared(self, batch: Batch) -> dict[str, float]:
+    """The metric of shared prompts, where there are any."""
+    return {'rollout/shared': shared_fraction(batch)} if self.layout.share_prompts else {}
+
   def place(self, batch: Batch) -> Batch:
     """The batch on the devices of the mesh."""
     return sharding.shard_batch(batch, self.world.mesh)
@@ -192,6 +198,25 @@ def make_stage_layout(node: Any, **sizes: Any) -> Layout:
     rows=node.rows,
     row_length=node.row_length,
     packed=node.packed,
+    share_prompts=node.share_prompts,
     whole_groups=declared is not None and declared.couples == 'group',
     **sizes,
   )
+
+
+def check_prefixes(name: str, policies: Mapping[str, Policy]) -> None:
+  """Refuses roles whose rows cannot hold a prompt once for several samples; computes nothing.
+
+  Raises:
+    ValueError: `Policy.hidden` of a role takes no prefix_ids.
+  """
+  ids = jax.ShapeDtypeStruct((1, 2), 'int32')
+  given = dict(segment_ids=ids, positions=ids, prefix_ids=ids)
+  for role, policy in policies.items():
+    try:
+      params = jax.eval_shape(policy.init, jax.random.key(0))
+      jax.eval_shape(policy.hidden, params, ids, **given)
+    except (TypeError, ValueError) as error:
+      raise ValueError(
+        f'{name}.share_prompts: the {role} cannot take shared prompts ({error}); set it to False'
+      ) from error
