@@ -94,9 +94,6 @@ def pack(
         start = end
 
   shape = (k, m, r)
-  flat = sample_ids.reshape(-1)
-  sample_slots = np.full(n, -1, np.int32)
-  sample_slots[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
   tokens = {name: value.reshape(*shape, t) for name, value in tokens.items()}
   if not layout.share_prompts:
     del tokens['prefix_ids']
@@ -108,7 +105,7 @@ def pack(
     token_rewards=own.get('token_rewards', np.zeros((*shape, t), np.float32)),
     sample_ids=sample_ids.reshape(*shape, s),
     num_micro=num_micro,
-    sample_slots=sample_slots,
+    sample_slots=_places(sample_ids, n),
     **of_samples,
   )
   return batch, used_rows / (k * m * r)
@@ -151,6 +148,13 @@ def _pieces(row: np.ndarray, samples: bins.Samples) -> list[_Piece]:
       out.append(_Piece(int(index), 0, start, owned=False))
     for i in together:
       out.append(_Piece(int(i), start, int(samples.lengths[i]), prefix))
+  return out
+
+
+def _places(sample_ids: np.ndarray, count: int) -> np.ndarray:
+  """int32 [count]: the flat place of each sample, −1 where it has none."""
+  flat, out = sample_ids.reshape(-1), np.full(count, -1, np.int32)
+  out[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
   return out
 
 
