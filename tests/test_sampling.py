@@ -300,9 +300,11 @@ def test_shards_have_queues_of_their_own_and_need_nothing_of_each_other():
 
   alone = completions(run(PARAMS, requests, 0, settings))
   fewer = ask(prompts, samples=5, new=lengths[:15], prefixes=prefixes[:15])  # one row is missing
-  assert completions(on(PARAMS, fewer, settings, mesh)) == completions(
-    run(PARAMS, fewer, 0, settings)
-  )
+  placed = jax.device_put(fewer, sharding.request_shardings(fewer, mesh))
+  for few in (fewer, placed):
+    padded = on(PARAMS, few, settings, mesh)
+    np.testing.assert_array_equal(padded.group_ids, fewer.group_ids)
+    assert completions(padded) == completions(run(PARAMS, fewer, 0, settings))
   for slots in (0, 16):  # 21 rows: the shards have 3 each, some none
     some = settings.replace(slots=slots)
     assert completions(on(PARAMS, requests, some, mesh)) == alone

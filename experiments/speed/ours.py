@@ -150,7 +150,7 @@ class Sampler:
 
 
 def make_work_layout(work: Work, settings: Settings) -> Layout:
-  spared = (settings.row_samples - 1) * work.prompt if settings.share_prompts else 0
+  spared = (settings.row_samples - 1) * (work.prompt - 1) if settings.share_prompts else 0
   return make_layout(
     samples=work.rows,
     group_size=work.samples,
