@@ -137,6 +137,7 @@ class SamplerSettings:
     slots: samples that are decoded at once, 0 = all; static.
     max_new_tokens: C, most tokens that a sample may draw, 0 = length; static. It bounds the cache.
     prompts_at_once: prompts that are prefilled together; 0 = as many as fill the slots; static.
+    turns: an ended sample keeps its slot until it is released, see `sampling.append`; static.
     speculate: '' or how several tokens of a sample are guessed, to be checked in one pass of the
       policy: 'lookup', what has followed the sample's last tokens before, in its prompt or
       completion; 'draft', the policy's draft model; static. The draws stay the same.
@@ -154,11 +155,17 @@ class SamplerSettings:
   slots: int = struct.field(pytree_node=False, default=0)
   max_new_tokens: int = struct.field(pytree_node=False, default=0)
   prompts_at_once: int = struct.field(pytree_node=False, default=0)
+  turns: bool = struct.field(pytree_node=False, default=False)
   speculate: str = struct.field(pytree_node=False, default='')
   num_draft: int = struct.field(pytree_node=False, default=4)
   drains: int = struct.field(pytree_node=False, default=1)
   cache_dtype: str = struct.field(pytree_node=False, default='')
   window: Array | int = 8
+
+  @property
+  def by_position(self) -> bool:
+    """Whether the cache holds drawn tokens where given ones stand, as `Policy.extend` does."""
+    return bool(self.speculate) or self.turns
 
 
 @struct.dataclass
@@ -180,7 +187,7 @@ class Rollout:
     temperature: float32 [N].
     truncated: bool [N], ended by a limit and not by a stop token.
     entropy: float32 [N, T] or None, nats, of the unfiltered distribution at the temperature.
-    turn_ids: int32 [N, T] or None.
+    turn_ids: int32 [N, T] or None; what was appended belongs to the turn that follows.
     top_ids, top_logprobs: [N, T, k] or None, alternatives at each position.
   """
 

@@ -16,9 +16,14 @@ PROMPTS, DRAWS = Supply.prompts(np.arange(3)), [0, 1, 2]
 SCORE = scorer(lambda draw: [draw, -draw])
 
 
-def test_everything_that_ends_is_what_one_program_draws(sampler):  # noqa: F811
+@pytest.mark.parametrize('shards', [1, 2])
+def test_everything_that_ends_is_what_one_program_draws(sampler, shards):  # noqa: F811
   generate, params = sampler
   generate = dataclasses.replace(generate, sampler=dict(slots=2, window=1), capture=('entropy',))
+  if shards > 1:
+    mesh = make_mesh(data=shards, fsdp=1, devices=jax.devices()[:shards])
+    program = SamplerProgram(generate.program.policy, mesh)
+    generate = dataclasses.replace(generate, program=program)
   found = streamed(params, PROMPTS, DRAWS, generate, SCORE, 7, num_windows=2)
   wanted = single_turn(params, PROMPTS, DRAWS, generate, SCORE, 7)
   jax.tree.map(
@@ -54,6 +59,3 @@ def test_messages(sampler):  # noqa: F811
   generate, params = sampler
   with pytest.raises(ValueError, match=r'enough=0 is not in \(0, 1\]'):
     streamed(params, PROMPTS, DRAWS, generate, SCORE, enough=0)
-  program = SamplerProgram(generate.program.policy, make_mesh(data=8))
-  with pytest.raises(ValueError, match='drawn on one shard; data × fsdp is 8'):
-    streamed(params, PROMPTS, DRAWS, dataclasses.replace(generate, program=program), SCORE)

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from rljax.sampling import advance, begin, sample
-from rljax.sharding import row_divisor
 from rljax.structs import Array, Policy, PyTree, Requests, Rollout, SamplerSettings
 
 
@@ -47,12 +46,15 @@ class SamplerProgram:
     """(begin, advance), jitted; `advance` takes over the memory of the state."""
 
     def first(params, requests, seed, settings):
-      return begin(self.policy, params, requests, seed=seed, settings=settings)
+      return begin(
+        self.policy, params, requests, seed=seed, settings=settings, mesh=self.mesh
+      )
 
     def further(params, requests, state, seed, settings, num_windows):
       return advance(
-        self.policy, params, requests, state, seed=seed, settings=settings, num_windows=num_windows
-      )
+        self.policy, params, requests, state, seed=seed, settings=settings,
+        num_windows=num_windows, mesh=self.mesh,
+      )  # fmt: skip
 
     return jax.jit(first), jax.jit(further, donate_argnums=2)
 
@@ -75,14 +77,7 @@ class SamplerProgram:
 
     Yields:
       (int [F] rows of the requests, Rollout of [F] numpy arrays), F ≥ 1.
-
-    Raises:
-      ValueError: the mesh has several shards of rows.
     """
-    if self.mesh is not None and row_divisor(self.mesh) > 1:
-      raise ValueError(
-        f'a rollout in steps is drawn on one shard; data × fsdp is {row_divisor(self.mesh)}'
-      )
     start, step = self._steps
     if self.policy.cast is not None:
       params = jax.jit(self.policy.cast)(params)

@@ -5,19 +5,18 @@ The rollout of a sample does not depend on slots, window or mesh; see `sampling.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from rljax import filters
-from rljax.sampling.slots import SAMPLE_FIELDS, Samples, Slots, Work, compact, start
+from rljax.sampling.shards import divide, of_one_shard, on_shards
+from rljax.sampling.slots import Samples, Slots, Work, compact, start
 from rljax.sampling.waiting import Queue, make_queue, refill
 from rljax.sampling.window import run_window
-from rljax.sharding import ROWS, row_divisor
 from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 
 Array = jax.Array
@@ -79,7 +78,8 @@ def sample(
     least), 0 where nothing was drawn; `policy_step` is the requests' in all slots.
 
   Raises:
-    ValueError: an unknown filter or capture, or slots that the shards of the mesh do not divide.
+    ValueError: an unknown filter or capture, turns, or slots that the shards of the mesh do not
+      divide.
   """
   return sample_and_count(policy, params, requests, seed=seed, settings=settings, mesh=mesh)[0]
 
@@ -95,31 +95,21 @@ def sample_and_count(
 ) -> tuple[Rollout, Counts]:
   """`sample`, and what it took."""
   check_settings(settings, policy)
+  if settings.turns:
+    raise ValueError('turns are taken in a rollout in steps; see `begin`')
   params = params if policy.cast is None else policy.cast(params)
-  requests = jax.tree.map(jnp.asarray, requests)
-  shards = 1 if mesh is None else row_divisor(mesh)
-  local = functools.partial(_sample_shard, policy)
-  if shards == 1:
-    return local(params, requests, jnp.asarray(seed), settings)
-  slots = settings.slots
-  if slots % shards:
-    raise ValueError(f'slots={slots} are not divided by the {shards} shards (data × fsdp)')
   count = requests.group_ids.shape[0]
-  requests = _padded(requests, -count % shards)
-  axes = tuple(name for name in ROWS if name in mesh.axis_names)
-  over, whole = PartitionSpec(axes), PartitionSpec()
-  placed = requests.replace(
-    **{k: over if k in SAMPLE_FIELDS else whole for k, x in vars(requests).items() if x is not None}
-  )
-  rollout, counts = jax.shard_map(
-    local,
-    mesh=mesh,
-    in_specs=(whole, placed, whole, whole),
-    out_specs=over,
-    axis_names=set(axes),
-    check_vma=False,
-  )(params, requests, jnp.asarray(seed), settings.replace(slots=slots // shards))
-  return jax.tree.map(lambda x: x[:count], rollout), counts
+  shards, requests = divide(mesh, requests)
+
+  def local(whole, requests, _):
+    params, seed, settings = whole
+    return _sample_shard(policy, params, requests, seed, settings)
+
+  whole = (params, jnp.asarray(seed), of_one_shard(settings, shards))
+  rollout, counts = on_shards(mesh, local, whole, requests)
+  if shards > 1:
+    rollout = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], rollout)
+  return rollout, jax.tree.map(lambda x: x.reshape(shards), counts)
 
 
 def check_settings(settings: SamplerSettings, policy: Policy) -> None:
@@ -135,24 +125,11 @@ def check_settings(settings: SamplerSettings, policy: Policy) -> None:
     raise ValueError(f'unknown speculate {how!r}; there is {", ".join(map(repr, SPECULATE))}')
   if how and settings.num_draft < 1:
     raise ValueError(f'speculate {how!r} with num_draft={settings.num_draft}; it is 1 at least')
-  if how and policy.extend is None:
-    raise ValueError(f'speculate {how!r}: the policy has no `extend`')
+  if settings.by_position and policy.extend is None:
+    asks = f'speculate {how!r}' if how else 'turns'
+    raise ValueError(f'{asks}: the policy has no `extend`')
   if how == 'draft' and policy.draft is None:
     raise ValueError("speculate 'draft': the policy has no draft model; see models.with_draft")
-
-
-def _padded(requests: Requests, missing: int) -> Requests:
-  """The requests with unused rows at the end."""
-  if not missing:
-    return requests
-  rows = {name: getattr(requests, name) for name in SAMPLE_FIELDS}
-  rows = jax.tree.map(
-    lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]), rows
-  )
-  # No slice is written: XLA 0.10 divides such a write wrongly over the shards.
-  groups = rows['group_ids']
-  used = jnp.arange(len(groups)) < len(groups) - missing
-  return requests.replace(**{**rows, 'group_ids': jnp.where(used, groups, -1)})
 
 
 def _sample_shard(policy, params, requests, seed, settings) -> tuple[Rollout, Counts]:
@@ -168,9 +145,8 @@ def _sample_shard(policy, params, requests, seed, settings) -> tuple[Rollout, Co
   for size, until in zip(sizes, [*sizes[1:], 0]):
     slots = compact(work, slots, size)
     samples, slots, queue = drive(work, samples, slots, queue, size=size, until=until)
-  return assemble(work, samples), Counts(
-    *(x[None] for x in (slots.steps, slots.slot_steps, slots.drafted, slots.accepted))
-  )
+  counts = Counts(slots.steps, slots.slot_steps, slots.drafted, slots.accepted)
+  return assemble(work, samples), counts
 
 
 def _sizes(num_slots: int, drains: int) -> list[int]:
@@ -202,8 +178,8 @@ def drive(
 
   def going_on(carry):
     _, slots, queue, left = carry
-    waits = queue.next < queue.count
-    return (waits | (jnp.sum(slots.sample < n) > until)) & (left > 0)
+    waits = queue.next < queue.count  # and, with turns, perhaps for slots that are kept
+    return (jnp.sum(slots.sample < n) > jnp.where(waits, 0, until)) & (left > 0)
 
   def one(carry):
     samples, slots, queue, left = carry
@@ -228,13 +204,22 @@ def assemble(work: Work, samples: Samples) -> Rollout:
   given = samples.given[:, None]
   num_tokens = jnp.where(used, jnp.minimum(samples.given + samples.num_new, length), 0)
   mask = slot < num_tokens[:, None]
-  action_mask = mask & (slot >= given)
   line = jnp.clip(slot - given, 0, work.most_new - 1)
+  completion = action_mask = mask & (slot >= given)
+  turn_ids = None
+
+  def of_line(lines: Array) -> Array:
+    return jnp.take_along_axis(lines, line.reshape(*line.shape, *(1,) * (lines.ndim - 2)), axis=1)
+
+  if samples.appended is not None:
+    appended = of_line(samples.appended)
+    action_mask = completion & ~appended
+    begins = samples.appended & ~jnp.pad(samples.appended, ((0, 0), (1, 0)))[:, :-1]
+    turn_ids = jnp.where(completion, of_line(jnp.cumsum(begins, axis=1, dtype=jnp.int32)), 0)
 
   def place(lines: Array) -> Array:
-    inner = (1,) * (lines.ndim - 2)
-    found = jnp.take_along_axis(lines, line.reshape(*line.shape, *inner), axis=1)
-    return jnp.where(action_mask.reshape(*action_mask.shape, *inner), found, 0)
+    drawn = action_mask.reshape(*action_mask.shape, *(1,) * (lines.ndim - 2))
+    return jnp.where(drawn, of_line(lines), 0)
 
   records = jax.tree.map(place, samples.records)
   tokens = _to_length(requests.prompts, length)[requests.prompt_row]
@@ -243,7 +228,7 @@ def assemble(work: Work, samples: Samples) -> Rollout:
     prefix = jnp.take_along_axis(requests.prefix, index, axis=1)
     tokens = jnp.where(slot < prompt_length[:, None], tokens, prefix)
   return Rollout(
-    tokens=jnp.where(action_mask, records.tokens, jnp.where(mask, tokens, 0)),
+    tokens=jnp.where(completion, of_line(samples.records.tokens), jnp.where(mask, tokens, 0)),
     mask=mask,
     action_mask=action_mask,
     behavior_logprobs=records.behavior_logprobs,
@@ -258,6 +243,7 @@ def assemble(work: Work, samples: Samples) -> Rollout:
     temperature=requests.temperature,
     truncated=used & ~samples.stopped,
     entropy=records.entropy,
+    turn_ids=turn_ids,
     top_ids=records.top_ids,
     top_logprobs=records.top_logprobs,
   )

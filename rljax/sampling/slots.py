@@ -51,10 +51,11 @@ class Samples:
 
   Attributes:
     given: int32 [N], tokens of prompt and prefix.
-    allowed: int32 [N], tokens that it may draw; 0 where it has ended already.
-    num_new: int32 [N], tokens drawn.
+    allowed: int32 [N], what `num_new` may become; 0 where it has ended already.
+    num_new: int32 [N], tokens drawn or appended.
     stopped: bool [N], by a stop token or sequence.
     records: Draw of [N, C].
+    appended: bool [N, C], which of these tokens were not drawn; None without turns.
   """
 
   given: Array
@@ -62,6 +63,7 @@ class Samples:
   num_new: Array
   stopped: Array
   records: Draw
+  appended: Array | None = None
 
 
 @struct.dataclass
@@ -69,7 +71,7 @@ class Slots:
   """The S slots: what lives in them, and the cache.
 
   Attributes:
-    sample: int32 [S], N where the slot is free.
+    sample: int32 [S], N where the slot is free, N + 1 + i where sample i has ended and keeps it.
     tokens: int32 [S], the last token of the sample.
     tail: int32 [S, L], the last tokens of its completion, as many as a stop sequence may have.
     since: int32 [S], `steps` when the first token was drawn that the sample's cache has: a parent's
@@ -107,7 +109,7 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
   allowed = jnp.where((requests.group_ids >= 0) & ~ended, allowed, 0)
   n = work.num_samples
   room = (given_room(requests), work.most_new)
-  if settings.speculate:  # what is drawn may be taken back: it stands where given tokens do
+  if settings.by_position:
     room = (sum(room), 0)
   zero = jnp.zeros((), jnp.int32)
   slots = Slots(
@@ -130,6 +132,7 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
     num_new=jnp.zeros_like(allowed),
     stopped=ended,
     records=records,
+    appended=jnp.zeros((n, work.most_new), bool) if settings.turns else None,
   )
   return work, samples, slots
 

@@ -1,8 +1,8 @@
 """A rollout in bounded steps: finished samples reach the host while others are being drawn.
 
-`begin` makes the state, `advance` goes on for some windows and hands out samples that have ended,
-`fork` lets further samples go on from live ones. The host dispatches one `advance` before it reads
-what the one before has handed out; see `rollouts.streamed`.
+`begin` makes the state, `advance` goes on for some windows and hands out samples that have ended.
+The host dispatches one `advance` before it reads what the one before has handed out; see
+`rollouts.streamed`. Between two of them `sampling.live` may fork samples or append to them.
 """
 
 from __future__ import annotations
@@ -10,18 +10,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
 
 from rljax.sampling.loop import assemble, check_settings, drive
-from rljax.sampling.slots import (
-  NO_TOKEN,
-  Samples,
-  Slots,
-  Work,
-  of_samples,
-  row_keys_of,
-  start,
-  tokens_before,
-)
+from rljax.sampling.shards import divide, of_one_shard, on_shards
+from rljax.sampling.slots import Samples, Slots, Work, of_samples, row_keys_of, start
 from rljax.sampling.waiting import Queue, make_queue, refill
 from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 
@@ -30,12 +23,13 @@ Array = jax.Array
 
 @struct.dataclass
 class Stream:
-  """A rollout under way.
+  """A rollout under way; on a mesh with several shards of rows all leaves have an axis [shards].
 
   Attributes:
     samples, slots, queue: of the engine.
     handed_out: bool [N], samples that `advance` has returned.
     held: bool [N], samples that wait for `fork`.
+    by_position: whether the cache holds drawn tokens at their positions.
   """
 
   samples: Samples
@@ -43,6 +37,7 @@ class Stream:
   queue: Queue
   handed_out: Array
   held: Array
+  by_position: bool = struct.field(pytree_node=False)
 
 
 @struct.dataclass
@@ -50,7 +45,7 @@ class Finished:
   """Samples that have ended since.
 
   Attributes:
-    sample: int32 [F], their rows in the requests; −1 = none.
+    sample: int32 [F], their rows in the requests; −1 = none. F = slots.
     rollout: Rollout of [F]; rows without a sample have group −1.
     done: bool scalar, every sample has been handed out or is held.
   """
@@ -68,11 +63,12 @@ def begin(
   seed: Array | int,
   settings: SamplerSettings,
   held: Array | None = None,
+  mesh: Mesh | None = None,
 ) -> Stream:
   """The state of a rollout of which nothing is drawn.
 
   Args:
-    policy, params, requests, seed, settings: as in `sample`. `params` in the compute dtype
+    policy, params, requests, seed, settings, mesh: as in `sample`. `params` in the compute dtype
       (`policy.cast`) save a cast in every `advance`.
     held: bool [N], samples that are not started but by `fork`; None = none.
 
@@ -80,19 +76,28 @@ def begin(
     ValueError: as in `sample`.
   """
   check_settings(settings, policy)
-  requests = jax.tree.map(jnp.asarray, requests)
-  count = requests.group_ids.shape[0]
-  held = jnp.zeros(count, bool) if held is None else jnp.asarray(held) & (requests.group_ids >= 0)
-  num_slots = min(settings.slots or count, count)
-  work, samples, slots = start(Work(policy, params, requests, None, settings), seed, num_slots)
-  waiting = samples.replace(allowed=jnp.where(held, 0, samples.allowed))
-  return Stream(
-    samples=samples,
-    slots=slots,
-    queue=make_queue(work, waiting, num_slots),
-    handed_out=requests.group_ids < 0,
-    held=held,
-  )
+  held = jnp.zeros(requests.group_ids.shape, bool) if held is None else jnp.asarray(held)
+  shards, requests = divide(mesh, requests)
+  settings = of_one_shard(settings, shards)
+  held = jnp.pad(held, (0, requests.group_ids.shape[0] - held.shape[0]))
+
+  def local(whole, requests, held):
+    params, seed, settings = whole
+    held &= requests.group_ids >= 0
+    num_slots = min(settings.slots or len(held), len(held))
+    work, samples, slots = start(Work(policy, params, requests, None, settings), seed, num_slots)
+    waiting = samples.replace(allowed=jnp.where(held, 0, samples.allowed))
+    return Stream(
+      samples=samples,
+      slots=slots,
+      queue=make_queue(work, waiting, num_slots),
+      handed_out=requests.group_ids < 0,
+      held=held,
+      by_position=settings.by_position,
+    )
+
+  held = held if shards == 1 else held.reshape(shards, -1)
+  return on_shards(mesh, local, (params, jnp.asarray(seed), settings), requests, held)
 
 
 def advance(
@@ -104,30 +109,51 @@ def advance(
   seed: Array | int,
   settings: SamplerSettings,
   num_windows: Array | int,
+  mesh: Mesh | None = None,
 ) -> tuple[Stream, Finished]:
   """At most `num_windows` windows; then the samples that have ended, as many as there are slots.
 
   To be jitted with `state` donated; what has not been handed out is so in later calls. The samples
-  are those of `sample`, token for token, however the calls are cut.
+  are those of `sample`, token for token, however the calls are cut. With `settings.turns` a sample
+  that has been handed out keeps its slot; others cannot have it until `append` or `release`.
 
   Args:
-    policy, params, requests, seed, settings: as in `begin`.
+    policy, params, requests, seed, settings, mesh: as in `begin`.
     state: of `begin` or `advance`.
     num_windows: may be traced.
 
   Returns:
     (state, Finished).
   """
-  requests = jax.tree.map(jnp.asarray, requests)
-  work = Work(policy, params, requests, row_keys_of(requests, seed), settings)
-  num_slots = state.slots.sample.shape[0]
+  shards, requests = divide(mesh, requests)
+  settings = of_one_shard(settings, shards)
+
+  def local(whole, requests, state):
+    params, seed, settings, num_windows = whole
+    work = Work(policy, params, requests, row_keys_of(requests, seed), settings)
+    return _advance_shard(work, state, num_windows)
+
+  whole = (params, jnp.asarray(seed), settings, jnp.asarray(num_windows))
+  state, finished = on_shards(mesh, local, whole, requests, state)
+  if shards == 1:
+    return state, finished
+  first = jnp.arange(shards)[:, None] * (requests.group_ids.shape[0] // shards)
+  sample = jnp.where(finished.sample >= 0, finished.sample + first, -1)
+  sample, rollout = jax.tree.map(
+    lambda x: x.reshape(-1, *x.shape[2:]), (sample, finished.rollout)
+  )
+  return state, Finished(sample, rollout, jnp.all(finished.done))
+
+
+def _advance_shard(work: Work, state: Stream, num_windows: Array) -> tuple[Stream, Finished]:
+  """`advance` for the rows of one shard."""
+  num_slots, count = state.slots.sample.shape[0], work.num_samples
   slots, queue = refill(work, state.samples, state.slots, state.queue)
   samples, slots, queue = drive(
     work, state.samples, slots, queue, size=num_slots, until=0, num_windows=num_windows
   )
   ended = samples.stopped | (samples.num_new >= samples.allowed)
   fresh = ended & ~state.handed_out & ~state.held
-  count = work.num_samples
   sample = jnp.nonzero(fresh, size=num_slots, fill_value=count)[0].astype(jnp.int32)
   there = sample < count
   rows, keys = of_samples(work, sample)
@@ -142,60 +168,3 @@ def advance(
   return (
     state.replace(samples=samples, slots=slots, queue=queue, handed_out=handed_out), finished
   )
-
-
-def fork(
-  policy: Policy, requests: Requests, state: Stream, parents: Array, children: Array, at: Array
-) -> tuple[Stream, Array]:
-  """Lets held samples go on from live ones, at a token, without a prefill.
-
-  Child c has the tokens of its parent before position `at`, with their records, and draws its own
-  from there; its noise is that of its own draw_id and sample_index. Its limits and stop ids are its
-  own.
-
-  Args:
-    policy: as in `begin`.
-    requests: as in `begin`; a child has its parent's prompt (`prompt_row`) and prefix.
-    state: between two `advance`.
-    parents, children: int32 [F], rows of the requests; −1 = none. A child takes part once.
-    at: int32 [F], position of the child's first own token: behind prompt and prefix, and at most
-      the number of tokens that the parent has.
-
-  Returns:
-    (state, bool [F]: whether the child lives now). Those that do not are as they were: the parent
-    is not live, the child was not held, no slot was free, or the cache has too little room: the
-    steps since the parent's first token and those that the child may still take are
-    `settings.max_new_tokens` at most, so forks far behind their parent's last token need more.
-  """
-  samples, slots = state.samples, state.slots
-  count, num_slots = state.held.shape[0], slots.sample.shape[0]
-  parent, child = jnp.clip(parents, 0, count - 1), jnp.clip(children, 0, count - 1)
-  live = slots.sample[None, :] == parent[:, None]
-  kept = at - samples.given[parent]
-  fits = (parents >= 0) & (children >= 0) & jnp.any(live, axis=1) & state.held[child]
-  fits &= (kept >= 0) & (kept <= samples.num_new[parent]) & (kept < samples.allowed[child])
-  source = jnp.argmax(live, axis=1)
-  steps = slots.steps - slots.since[source] + samples.allowed[child] - kept
-  fits &= steps <= samples.records.tokens.shape[1]
-  free = jnp.nonzero(slots.sample == count, size=num_slots, fill_value=num_slots)[0]
-  slot = free.at[jnp.cumsum(fits) - 1].get(mode='fill', fill_value=num_slots)
-  slot = jnp.where(fits, slot, num_slots)
-  fits &= slot < num_slots
-  child = jnp.where(fits, child, count)
-
-  length = slots.tail.shape[1]
-  before, is_drawn = tokens_before(requests, samples, parent, at, max(length, 1))
-  tail = jnp.where(is_drawn, before, NO_TOKEN)[:, before.shape[1] - length :]
-  samples = samples.replace(
-    num_new=samples.num_new.at[child].set(kept, mode='drop'),
-    records=jax.tree.map(lambda x: x.at[child].set(x[parent], mode='drop'), samples.records),
-  )
-  slots = slots.replace(
-    sample=slots.sample.at[slot].set(child, mode='drop'),
-    tokens=slots.tokens.at[slot].set(before[:, -1], mode='drop'),
-    tail=slots.tail.at[slot].set(tail, mode='drop'),
-    since=slots.since.at[slot].set(slots.since[source], mode='drop'),
-    cache=policy.copy(slots.cache, slot, source),
-  )
-  held = state.held.at[child].set(False, mode='drop')
-  return state.replace(samples=samples, slots=slots, held=held), fits

@@ -8,7 +8,7 @@ from flax import struct
 from jax import lax
 
 from rljax.sampling.slots import Samples, Slots, Work, completion_tail, given_room, last_of_prefix
-from rljax.structs import PyTree
+from rljax.structs import Policy, PyTree
 
 Array = jax.Array
 
@@ -95,12 +95,12 @@ def _with_prompts(work: Work, queue: Queue) -> Queue:
 
 def _admit(work, samples, slots, queue, sample, source, fits) -> Slots:
   """Slots with the samples [S] that fit, continued from row `source` of the prompts' cache."""
-  requests, num_slots = work.requests, fits.shape[0]
+  requests = work.requests
   row = jnp.asarray(requests.prompt_row)[sample]
   prompt_length = jnp.asarray(requests.prompt_length)[row]
   last = jnp.asarray(requests.prompts)[row, jnp.maximum(prompt_length - 1, 0)]
   order = jnp.argsort(~fits, stable=True)
-  rows = jnp.where(fits[order], order, num_slots)
+  rows = jnp.where(fits[order], order, -1)
   if requests.prefix is None:
     cache = work.policy.put(slots.cache, rows, queue.prompts, source[order])
   else:
@@ -118,19 +118,43 @@ def _admit(work, samples, slots, queue, sample, source, fits) -> Slots:
 
 
 def _put_with_prefixes(work, cache, prompts, rows, sample, source):
-  """Prompt and prefix into the rows [S], a few at a time; those at the end are none."""
-  requests, num_slots = work.requests, rows.shape[0]
-  size = min(PIECE, num_slots)
-  count = jnp.sum(rows < num_slots)
+  """Prompt and prefix into the rows [S]; those at the end are none."""
+  requests = work.requests
+  starts = jnp.asarray(requests.prompt_length)[jnp.asarray(requests.prompt_row)[sample]]
+  prefix = jnp.asarray(requests.prefix)[sample]
+  return put_continued(work.policy, work.params, cache, rows, prompts, source, prefix, starts)
+
+
+def put_continued(
+  policy: Policy,
+  params: PyTree,
+  cache: PyTree,
+  rows: Array,
+  origin: PyTree | None,
+  source: Array,
+  tokens: Array,
+  starts: Array,
+) -> PyTree:
+  """Rows of a cache become other rows that go on with further tokens; a few rows at a time.
+
+  Args:
+    policy, params: of the model.
+    cache: its rows are changed.
+    rows: int32 [F]; −1 = none, which stand at the end.
+    origin: the cache whose rows go on; None = `cache` itself.
+    source: int32 [F], rows of `origin`.
+    tokens: int32 [F, L].
+    starts: int32 [F], position of the first.
+  """
+  total = rows.shape[0]
+  size = min(PIECE, total)
+  count = jnp.sum(rows >= 0)
 
   def piece(i, cache):
     at = i * size + jnp.arange(size)
-    here = jnp.minimum(at, num_slots - 1)
-    some = sample[here]
-    prefix = jnp.asarray(requests.prefix)[some]
-    starts = jnp.asarray(requests.prompt_length)[jnp.asarray(requests.prompt_row)[some]]
-    continued = work.policy.take(prompts, jnp.clip(source[here], 0))
-    continued = work.policy.prefill(work.params, continued, prefix, starts)[1]
-    return work.policy.put(cache, jnp.where(at < num_slots, rows[here], num_slots), continued)
+    here = jnp.minimum(at, total - 1)
+    continued = policy.take(cache if origin is None else origin, jnp.clip(source[here], 0))
+    continued = policy.prefill(params, continued, tokens[here], starts[here])[1]
+    return policy.put(cache, jnp.where(at < total, rows[here], -1), continued)
 
   return lax.fori_loop(0, -(-count // size), piece, cache)

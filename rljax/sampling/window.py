@@ -31,11 +31,12 @@ def run_window(
     line = samples.num_new[here]
     position = samples.given[here] + line
     at = jnp.where(slots.sample[:size] < n, jnp.maximum(position, 1) - 1, -1)
-    if guess is None:
-      drafts = jnp.zeros((size, 0), jnp.int32)
-      hidden, cache = work.policy.decode(work.params, slots.cache, slots.tokens[:size], at)
-    else:
+    drafts, cache = jnp.zeros((size, 0), jnp.int32), slots.cache
+    if guess is not None:
       drafts, cache = guess(slots, position, at, texts)
+    if not settings.by_position:
+      hidden, cache = work.policy.decode(work.params, cache, slots.tokens[:size], at)
+    else:
       new = jnp.concatenate([slots.tokens[:size, None], jnp.maximum(drafts, 0)], axis=1)
       hidden, cache = work.policy.extend(work.params, cache, new, at)
     places = (position[:, None] + ahead).reshape(-1)
@@ -77,7 +78,8 @@ def _take(work, samples, slots, here, rows, drafts, drawn) -> tuple[Samples, Slo
   stop = is_stop(drawn.tokens.reshape(-1), tails, rows).reshape(size, width)
   right = drafts == drawn.tokens[:, :-1]
   broken = jnp.pad(~right | stop[:, :-1], ((0, 0), (1, 0)))
-  taken = (jnp.cumsum(broken, axis=1) == 0) & (sample < work.num_samples)[:, None]
+  alive = sample < work.num_samples
+  taken = (jnp.cumsum(broken, axis=1) == 0) & alive[:, None]
   taken &= line[:, None] + ahead < samples.allowed[here][:, None]
   count = jnp.sum(taken, axis=1, dtype=jnp.int32)
   stopped = jnp.any(taken & stop, axis=1)
@@ -92,10 +94,11 @@ def _take(work, samples, slots, here, rows, drafts, drawn) -> tuple[Samples, Slo
       drawn,
     ),
   )
+  left = sample + work.num_samples + 1 if work.settings.turns else work.num_samples
   last = jnp.take_along_axis(drawn.tokens, jnp.maximum(count - 1, 0)[:, None], axis=1)[:, 0]
   compared = taken[:, :-1] & (drafts >= 0)
   slots = slots.replace(
-    sample=slots.sample.at[:size].set(jnp.where(ended, work.num_samples, sample)),
+    sample=slots.sample.at[:size].set(jnp.where(alive & ended, left, sample)),
     tokens=slots.tokens.at[:size].set(last),
     tail=slots.tail.at[:size].set(jnp.take_along_axis(tail, count[:, None] + reach, axis=1)),
     drafted=slots.drafted + jnp.sum(compared, dtype=jnp.int32),
