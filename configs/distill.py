@@ -17,7 +17,9 @@ def get_config():
   config.model.update(d_model=64, num_heads=2, num_kv_heads=2, d_ff=160)
   config.sft.stop_accuracy = 0.2
   config.stages = ('sft', 'distill')
-  config.distill.update(iterations=120, prompts=32, samples=16, max_prompt=11, max_new_tokens=12)
+  # Many prompts: a teacher says as much of one sample of each as of several.
+  config.distill.update(iterations=120, prompts=512, samples=1, max_prompt=11, max_new_tokens=12)
+  config.distill.minibatches = 4
   config.distill.update(rows=64, row_length=24, packed=False)
   config.distill.optimizer.learning_rate = 1e-3
   return config

@@ -1,7 +1,7 @@
 """On-policy distillation in loss form, on sampled tokens.
 
-Differs from `distill`: loss. Needs a teacher: --config.distill.teacher.path=<work directory of a
-run>.
+Differs from `distill`: loss, one step. Needs a teacher:
+--config.distill.teacher.path=<work directory of a run>.
 
   rljax train --config=presets/opd_sampled
 """
@@ -11,5 +11,6 @@ import rljax
 
 def get_config():
   config = rljax.load_config('distill')
+  config.distill.minibatches = 1  # strictly on-policy: one sample a token is noisy
   config.distill.loss = dict(name='regularizers.sampled_distillation')
   return config

@@ -33,7 +33,11 @@ BASE = 'SFT on samples of the teacher'
 DISTILLATION = {
   BASE: (
     'distill',
-    ['--config.distill.loss.name=losses.nll', '--config.distill.on_policy_fraction=0.0'],
+    [
+      '--config.distill.loss.name=losses.nll',
+      '--config.distill.on_policy_fraction=0.0',
+      '--config.distill.optimizer.learning_rate=2e-3',  # better for it than 1e-3 and 3e-3
+    ],
   ),
   'distill': ('distill', []),
   **{name: (f'presets/{name}', []) for name in
