@@ -14,10 +14,12 @@ def get_config() -> ConfigDict:
       seed=0,  # drives initialisation, data order, draws and reward workers
       stages=('sft', 'rl'),  # in this order; each names a key below, which says its `kind`
       task=dict(name='tasks.countdown'),  # prompts, their reward, their evaluation
+      environment=None,  # or dict(name='environments.tools', …): what answers the policy's turns
       tokenizer=dict(name='tokenization.byte_level'),  # fits every text
       # `path`: files to start from: an HF directory, a work directory of rljax or hf://owner/name
       # (downloads); the other fields then override what the files say. '' = random parameters.
       model=dict(name='models.decoder', path=''),
+      draft=dict(name='models.decoder', path=''),  # guesses tokens for sampler.speculate='draft'
       mesh=dict(data=1, fsdp=-1, tensor=1),  # devices along each axis; -1 = all that are left
       rewards=dict(
         reward=None,  # or the dotted name of a function, or dict(name=…, …); None = the task's own
@@ -149,7 +151,7 @@ def _rl() -> dict:
       drains=1,  # how often the slots are halved at the end, when half of them are free
       prompts_at_once=0,  # prompts prefilled together; 0 = as many as fill the slots
       cache_dtype='',  # of keys and values; '' = compute dtype; 'int8' halves or quarters them
-      speculate='',  # or 'lookup': guess tokens that have followed the last ones before
+      speculate='',  # guess tokens: 'lookup', what has followed the last ones before; 'draft'
       num_draft=4,  # tokens guessed at a step, where any are
     ),
     epochs=1,  # passes over one rollout

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
-from rljax import binding, checkpoint, files, models, sharding
+from rljax import binding, files, models, sharding
+from rljax.build_model import MODEL, build_draft, build_model
+from rljax.environments import Environment
 from rljax.evaluation import evaluate
 from rljax.objective import value_outputs
 from rljax.prompts import Prompt, Task
@@ -20,7 +22,6 @@ from rljax.workdir import read_config
 
 EVALUATION_SEED = 0x5EED0000  # evaluation's noise differs from training's
 EVALUATION_GROUP = 16  # completions of a prompt in one call, at most: they share its prefill
-MODEL = 'model.json'  # in a work directory: the model's node, resolved
 
 
 @dataclasses.dataclass
@@ -40,6 +41,7 @@ class World:
     scorer: of training samples: the task's reward, or the one that the config puts in its place.
     judge: of evaluation samples: the task's reward always.
     programs: role → jitted sampler, of the policy and the teacher.
+    environment: what answers the policy's turns, or None.
   """
 
   config: Any
@@ -53,6 +55,7 @@ class World:
   scorer: Scorer
   judge: Scorer
   programs: dict[str, Callable[..., Any]]
+  environment: Environment | None
 
   def generator(self, node: Any, *, seed: int) -> Generator:
     """The sampler with the shapes and temperatures of a stage."""
@@ -72,6 +75,7 @@ class World:
       min_p=node.min_p,
       seed=seed,
       sampler=node.sampler.to_dict(),
+      environment=self.environment,
     )
 
   def reward_start(self, params: dict[str, PyTree]) -> PyTree:
@@ -172,6 +176,12 @@ def assemble(config: Any) -> World:
     node = _the_one(teachers, 'have different teachers')
     teacher = build_model(node, tokenizer, mesh, keys[3], value_head=False)
     policies['teacher'], frozen['teacher'] = teacher.policy, teacher.params
+  samplers = {role: policies[role] for role in ('policy', 'teacher') if role in policies}
+  draft = None
+  if any(s.get('sampler') and s.sampler.speculate == 'draft' for s in stages):
+    key = jax.random.fold_in(keys[0], 1)
+    guesser, draft, _ = build_draft(config.draft, model.node, tokenizer, mesh, key)
+    samplers = {role: models.with_draft(policy, guesser) for role, policy in samplers.items()}
   limits = {k: config.rewards[k] for k in ('workers', 'cpu_seconds', 'memory_mib')}
   limits['seed'] = config.seed
   judge = Scorer(task.reward, **limits)
@@ -187,11 +197,8 @@ def assemble(config: Any) -> World:
     model=model.node,
     scorer=Scorer(reward, **limits) if reward else judge,
     judge=judge,
-    programs={
-      role: SamplerProgram(policies[role], mesh)
-      for role in ('policy', 'teacher')
-      if role in policies
-    },
+    programs={role: SamplerProgram(policy, mesh, draft) for role, policy in samplers.items()},
+    environment=binding.bind(config.environment)({}) if config.environment else None,
   )
 
 
@@ -221,73 +228,3 @@ def _tokenizer_directory(path: str) -> str:
     return str(models.local_directory(path))
   began = read_config(path)['config']
   return began['tokenizer'].get('path') or _tokenizer_directory(began['model']['path'])
-
-
-class Model(NamedTuple):
-  """A policy, its parameters, and the node (without a path) from which it can be built again."""
-
-  policy: Policy
-  params: PyTree
-  node: dict[str, Any]
-
-
-def build_model(
-  node: Any, tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array, *, value_head: int
-) -> Model:
-  """The model of a node with its parameters in their sharding on the mesh.
-
-  Args:
-    node: `dict(name=…, path=…, …)`; path: '' (random parameters), an HF directory, hf://owner/name,
-      or a work directory of rljax.
-    tokenizer: gives the size of the vocabulary of a new model.
-    mesh: of the devices.
-    key: of random parameters.
-    value_head: whether the trunk carries one: False, True, or its number of bins.
-
-  Raises:
-    ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
-  """
-  node = dict(node)
-  path = node.pop('path', '')
-  if value_head:
-    node['value_head'] = value_head
-  if not path:
-    node.setdefault('vocab_size', tokenizer.vocab_size)
-    policy = sharding.on_mesh(binding.bind(node)({}), mesh)
-    return Model(policy, sharding.init_params(policy, key, mesh), node)
-  overrides = {k: v for k, v in node.items() if k != 'name'}
-  if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
-    _check_vocabulary(tokenizer, files.read_json(files.as_path(path) / MODEL)['vocab_size'], path)
-    return _from_workdir(path, overrides, mesh, key)
-  policy, params, found = models.load(path, mesh=mesh, **overrides)
-  _check_vocabulary(tokenizer, found.vocab_size, path)
-  return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
-
-
-def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, path: str) -> None:
-  if tokenizer.vocab_size > vocab_size:
-    raise ValueError(
-      f'the tokenizer has {tokenizer.vocab_size} ids, but the model at {path} only {vocab_size}'
-    )
-
-
-def _from_workdir(
-  path: str, overrides: dict[str, Any], mesh: jax.sharding.Mesh, key: jax.Array
-) -> Model:
-  """The trained policy of a work directory, as `model.json` there describes it.
-
-  A value head that it lacks, or has in another size, is drawn anew; one not asked for is dropped.
-  """
-  saved = files.read_json(files.as_path(path) / MODEL)
-  shape = {**saved, 'value_head': False, **overrides}
-  policy = sharding.on_mesh(binding.bind(shape)({}), mesh)
-  trained = binding.bind(saved)({})
-  params = sharding.init_params(policy, key, mesh)
-  example = jax.tree.map(
-    lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
-    jax.eval_shape(trained.init, key),
-    sharding.policy_shardings(trained, mesh),
-  )
-  loaded = checkpoint.load_params(path, example=example)
-  kept = {n: x for n, x in loaded.items() if n != 'value_head' or saved[n] == shape[n]}
-  return Model(policy, {name: kept.get(name, x) for name, x in params.items()}, shape)

@@ -229,7 +229,7 @@ def _check_node(node, path, kinds):
 
 def is_model(path: str) -> bool:
   """True if the node at `path` is a model, which has a `path` besides its hyper-parameters."""
-  return path.rsplit('.', 1)[-1] in ('model', 'critic', 'reward_model', 'teacher')
+  return path.rsplit('.', 1)[-1] in ('model', 'critic', 'reward_model', 'teacher', 'draft')
 
 
 def _kind(function, key: str, default: Any) -> tuple[type, bool]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
-from rljax.rollouts.generate import Generator, fetch
+from rljax.rollouts.generate import Generator
 from rljax.structs import PyTree, Requests
 
 
@@ -88,7 +88,7 @@ def evaluate(
   right = np.zeros((len(prompts), samples + 1), bool)
   lengths, truncated, formed, errors = [], 0, 0, 0
   for some, asked in requests(prompts, generate, samples):
-    completions = generate.completions(fetch(generate(params, asked)), some)
+    completions = generate.sample(params, asked, some)[1]
     scores = score(completions)
     for completion, reward in zip(completions, scores.rewards):
       right[completion.draw_id, completion.sample_index] = reward >= success

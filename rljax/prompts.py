@@ -35,10 +35,12 @@ class Completion:
   Attributes:
     prompt: the prompt that it completes.
     tokens: ids after the prompt, the stop token included.
-    text: the decoded tokens without special tokens.
+    text: the decoded tokens without special tokens; of several turns the last.
     truncated: True if it ended by its limit of tokens and not by a stop token.
     draw_id: the draw of the prompt, i.e. its group.
     sample_index: its place within the draw.
+    transcript: all that was said and heard, where there were several turns.
+    failure: why nothing can be said of it, '' if nothing went wrong; else it has no reward.
   """
 
   prompt: Prompt
@@ -47,6 +49,8 @@ class Completion:
   truncated: bool
   draw_id: int = 0
   sample_index: int = 0
+  transcript: str = ''
+  failure: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Task:
     reward: dotted name or function. Its parameters are taken by name from `completion` (str),
       `prompt` (str), `answer`, `metadata`, `tokens` (ids), `truncated` (bool); it returns a float,
       or a dict with the key 'reward' and one float per component.
-    demonstrate: a right completion (text) of a prompt for SFT, or None.
+    demonstrate: a right completion of a prompt for SFT, or None: a text, or (text, is_said) for
+      each of its parts, of which some are heard from an environment and not learnt.
     candidates: `candidates(prompt, draw) -> [(completion, utility), …]`, different completions of
       one prompt with how good each is, a pure function of both; for stages that learn from
       rankings. None = there are none.
@@ -75,7 +80,7 @@ class Task:
   train: Sequence[Prompt]
   test: Sequence[Prompt]
   reward: str | Callable[..., Any]
-  demonstrate: Callable[[Prompt], str] | None = None
+  demonstrate: Callable[[Prompt], str | Sequence[tuple[str, bool]]] | None = None
   candidates: Callable[[Prompt, int], Sequence[tuple[str, float]]] | None = None
   steps: Callable[[Prompt, int], Sequence[tuple[str, bool]]] | None = None
   well_formed: Callable[[str], bool] | None = None

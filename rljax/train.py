@@ -13,7 +13,8 @@ import jax
 
 from rljax import config as configs
 from rljax import files, metrics
-from rljax.assembly import MODEL, World, assemble
+from rljax.assembly import World, assemble
+from rljax.build_model import MODEL
 from rljax.progress import Progress
 from rljax.rollouts.measures import is_hopeless
 from rljax.stages import Stage, make_stage

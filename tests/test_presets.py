@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from rljax import assembly, binding, config, sharding, update
+from rljax import assembly, binding, build_model, config, sharding, update
 from rljax.data.packing import pack
 from rljax.stages import KINDS, make_stage
 from rljax.structs import Rollout
@@ -19,7 +19,7 @@ def outline(node, tokenizer, mesh, key, *, value_head):
   node = {**{k: v for k, v in node.items() if k != 'path'}, **TINY, 'value_head': value_head}
   node.setdefault('vocab_size', tokenizer.vocab_size)
   policy = sharding.on_mesh(binding.bind(node)({}), mesh)
-  return assembly.Model(policy, jax.eval_shape(policy.init, key), node)
+  return build_model.Model(policy, jax.eval_shape(policy.init, key), node)
 
 
 def rollout_of(stage):

@@ -130,6 +130,32 @@ def test_distillation_from_a_run_on_samples_of_both(tmp_path, trained):
   assert summary['tokens'] == sum(row['rollout/tokens'] for row in rows)
 
 
+@pytest.mark.parametrize('rollout', ['rollouts.single_turn', 'rollouts.streamed'])
+def test_a_draft_model_from_a_run_changes_no_token(tmp_path, trained, rollout):
+  rl = dict(iterations=2, rollout=dict(name=rollout))
+  setup = dict(stages=('rl',), model=dict(path=str(trained)))
+  found = []
+  for name, sampler in (('plain', {}), ('guessed', dict(speculate='draft', num_draft=2))):
+    more = dict(rl=rl | dict(sampler=sampler), draft=dict(path=str(trained)))
+    run(tmp_path / name, **merge(setup, more))
+    rows = without_times(metrics.read_metrics(tmp_path / name))
+    found.append([{k: v for k, v in r.items() if isinstance(v, (int, float))} for r in rows])
+  for plain, guessed in zip(*found, strict=True):  # other sums: log-probs agree to rounding
+    assert guessed == pytest.approx(plain, rel=1e-3, abs=1e-4)
+
+
+def test_a_draft_model_that_is_missing_or_of_another_vocabulary(tmp_path, trained):
+  rl = dict(sampler=dict(speculate='draft'))
+  with pytest.raises(ValueError, match=r"'draft' needs a draft model; --config\.draft\.path"):
+    run(tmp_path / 'none', stages=('rl',), rl=rl)
+  larger = files.read_json(trained / 'model.json')['vocab_size'] + 8
+  with pytest.raises(ValueError, match=rf'in its vocabulary, the policy {larger}'):
+    run(
+      tmp_path / 'larger', stages=('rl',), rl=rl, model=dict(vocab_size=larger),
+      draft=dict(path=str(trained)),
+    )  # fmt: skip
+
+
 def test_models_that_do_not_fit_the_functions(tmp_path, trained):
   with pytest.raises(ValueError, match=r'needs a teacher; --config.distill.teacher.path='):
     run(tmp_path / 'w', **changes('distill'))

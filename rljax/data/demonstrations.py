@@ -15,15 +15,17 @@ def as_rollout(
   *,
   length: int,
   prompt_ids: Sequence[int],
+  said: Sequence[Sequence[bool]] | None = None,
 ) -> Rollout:
   """Token ids of prompts and given completions → host `Rollout`, one group a demonstration.
 
-  Completion tokens carry the action mask; their log-probs are 0 (nobody drew them).
+  What is said of a completion carries the action mask; log-probs are 0 (nobody drew them).
 
   Args:
     prompts, completions: ids; the completion ends with its stop token.
     length: T.
     prompt_ids: names for errors.
+    said: for each token of each completion, whether it is learnt; None = all.
 
   Raises:
     ValueError: a demonstration is longer than `length`; names it.
@@ -41,11 +43,14 @@ def as_rollout(
     tokens[row, : num_tokens[row]] = [*prompt, *completion]
   slots = np.arange(length)[None, :]
   mask = slots < num_tokens[:, None]
+  action_mask = mask & (slots >= prompt_length[:, None])
+  for row, marks in enumerate(said or ()):
+    action_mask[row, prompt_length[row] : num_tokens[row]] = marks
   nothing = np.zeros((count, length), np.float32)
   return Rollout(
     tokens=tokens,
     mask=mask,
-    action_mask=mask & (slots >= prompt_length[:, None]),
+    action_mask=action_mask,
     behavior_logprobs=nothing,
     policy_logprobs=nothing,
     policy_step=np.zeros((count, length), np.int32),

@@ -30,6 +30,8 @@ LISTED = {
     'surplus_groups',
     'missing_groups',
     'unfinished_groups',
+    'turns',
+    'heard',
   ),
   'policy': ('loss', 'ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old', 'entropy'),
   'value': ('loss', 'explained_variance'),

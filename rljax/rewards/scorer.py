@@ -114,9 +114,11 @@ class Scorer:
     """
     if self._closed:
       raise RuntimeError('this Scorer is closed')
-    samples = [(self._seed_of(c), self._values(c)) for c in completions]
+    there = [c for c in completions if not c.failure]
+    samples = [(self._seed_of(c), self._values(c)) for c in there]
     with self._lock:
-      return _scores(self._pool.run(samples) if self._pool else self._run_here(samples))
+      found = iter(self._pool.run(samples) if self._pool else self._run_here(samples))
+    return _scores([calls.failure(c.failure) if c.failure else next(found) for c in completions])
 
   def _seed_of(self, completion: Completion) -> int:
     return hash((self._seed, completion.draw_id, completion.sample_index)) & 0x7FFFFFFFFFFFFFFF

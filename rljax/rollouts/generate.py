@@ -9,8 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from rljax.environments import Environment
 from rljax.prompts import Completion, Prompt
-from rljax.rollouts.programs import SamplerProgram
+from rljax.rollouts.episodes import play
+from rljax.rollouts.programs import LiveRollout, SamplerProgram
 from rljax.sampling import filters_in_use, make_requests
 from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
 from rljax.tokenization import Tokenizer
@@ -30,6 +32,7 @@ class Generator:
     seed: of the noise.
     capture: what the sampler records besides, see `SamplerSettings`.
     sampler: how it works: fields of `SamplerSettings` such as slots and window.
+    environment: what answers the policy's turns; None = a completion is one turn.
   """
 
   program: SamplerProgram
@@ -46,6 +49,7 @@ class Generator:
   seed: int = 0
   capture: tuple[str, ...] = ()
   sampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  environment: Environment | None = None
 
   @property
   def max_length(self) -> int:
@@ -61,6 +65,7 @@ class Generator:
       max_new_tokens=self.max_new_tokens,
       filters=used,
       capture=self.capture,
+      turns=self.environment is not None,
       **self.sampler,
     )
 
@@ -82,10 +87,39 @@ class Generator:
       'prompt_ids': [p.prompt_id for p in prompts],
       **changes,
     }
+    if self.environment is not None:
+      arguments |= self._turn_limits(arguments)
     return make_requests([p.tokens for p in prompts], draw_ids=draw_ids, **arguments)
 
+  def _turn_limits(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What ends a turn."""
+    stops = [self.tokenizer.encode(text) for text in self.environment.stops]
+    return {
+      'stop_ids': [*arguments['stop_ids'], *(ids[0] for ids in stops if len(ids) == 1)],
+      'stop_sequences': [ids for ids in stops if len(ids) > 1],
+      'max_new_tokens': self.environment.turn_tokens or arguments['max_new_tokens'],
+    }
+
+  def sample(
+    self, params: PyTree, requests: Requests, prompts: Sequence[Prompt]
+  ) -> tuple[Rollout, list[Completion], dict[str, np.ndarray], dict[str, Any]]:
+    """Completions of the prompts' requests, or whole episodes where there is an environment.
+
+    Returns:
+      (rollout in numpy, completions of its used rows, extras of a method's own, metrics). The
+      last two are of episodes, see `episodes.play`.
+    """
+    if self.environment is not None:
+      return play(self, params, requests, prompts)
+    rollout = fetch(self(params, requests))
+    return rollout, self.completions(rollout, prompts), {}, {}
+
   def __call__(self, params: PyTree, requests: Requests) -> Rollout:
-    """Dispatches the sampler; the rollout's arrays are futures on the device."""
+    """Dispatches the sampler; the rollout's arrays are futures on the device.
+
+    Raises:
+      ValueError: there is an environment.
+    """
     return self.program(params, self.place(requests), np.uint32(self.seed), self.settings)
 
   def stream(
@@ -94,6 +128,12 @@ class Generator:
     """The samples of `__call__` as they end, see `SamplerProgram.stream`."""
     seed = np.uint32(self.seed)
     return self.program.stream(params, self.place(requests), seed, self.settings, num_windows)
+
+  def start(self, params: PyTree, requests: Requests) -> LiveRollout:
+    """The rollout whose turns an environment answers."""
+    width = self.environment.max_observation
+    where = self.place(requests)
+    return LiveRollout(self.program, params, where, np.uint32(self.seed), self.settings, width)
 
   def completions(self, rollout: Rollout, prompts: Sequence[Prompt]) -> list[Completion]:
     """The used samples of a rollout on the host, in its order.

@@ -10,7 +10,7 @@ import numpy as np
 
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
-from rljax.rollouts.generate import Generator, fetch
+from rljax.rollouts.generate import Generator
 from rljax.rollouts.rows import select
 from rljax.rollouts.single_turn import Experience
 from rljax.structs import PyTree
@@ -52,9 +52,8 @@ def greedy_baseline(
   requests = more.requests(
     prompts, draw_ids, policy_step=policy_step, temperature=temperature.reshape(-1)
   )
-  rollout = fetch(more(params, requests))
-  completions = more.completions(rollout, prompts)
-  both = Experience(rollout, completions, score(completions))
+  rollout, completions, extras, _ = more.sample(params, requests, prompts)
+  both = Experience(rollout, completions, score(completions), extras)
   greedy = (np.arange(len(rollout.group_ids)) % (size + 1)) == size
   used = rollout.group_ids >= 0
   rewards = both.to_rows(both.scores.rewards)[greedy]  # of each prompt
@@ -65,7 +64,7 @@ def greedy_baseline(
   lengths = (rollout.num_tokens - rollout.prompt_length)[used]
   return dataclasses.replace(
     handed_on,
-    extras={'baseline_rewards': baseline},
+    extras={**handed_on.extras, 'baseline_rewards': baseline},
     metrics={
       'reward/baseline': float(scored.mean()) if len(scored) else float('nan'),
       'rollout/tokens': int(lengths.sum()),

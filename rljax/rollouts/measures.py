@@ -65,7 +65,7 @@ def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
       'draw_id': c.draw_id,
       'sample_index': c.sample_index,
       'prompt': c.prompt.text,
-      'completion': c.text,
+      'completion': c.transcript or c.text,
       'truncated': c.truncated,
       'reward': float(reward),
       'components': {k: float(v[i]) for k, v in scores.components.items()},

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from rljax.sampling import advance, begin, sample
+from rljax.sampling import Finished, advance, append, begin, release, sample
 from rljax.structs import Array, Policy, PyTree, Requests, Rollout, SamplerSettings
+
+ROWS_AT_ONCE = 32  # samples that are answered in one call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +23,22 @@ class SamplerProgram:
   Attributes:
     policy: whose parameters it takes.
     mesh: the rows are divided over its axes data and fsdp; None = all on one device.
+    draft: parameters of the draft model, where the policy has one (`models.with_draft`); those that
+      are handed in are then the policy's own.
   """
 
   policy: Policy
   mesh: jax.sharding.Mesh | None = None
+  draft: PyTree = dataclasses.field(default=None, compare=False, repr=False)
 
   def __call__(
     self, params: PyTree, requests: Requests, seed: Array, settings: SamplerSettings
   ) -> Rollout:
     """A whole rollout; its arrays are futures."""
-    return self.whole(params, requests, seed, settings)
+    return self.whole(self._with_draft(params), requests, seed, settings)
+
+  def _with_draft(self, params: PyTree) -> PyTree:
+    return params if self.draft is None else {'policy': params, 'draft': self.draft}
 
   @functools.cached_property
   def whole(self) -> Any:
@@ -42,7 +50,7 @@ class SamplerProgram:
     return jax.jit(sampler)
 
   @functools.cached_property
-  def _steps(self) -> tuple[Any, Any]:
+  def steps(self) -> tuple[Any, Any]:
     """(begin, advance), jitted; `advance` takes over the memory of the state."""
 
     def first(params, requests, seed, settings):
@@ -57,6 +65,25 @@ class SamplerProgram:
       )  # fmt: skip
 
     return jax.jit(first), jax.jit(further, donate_argnums=2)
+
+  @functools.cached_property
+  def replies(self) -> tuple[Any, Any]:
+    """(append, release), jitted; they take over the memory of the state."""
+
+    def wake(params, requests, state, settings, *given):
+      return append(
+        self.policy, params, requests, state, *given, settings=settings, mesh=self.mesh
+      )
+
+    def leave(requests, state, rows):
+      return release(requests, state, rows, mesh=self.mesh)
+
+    return jax.jit(wake, donate_argnums=2), jax.jit(leave, donate_argnums=1)
+
+  def ready(self, params: PyTree) -> PyTree:
+    """Parameters for a rollout in steps: in the compute dtype, with those of a draft model."""
+    params = self._with_draft(params)
+    return params if self.policy.cast is None else jax.jit(self.policy.cast)(params)
 
   def stream(
     self,
@@ -78,18 +105,83 @@ class SamplerProgram:
     Yields:
       (int [F] rows of the requests, Rollout of [F] numpy arrays), F ≥ 1.
     """
-    start, step = self._steps
-    if self.policy.cast is not None:
-      params = jax.jit(self.policy.cast)(params)
-    count = np.int32(num_windows)
-    state = start(params, requests, seed, settings)
-    state, finished = step(params, requests, state, seed, settings, count)
+    live = LiveRollout(self, params, requests, seed, settings)
+    finished = live.advance(num_windows)
     while True:
-      state, following = step(params, requests, state, seed, settings, count)
-      found = jax.device_get(finished)
-      there = found.sample >= 0
-      if there.any():
-        yield found.sample[there], jax.tree.map(lambda x, there=there: x[there], found.rollout)
-      if found.done:
+      following = live.advance(num_windows)
+      rows, rollout, is_idle = live.read(finished)
+      if len(rows):
+        yield rows, rollout
+      if is_idle:
         return
       finished = following
+
+
+class LiveRollout:
+  """A rollout in steps; its samples may be answered.
+
+  Args:
+    program: of the policy.
+    params: of the policy.
+    requests: on the devices.
+    seed: of the noise.
+    settings: with `turns` where samples are answered.
+    width: tokens of the longest answer.
+  """
+
+  def __init__(
+    self,
+    program: SamplerProgram,
+    params: PyTree,
+    requests: Requests,
+    seed: Array,
+    settings: SamplerSettings,
+    width: int = 0,
+  ) -> None:
+    self._program, self._requests, self._settings = program, requests, settings
+    self._seed, self._width = seed, width
+    self._params = program.ready(params)
+    self._state = program.steps[0](self._params, requests, seed, settings)
+
+  def advance(self, num_windows: int) -> Finished:
+    """Dispatches some windows; what has ended by then, as futures."""
+    self._state, finished = self._program.steps[1](
+      self._params, self._requests, self._state, self._seed, self._settings, np.int32(num_windows)
+    )
+    return finished
+
+  def read(self, finished: Finished) -> tuple[np.ndarray, Rollout, bool]:
+    """(int [F] rows of the requests, their Rollout of [F] in numpy, whether nothing is being
+    drawn); waits for the device.
+    """
+    found = jax.device_get(finished)
+    there = found.sample >= 0
+    return found.sample[there], jax.tree.map(lambda x: x[there], found.rollout), bool(found.done)
+
+  def append(self, answers: Mapping[int, Sequence[int]]) -> set[int]:
+    """Lets samples hear an answer and go on; those for which there is no room."""
+    refused = set()
+    for rows in self._parts(answers):
+      tokens = np.zeros((len(rows), self._width), np.int32)
+      lengths = np.zeros(len(rows), np.int32)
+      for i, row in enumerate(rows):
+        if row >= 0:
+          tokens[i, : len(answers[row])], lengths[i] = answers[row], len(answers[row])
+      self._state, done = self._program.replies[0](
+        self._params, self._requests, self._state, self._settings, rows, tokens, lengths
+      )
+      refused |= {int(row) for row, well in zip(rows, np.asarray(done)) if row >= 0 and not well}
+    return refused
+
+  def release(self, rows: Iterable[int]) -> None:
+    """Gives the slots of samples to others."""
+    for some in self._parts(rows):
+      self._state, _ = self._program.replies[1](self._requests, self._state, some)
+
+  def _parts(self, rows: Iterable[int]) -> Iterator[np.ndarray]:
+    """Rows in arrays of one size, −1 where there are no more: one program serves all."""
+    rows = list(rows)
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+      some = np.full(ROWS_AT_ONCE, -1, np.int32)
+      some[: len(rows[first : first + ROWS_AT_ONCE])] = rows[first : first + ROWS_AT_ONCE]
+      yield some

@@ -10,7 +10,7 @@ import numpy as np
 
 from rljax.rewards import Scores
 from rljax.rollouts.single_turn import Experience
-from rljax.structs import Rollout
+from rljax.structs import PyTree, Rollout
 
 
 def take_rows(rollout: Rollout, rows: np.ndarray, group_ids: np.ndarray) -> Rollout:
@@ -21,13 +21,7 @@ def take_rows(rollout: Rollout, rows: np.ndarray, group_ids: np.ndarray) -> Roll
     rows: int [N'].
     group_ids: int [N']; −1 = the row is left empty, whatever `rows` says.
   """
-  used = group_ids >= 0
-
-  def take(x):
-    x = np.asarray(x)[rows]
-    return np.where(used.reshape(-1, *(1,) * (x.ndim - 1)), x, np.zeros((), x.dtype))
-
-  taken = jax.tree.map(take, rollout)
+  taken, used = _take(rollout, rows, group_ids), group_ids >= 0
   return taken.replace(
     group_ids=group_ids.astype(np.int32),
     prompt_ids=np.where(used, taken.prompt_ids, -1).astype(np.int32),
@@ -35,8 +29,19 @@ def take_rows(rollout: Rollout, rows: np.ndarray, group_ids: np.ndarray) -> Roll
   )
 
 
+def _take(arrays: PyTree, rows: np.ndarray, group_ids: np.ndarray) -> PyTree:
+  """Rows of arrays; 0 in those of group −1."""
+
+  def take(x):
+    x = np.asarray(x)[rows]
+    used = (group_ids >= 0).reshape(-1, *(1,) * (x.ndim - 1))
+    return np.where(used, x, np.zeros((), x.dtype))
+
+  return jax.tree.map(take, arrays)
+
+
 def select(experience: Experience, used: np.ndarray, group_ids: np.ndarray) -> Experience:
-  """An experience of some of the rows of another; extras and metrics are left out.
+  """An experience of some of the rows of another; metrics are left out.
 
   Args:
     experience: that is taken from.
@@ -55,11 +60,12 @@ def select(experience: Experience, used: np.ndarray, group_ids: np.ndarray) -> E
       rewards=scores.rewards[which],
       components={name: x[which] for name, x in scores.components.items()},
     ),
+    _take(experience.extras, rows, group_ids),
   )
 
 
 def join(parts: Sequence[Experience]) -> Experience:
-  """All rows of several experiences, their groups numbered on; extras and metrics are left out."""
+  """All rows of several experiences, their groups numbered on; metrics are left out."""
   rollouts, first = [], 0
   for part in parts:
     groups = part.rollout.group_ids
@@ -70,6 +76,7 @@ def join(parts: Sequence[Experience]) -> Experience:
     jax.tree.map(lambda *x: np.concatenate(x), *rollouts),
     [c for part in parts for c in part.completions],
     join_scores([part.scores for part in parts]),
+    jax.tree.map(lambda *x: np.concatenate(x), *(part.extras for part in parts)),
   )
 
 

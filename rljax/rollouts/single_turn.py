@@ -1,4 +1,7 @@
-"""The default strategy: every prompt is sampled once for each member of its group, then scored."""
+"""The default strategy: every prompt is sampled once for each member of its group, then scored.
+
+With an environment a sample is an episode of several turns.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
-from rljax.rollouts.generate import Generator, fetch
+from rljax.rollouts.generate import Generator
 from rljax.structs import PyTree, Rollout
 
 
@@ -65,6 +68,5 @@ def single_turn(
     The samples with their scores; one group a prompt.
   """
   requests = generate.requests(prompts, draw_ids, policy_step=policy_step)
-  rollout = fetch(generate(params, requests))
-  completions = generate.completions(rollout, prompts)
-  return Experience(rollout, completions, score(completions))
+  rollout, completions, extras, metrics = generate.sample(params, requests, prompts)
+  return Experience(rollout, completions, score(completions), extras, metrics)

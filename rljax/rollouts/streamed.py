@@ -48,8 +48,10 @@ def streamed(
     The samples of the groups that are complete, with their scores.
 
   Raises:
-    ValueError: `enough` is not in (0, 1].
+    ValueError: `enough` is not in (0, 1], or there is an environment.
   """
+  if generate.environment is not None:
+    raise ValueError('streamed: an environment answers turns in rollouts.single_turn')
   if not 0 < enough <= 1:
     raise ValueError(f'streamed: enough={enough} is not in (0, 1]')
   requests = generate.requests(prompts, draw_ids, policy_step=policy_step)

@@ -64,6 +64,8 @@ def why_not(stage: Stage) -> str | None:
     return f'stage {name!r} is of kind {stage.node.kind}'
   if world.task.twin is None:
     return f'the task {world.task.name} has no twin on token arrays'
+  if stage.generate.environment is not None:
+    return 'an environment answers on the host'
   if world.scorer is not world.judge:
     return 'the config has a reward of its own (rewards.reward), which runs on the host'
   if stage.strategy.function is not single_turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,16 +41,27 @@ class Supervised(Stage):
 
   def collect(self, state: TrainState, iteration: int) -> Collected:
     prompts = self.next_prompts(self.node.prompts)
-    completions = [self.completion_tokens(self.world.task.demonstrate(p)) for p in prompts]
+    shown = [self.demonstration(self.world.task.demonstrate(p)) for p in prompts]
     rollout = as_rollout(
       [p.tokens for p in prompts],
-      completions,
+      [tokens for tokens, _ in shown],
       length=self.node.max_length,
       prompt_ids=[p.prompt_id for p in prompts],
+      said=[said for _, said in shown],
     )
     batch, capacity = pack(rollout, np.zeros(len(prompts), np.float32), self.layout)
     metrics = {'rollout/capacity': capacity, 'rollout/tokens': int(rollout.num_tokens.sum())}
     return Collected(self.place(batch), metrics, [])
+
+  def demonstration(self, parts: str | Sequence[tuple[str, bool]]) -> tuple[list[int], list[bool]]:
+    """The ids of a demonstration with the stop token, and which of them the policy says.
+
+    Its parts are tokenized one by one, as they are where an environment answers.
+    """
+    parts, tokenizer = [(parts, True)] if isinstance(parts, str) else parts, self.world.tokenizer
+    pieces = [(tokenizer.encode(text), is_said) for text, is_said in parts]
+    pieces.append(([tokenizer.eos_ids[0]], True))
+    return [t for ids, _ in pieces for t in ids], [said for ids, said in pieces for _ in ids]
 
   def rename(self, metrics: dict[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in metrics.items() if not k.startswith(('policy/', 'rollout/mismatch'))}

@@ -1,0 +1,112 @@
+"""A config's node of a model → the policy and its parameters, new or from files."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+
+from rljax import binding, checkpoint, files, models, sharding
+from rljax.structs import Policy, PyTree
+from rljax.tokenization import Tokenizer
+
+MODEL = 'model.json'  # in a work directory: the model's node, resolved
+
+
+class Model(NamedTuple):
+  """A policy, its parameters, and the node (without a path) from which it can be built again."""
+
+  policy: Policy
+  params: PyTree
+  node: dict[str, Any]
+
+
+def build_model(
+  node: Any, tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array, *, value_head: int
+) -> Model:
+  """The model of a node with its parameters in their sharding on the mesh.
+
+  Args:
+    node: `dict(name=…, path=…, …)`; path: '' (random parameters), an HF directory, hf://owner/name,
+      or a work directory of rljax.
+    tokenizer: gives the size of the vocabulary of a new model.
+    mesh: of the devices.
+    key: of random parameters.
+    value_head: whether the trunk carries one: False, True, or its number of bins.
+
+  Raises:
+    ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
+  """
+  node = dict(node)
+  path = node.pop('path', '')
+  if value_head:
+    node['value_head'] = value_head
+  if not path:
+    node.setdefault('vocab_size', tokenizer.vocab_size)
+    policy = sharding.on_mesh(binding.bind(node)({}), mesh)
+    return Model(policy, sharding.init_params(policy, key, mesh), node)
+  overrides = {k: v for k, v in node.items() if k != 'name'}
+  if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
+    _check_vocabulary(tokenizer, files.read_json(files.as_path(path) / MODEL)['vocab_size'], path)
+    return _from_workdir(path, overrides, mesh, key)
+  policy, params, found = models.load(path, mesh=mesh, **overrides)
+  _check_vocabulary(tokenizer, found.vocab_size, path)
+  return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
+
+
+def build_draft(
+  node: Any, policy: dict[str, Any], tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array
+) -> Model:
+  """The draft model that a config asks for.
+
+  Args:
+    node: of the draft model, with the path to its files.
+    policy: node of the policy.
+    tokenizer, mesh, key: as in `build_model`.
+
+  Raises:
+    ValueError: it has no path, or another vocabulary than the policy.
+  """
+  if not node.get('path'):
+    raise ValueError(
+      "sampler.speculate 'draft' needs a draft model; --config.draft.path=<work directory or "
+      'Hugging Face directory> says where it is'
+    )
+  draft = build_model(node, tokenizer, mesh, key, value_head=False)
+  sizes = draft.node['vocab_size'], policy['vocab_size']
+  if sizes[0] != sizes[1]:
+    raise ValueError(
+      f'the draft model has {sizes[0]} ids in its vocabulary, the policy {sizes[1]}; a guess is a '
+      'token of both'
+    )
+  return draft
+
+
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, path: str) -> None:
+  if tokenizer.vocab_size > vocab_size:
+    raise ValueError(
+      f'the tokenizer has {tokenizer.vocab_size} ids, but the model at {path} only {vocab_size}'
+    )
+
+
+def _from_workdir(
+  path: str, overrides: dict[str, Any], mesh: jax.sharding.Mesh, key: jax.Array
+) -> Model:
+  """The trained policy of a work directory, as `model.json` there describes it.
+
+  A value head that it lacks, or has in another size, is drawn anew; one not asked for is dropped.
+  """
+  saved = files.read_json(files.as_path(path) / MODEL)
+  shape = {**saved, 'value_head': False, **overrides}
+  policy = sharding.on_mesh(binding.bind(shape)({}), mesh)
+  trained = binding.bind(saved)({})
+  params = sharding.init_params(policy, key, mesh)
+  example = jax.tree.map(
+    lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
+    jax.eval_shape(trained.init, key),
+    sharding.policy_shardings(trained, mesh),
+  )
+  loaded = checkpoint.load_params(path, example=example)
+  kept = {n: x for n, x in loaded.items() if n != 'value_head' or saved[n] == shape[n]}
+  return Model(policy, {name: kept.get(name, x) for name, x in params.items()}, shape)
