@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
         samples=64,  # completions of one prompt for avg@n and pass@k; at least max(ks)
         ks=(1, 2, 4, 8, 16, 32, 64),
         temperature=1.0,  # of the samples; greedy accuracy is measured besides
+        overlap=13,  # words in a row that held-out and training prompts may not share; 0 = any
         every=0,  # iterations between evaluations; 0 = only before the RL stage and at the end
         batch=1024,  # completions sampled at once; more is faster until memory ends
       ),

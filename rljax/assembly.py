@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
-from rljax import binding, files, models, sharding
+from rljax import binding, data, files, models, sharding
 from rljax.build_model import MODEL, build_draft, build_model
 from rljax.environments import Environment
 from rljax.evaluation import evaluate
@@ -21,6 +22,7 @@ from rljax.tokenization import Tokenizer, prompt_tokens
 from rljax.workdir import read_config
 
 EVALUATION_SEED = 0x5EED0000  # evaluation's noise differs from training's
+MOST_COMPARED = 20_000  # training prompts that are compared with held-out ones
 EVALUATION_GROUP = 16  # completions of a prompt in one call, at most: they share its prefill
 
 
@@ -136,6 +138,16 @@ class World:
       well_formed=self.task.well_formed,
     )
     return found.metrics
+
+  def warnings(self) -> list[str]:
+    """What training prompts and the held-out ones of the evaluation have in common, if anything."""
+    node = self.config.evaluation
+    if not node.overlap:
+      return []
+    train = (prompt.text for prompt in itertools.islice(self.task.train, MOST_COMPARED))
+    test = [prompt.text for prompt in itertools.islice(self.task.test, node.num_prompts)]
+    found = data.overlap(train, test, ngram=node.overlap)
+    return [f'warning: {found}'] if found.shared else []
 
   def close(self) -> None:
     """Ends the reward workers."""

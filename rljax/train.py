@@ -69,7 +69,7 @@ def train(
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
       world = assemble(config)
       try:
-        print(_overview(world), flush=True)
+        print(_overview(world), *world.warnings(), sep='\n', flush=True)
         progress = Progress(
           work.path, keep=config.keep_checkpoints, compiled=compiled, memory=memory
         )

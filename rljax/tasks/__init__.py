@@ -3,7 +3,9 @@
 from rljax.tasks.arithmetic import arithmetic as arithmetic
 from rljax.tasks.countdown import countdown as countdown
 from rljax.tasks.gsm8k import gsm8k as gsm8k
+from rljax.tasks.mixture import mixture as mixture
 from rljax.tasks.products import products as products
+from rljax.tasks.records import records as records
 from rljax.tasks.reverse_text import reverse_text as reverse_text
 from rljax.tasks.signs import signs as signs
 from rljax.tasks.sorting import sorting as sorting

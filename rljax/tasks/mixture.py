@@ -1,0 +1,123 @@
+"""Several tasks as one: prompts in given shares, each scored by the reward of its own task."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rljax import binding
+from rljax.prompts import Prompt, Task
+from rljax.rewards import calls
+
+
+def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0) -> Task:
+  """Training prompts in the shares of `weights`; the held-out prompts of all, by turns.
+
+  A prompt's metadata has 'source'. Besides the reward of its task, a completion has the component
+  `<source>`, so each source has a metric of its own.
+
+  Args:
+    sources: name → dict(task=<node of a task>, weight=<share, relative>).
+    label: name of the task, in metric names.
+    seed: of the order within each source.
+
+  Raises:
+    ValueError: no sources, a weight that is not above 0, or a task whose reward is no dotted name;
+      names the source.
+  """
+  import grain
+
+  if not sources:
+    raise ValueError('mixture: there are no sources')
+  tasks, weights, parts, first = [], [], [], 0
+  for number, (source, entry) in enumerate(sources.items()):
+    weight = float(entry.get('weight', 1.0))
+    if not weight > 0:
+      raise ValueError(f'mixture: the weight of {source!r} is {weight}; it is above 0')
+    task = binding.bind(entry['task'])({})
+    if not isinstance(task.reward, str):
+      raise ValueError(f'mixture: the reward of {source!r} is no dotted name')
+    mark = functools.partial(_mark, source, task.reward, first)
+    tasks.append(dataclasses.replace(task, test=Marked(task.test, mark)))
+    marked = Marked(task.train, mark)
+    parts.append(grain.MapDataset.source(marked).shuffle(seed=seed + number).repeat())
+    weights.append(weight)
+    first += max(len(task.train), len(task.test))
+  demonstrate = {source: task.demonstrate for source, task in zip(sources, tasks)}
+  whole = sum(len(task.train) for task in tasks)
+  return Task(
+    name=label,
+    train=Marked(grain.MapDataset.mix(parts, weights)[:whole], lambda prompt: prompt),
+    test=_by_turns([task.test for task in tasks]),
+    reward='tasks.mixture.reward',
+    demonstrate=None
+    if None in demonstrate.values()
+    else lambda prompt: demonstrate[prompt.metadata['source']](prompt),
+    license='; '.join(dict.fromkeys(t.license for t in tasks if t.license)),
+  )
+
+
+class Marked(Sequence[Prompt]):
+  """Prompts that are changed when they are asked for.
+
+  Args:
+    prompts: by index.
+    change: prompt → prompt.
+  """
+
+  def __init__(self, prompts: Sequence[Prompt], change: Any) -> None:
+    self._prompts, self._change = prompts, change
+
+  def __len__(self) -> int:
+    return len(self._prompts)
+
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(len(self)))]
+    if not -len(self) <= index < len(self):
+      raise IndexError(f'prompt {index} of {len(self)}')
+    return self._change(self._prompts[int(index) % len(self)])
+
+
+def _mark(source: str, reward: str, first: int, prompt: Prompt) -> Prompt:
+  metadata = {**prompt.metadata, 'source': source, 'reward': reward}
+  return dataclasses.replace(prompt, prompt_id=first + prompt.prompt_id, metadata=metadata)
+
+
+def _by_turns(sources: Sequence[Sequence[Prompt]]) -> Sequence[Prompt]:
+  """One of each until all are used up, so that the first so many hold all sources."""
+  order = [
+    (source, i)
+    for i in range(max(map(len, sources)))
+    for source in range(len(sources))
+    if i < len(sources[source])
+  ]
+  return Marked(order, lambda place: sources[place[0]][place[1]])
+
+
+def reward(
+  completion: str,
+  prompt: str,
+  answer: Any,
+  metadata: dict[str, Any],
+  tokens: tuple[int, ...],
+  truncated: bool,
+) -> dict[str, float]:
+  """The reward of the prompt's own task, once more as the component of its source.
+
+  Args:
+    completion, prompt, answer, metadata, tokens, truncated: as every reward takes them.
+  """
+  function, names = _of(metadata['reward'])
+  given = dict(zip(calls.FIELDS, (completion, prompt, answer, metadata, tokens, truncated)))
+  found = function(**{name: given[name] for name in names})
+  found = dict(found) if isinstance(found, Mapping) else {'reward': float(found)}
+  return {**found, metadata['source']: found['reward']}
+
+
+@functools.cache
+def _of(name: str):
+  function = calls.from_name(name, {})
+  return function, calls.fields(function)
