@@ -22,7 +22,7 @@ def get_config():
     max_observation=8,
   )  # fmt: skip
   config.sft.update(iterations=600, prompts=64, max_length=32, stop_accuracy=0.0)
-  config.rl.update(iterations=60, prompts=32, samples=16, max_prompt=8, max_new_tokens=32)
+  config.rl.update(iterations=40, prompts=32, samples=16, max_prompt=8, max_new_tokens=32)
   for stage in (config.sft, config.rl):
     stage.update(rows=64, row_length=40)
   return config
