@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -61,7 +61,8 @@ class Task:
     name: as it stands in metric names, `eval/<name>/…`.
     train: training prompts.
     test: held-out prompts; share no problem with `train`.
-    reward: dotted name or function. Its parameters are taken by name from `completion` (str),
+    reward: dotted name, function or node `dict(name=…, <hyper-parameters>)`, see
+      `rewards.Scorer`. Its parameters are taken by name from `completion` (str),
       `prompt` (str), `answer`, `metadata`, `tokens` (ids), `truncated` (bool); it returns a float,
       or a dict with the key 'reward' and one float per component.
     demonstrate: a right completion of a prompt for SFT, or None: a text, or (text, is_said) for
@@ -79,7 +80,7 @@ class Task:
   name: str
   train: Sequence[Prompt]
   test: Sequence[Prompt]
-  reward: str | Callable[..., Any]
+  reward: str | Callable[..., Any] | Mapping[str, Any]
   demonstrate: Callable[[Prompt], str | Sequence[tuple[str, bool]]] | None = None
   candidates: Callable[[Prompt, int], Sequence[tuple[str, float]]] | None = None
   steps: Callable[[Prompt, int], Sequence[tuple[str, bool]]] | None = None

@@ -1,8 +1,10 @@
 """Tasks: prompts with their reward. Importing this loads neither jax nor a data set."""
 
 from rljax.tasks.arithmetic import arithmetic as arithmetic
+from rljax.tasks.constrained_text import constrained_text as constrained_text
 from rljax.tasks.countdown import countdown as countdown
 from rljax.tasks.gsm8k import gsm8k as gsm8k
+from rljax.tasks.ifeval import ifeval as ifeval
 from rljax.tasks.mixture import mixture as mixture
 from rljax.tasks.products import products as products
 from rljax.tasks.records import records as records
