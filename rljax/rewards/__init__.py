@@ -1,6 +1,11 @@
-"""Rewards: scoring in processes with limits, and control rewards."""
+"""Rewards: scoring in processes with limits, control rewards, rewards made of rewards."""
 
+from rljax.rewards.combinators import all_of as all_of
+from rljax.rewards.combinators import gated as gated
+from rljax.rewards.combinators import routed as routed
+from rljax.rewards.combinators import weighted as weighted
 from rljax.rewards.controls import inverted as inverted
+from rljax.rewards.controls import noisy as noisy
 from rljax.rewards.controls import random_reward as random_reward
 from rljax.rewards.scorer import Scorer as Scorer
 from rljax.rewards.scorer import Scores as Scores

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from typing import Any
 
-from rljax.rewards import calls
+from rljax.rewards import calls, nesting
+from rljax.rewards.nesting import Reward
 
 
 def random_reward(
@@ -20,9 +20,14 @@ def random_reward(
     probability: of a 1, as a fraction.
     salt: another salt is another reward.
   """
+  return float(_uniform(prompt, tokens, salt) < probability)
+
+
+def _uniform(prompt: str, tokens: tuple[int, ...], salt: int) -> float:
+  """A number in [0, 1) that is a hash of the sample."""
   text = f'{salt}/{prompt}/{",".join(map(str, tokens))}'
   digest = hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest()
-  return float(int.from_bytes(digest, 'little') < probability * 2**64)
+  return int.from_bytes(digest, 'little') / 2**64
 
 
 def inverted(
@@ -33,21 +38,65 @@ def inverted(
   tokens: tuple[int, ...],
   truncated: bool,
   *,
-  reward: str,
+  reward: Reward,
 ) -> float:
   """1 − r of another reward.
 
   Args:
     completion, prompt, answer, metadata, tokens, truncated: as every reward takes them.
-    reward: dotted name of the other.
+    reward: the other, a dotted name or a config node.
   """
-  function, names = _other(reward)
   given = dict(zip(calls.FIELDS, (completion, prompt, answer, metadata, tokens, truncated)))
-  value = function(**{name: given[name] for name in names})
-  return 1.0 - float(value['reward'] if isinstance(value, dict) else value)
+  return 1.0 - nesting.nested(reward, 'reward')(given)['reward']
 
 
-@functools.cache
-def _other(reward: str):
-  function = calls.from_name(reward, {})
-  return function, calls.fields(function)
+inverted.rewards_in = ('reward',)
+
+
+def noisy(
+  *,
+  reward: Reward,
+  false_positive: float = 0.0,
+  false_negative: float = 0.0,
+  threshold: float = 0.5,
+  salt: int = 0,
+  **fields: Any,
+) -> dict[str, float]:
+  """Another reward r, flipped to 1 − r for some samples, by a hash of (prompt, tokens).
+
+  Args:
+    reward: the other, between 0 and 1.
+    false_positive: probability that one below the threshold is flipped, as a fraction.
+    false_negative: probability that one from the threshold on is flipped, as a fraction.
+    threshold: of a right answer.
+    salt: another salt flips others.
+    fields: of the sample.
+
+  Returns:
+    'reward', the components of the other one, and 'true' (what it was) and 'flipped'.
+
+  Raises:
+    ValueError: a probability outside of [0, 1], or a reward outside of it.
+  """
+  _check_noise(false_positive, false_negative)
+  found = nesting.nested(reward, 'reward')(fields)
+  true = found['reward']
+  if not 0 <= true <= 1:
+    raise ValueError(f'noisy: the reward is {true}; needs one between 0 and 1')
+  probability = false_negative if true >= threshold else false_positive
+  flipped = _uniform(fields['prompt'], fields['tokens'], salt) < probability
+  return {**found, 'reward': 1 - true if flipped else true, 'true': true, 'flipped': flipped}
+
+
+def _check_noise(
+  false_positive: float = 0.0, false_negative: float = 0.0, **_: Any
+) -> None:
+  if not (0 <= false_positive <= 1 and 0 <= false_negative <= 1):
+    raise ValueError(
+      f'noisy: false_positive={false_positive}, false_negative={false_negative}; '
+      'probabilities are between 0 and 1'
+    )
+
+
+noisy.rewards_in = ('reward',)
+noisy.check = _check_noise

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rljax import binding
-from rljax.rewards import calls
-
-Reward = str | Callable[..., Any] | Mapping[str, Any]
+from rljax.rewards import calls, nesting
+from rljax.rewards.nesting import Reward
 
 
 def resolve(
@@ -30,8 +29,8 @@ def resolve(
     BindingError: there is no such function, or it takes what does not exist.
   """
   hyper: dict[str, Any] = {}
-  if isinstance(reward, Mapping):
-    hyper = {k: v for k, v in reward.items() if k != 'name'}
+  if hasattr(reward, 'keys'):  # a dict, or a node of a config
+    hyper = {k: nesting.plain(v) for k, v in reward.items() if k != 'name'}
     reward = reward['name']
   if isinstance(reward, str):
     function = binding.resolve(reward)
@@ -43,22 +42,9 @@ def resolve(
     how = (*_locate(function), hyper) if by_value else ('here', None, hyper)
   if not callable(function):
     raise binding.BindingError(f'reward {reward} is no function')
-  _check_hyper(reward, function, hyper)
-  function = calls.with_hyper(function, hyper)
+  function = nesting.with_hyper(function, hyper)
   calls.fields(function)
   return function, how
-
-
-def _check_hyper(reward: Any, function: Callable[..., Any], hyper: Mapping[str, Any]) -> None:
-  if not hyper:
-    return
-  signature = binding.signature(function)
-  known = sorted({*signature.hyper, *signature.required})
-  for name in hyper:
-    if name not in known:
-      raise binding.BindingError(
-        f'{reward}: unknown hyper-parameter {name!r}; it accepts {", ".join(known) or "none"}'
-      )
 
 
 def _locate(function: Callable[..., Any]) -> tuple[str, Any]:
@@ -69,7 +55,7 @@ def _locate(function: Callable[..., Any]) -> tuple[str, Any]:
         return 'module', (module, qualified)
     except AttributeError:  # a lambda, or local to a function
       pass
-  return 'pickle', _by_value(function, module)
+  return 'pickle', by_value(function)
 
 
 def _can_import(module: str) -> bool:
@@ -87,20 +73,37 @@ def _can_import(module: str) -> bool:
   return False
 
 
-def _by_value(function: Callable[..., Any], module: str | None) -> bytes:
+def by_value(value: Any) -> bytes:
+  """A function, or hyper-parameters with functions in them, with all that a worker cannot import.
+
+  Raises:
+    BindingError: it cannot be sent.
+  """
   import cloudpickle
 
-  loaded = sys.modules.get(module or '')
-  whole = loaded is not None and module != '__main__' and not _can_import(module)
-  if whole:
-    cloudpickle.register_pickle_by_value(loaded)
+  modules = {getattr(function, '__module__', None) for function in _functions(value)}
+  whole = [
+    sys.modules[m] for m in modules if m in sys.modules and m != '__main__' and not _can_import(m)
+  ]
+  for module in whole:
+    cloudpickle.register_pickle_by_value(module)
   try:
-    return cloudpickle.dumps(function)
+    return cloudpickle.dumps(value)
   except Exception as error:
     raise binding.BindingError(
       f'the reward cannot be sent to a worker process: {error}; put it into a module, or set '
       'workers=0'
     ) from error
   finally:
-    if whole:
-      cloudpickle.unregister_pickle_by_value(loaded)
+    for module in whole:
+      cloudpickle.unregister_pickle_by_value(module)
+
+
+def _functions(value: Any) -> Iterator[Callable[..., Any]]:
+  if isinstance(value, Mapping):
+    value = list(value.values())
+  if isinstance(value, list | tuple):
+    for one in value:
+      yield from _functions(one)
+  elif callable(value):
+    yield value

@@ -1,4 +1,4 @@
-"""A pool of worker processes that give every sample an outcome, whatever the reward does."""
+"""A pool of worker processes that give every call an outcome, whatever the reward does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import weakref
 from typing import Any
 
 from rljax.rewards.calls import Outcome, failure
+from rljax.rewards.delivery import by_value
 from rljax.rewards.process import Process, explain, frame
 
-Sample = tuple[int, tuple[Any, ...]]  # seed of the call, values of the fields
+Call = tuple[int, tuple[Any, ...]]  # its seed, values of the fields
+Outcomes = list[Outcome]  # of the samples of a call, or a single one that holds for all of them
 
-_MAX_CHUNK = 64  # samples a message: less than a millisecond of overhead, little to do again
+_MAX_CHUNK = 64  # calls a message: less than a millisecond of overhead, little to do again
 _GRACE_SECONDS = 1.0  # the worker's own timers come first
 _MAX_LOST = 5  # workers in succession that ended before they scored anything
 _TICK_SECONDS = 0.1  # between two looks at which workers live and are in time
@@ -28,7 +30,7 @@ class Pool:
     num_workers: processes.
     how: the reward, as `delivery.resolve` gives it.
     path: `sys.path` of the workers.
-    cpu_seconds, wall_seconds: of one sample.
+    cpu_seconds, wall_seconds: of one call.
     memory_mib: of one worker, MiB.
     start_seconds: wall-clock time to import the reward.
   """
@@ -50,7 +52,7 @@ class Pool:
     self._lost_in_a_row = 0
     self._setup = frame(
       {
-        'reward': how,
+        'reward': (*how[:2], by_value(how[2])),  # read when the worker can import
         'path': path,
         'cpu_seconds': cpu_seconds,
         'wall_seconds': wall_seconds,
@@ -67,32 +69,32 @@ class Pool:
     self._close()
     self._selector.close()
 
-  def run(self, samples: list[Sample]) -> list[Outcome]:
-    """The outcomes of `samples`, in their order.
+  def run(self, given: list[Call]) -> list[Outcomes]:
+    """The outcomes of the calls, in their order.
 
     Raises:
       RuntimeError: a worker cannot import the reward.
     """
     self._lost_in_a_row = 0
     try:
-      return self._run(samples)
+      return self._run(given)
     except BaseException:
       for process in list(self._processes):  # nobody waits for what they still do
         self._remove(process)
       raise
 
-  def _run(self, samples: list[Sample]) -> list[Outcome]:
-    outcomes: list[Outcome | None] = [None] * len(samples)
-    size = max(1, min(_MAX_CHUNK, math.ceil(len(samples) / (4 * self._num_workers))))
-    places = range(len(samples))
-    queue = collections.deque(list(places[i : i + size]) for i in range(0, len(samples), size))
+  def _run(self, given: list[Call]) -> list[Outcomes]:
+    outcomes: list[Outcomes | None] = [None] * len(given)
+    size = max(1, min(_MAX_CHUNK, math.ceil(len(given) / (4 * self._num_workers))))
+    places = range(len(given))
+    queue = collections.deque(list(places[i : i + size]) for i in range(0, len(given), size))
     next_look = 0.0
     while queue or any(p.chunk for p in self._processes):
       self._fill()
       for process in self._processes:
         if queue and process.ready and not process.chunk:
           chunk = queue.popleft()
-          process.send(chunk, [samples[i] for i in chunk])
+          process.send(chunk, [given[i] for i in chunk])
       ended, late = self._listen(outcomes), set()
       if time.monotonic() >= next_look:
         ended |= {p for p in self._processes if p.has_ended()}
@@ -115,7 +117,7 @@ class Pool:
     self._selector.unregister(process)
     return process.kill()
 
-  def _listen(self, outcomes: list[Outcome | None]) -> set[Process]:
+  def _listen(self, outcomes: list[Outcomes | None]) -> set[Process]:
     """Takes what the workers say within a tick; returns those that will say no more."""
     ended = set()
     for key, _ in self._selector.select(_TICK_SECONDS):
@@ -136,8 +138,8 @@ class Pool:
         late.add(process)
     return late
 
-  def _bury(self, process: Process, outcomes: list[Outcome | None], is_late: bool) -> list[int]:
-    """Removes a worker. The sample that it was at gets its outcome, the others are returned."""
+  def _bury(self, process: Process, outcomes: list[Outcomes | None], is_late: bool) -> list[int]:
+    """Removes a worker. The call that it was at gets its outcome, the others are returned."""
     if not is_late:
       process.wait(1.0)  # its exit code tells what happened
     messages, code = self._remove(process)
@@ -148,7 +150,7 @@ class Pool:
       if process.working and process.chunk:
         if is_late:
           message, timed_out = 'over the time limit', True
-        outcomes[process.chunk.pop(0)] = failure(message, timed_out=timed_out)
+        outcomes[process.chunk.pop(0)] = [failure(message, timed_out=timed_out)]
     else:  # nobody's fault: it was importing, or killed while it had nothing to do
       self._lost_in_a_row += 1
       if self._lost_in_a_row == _MAX_LOST:
@@ -156,7 +158,7 @@ class Pool:
     return process.chunk
 
 
-def _take(process: Process, messages: list[Any], outcomes: list[Outcome | None]) -> bool:
+def _take(process: Process, messages: list[Any], outcomes: list[Outcomes | None]) -> bool:
   """Files what a worker says; False once it has said that it must not be used again."""
   for message in messages:
     if isinstance(message, dict):
@@ -164,9 +166,9 @@ def _take(process: Process, messages: list[Any], outcomes: list[Outcome | None])
         raise RuntimeError(f'a reward worker {message["failed"]}')
       process.ready, process.begun = True, 'begun' in message
       continue
-    outcome = Outcome(*message)
-    outcomes[process.chunk.pop(0)] = outcome
-    if outcome.spent:
+    found = [Outcome(*one) for one in message]
+    outcomes[process.chunk.pop(0)] = found
+    if any(outcome.spent for outcome in found):
       process.working = False
   return process.working
 

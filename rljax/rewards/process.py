@@ -24,7 +24,7 @@ class Process:
     ready: whether it has imported the reward.
     begun: whether it has read its chunk.
     working: False once it has said that it must not be used again.
-    chunk: places of the samples that it has not answered; it is at the first.
+    chunk: places of the calls that it has not answered; it is at the first.
     since: when it last gave a sign, seconds of the monotonic clock.
   """
 
@@ -59,10 +59,10 @@ class Process:
   def fileno(self) -> int:
     return self._popen.stdout.fileno()
 
-  def send(self, places: list[int], samples: list[tuple[int, tuple]]) -> None:
-    """Hands over the samples at `places`; the process must have none."""
+  def send(self, places: list[int], given: list[tuple[int, tuple]]) -> None:
+    """Hands over the calls at `places`; the process must have none."""
     self.chunk, self.begun, self.since = places, False, time.monotonic()
-    self._write(frame(samples))
+    self._write(frame(given))
 
   def _write(self, data: bytes) -> None:
     # A process that has died is noticed at its standard output, where its last words are.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rljax.prompts import Completion
 from rljax.rewards import calls, delivery
-from rljax.rewards.pool import Pool, Sample
+from rljax.rewards.pool import Call, Pool
 
 if TYPE_CHECKING:  # workers import this package, and most rewards need no numpy
   import numpy as np
@@ -41,7 +41,14 @@ class Scores:
 
 
 class Scorer:
-  """Scores completions; a reward that misbehaves costs its own sample and nothing else.
+  """Scores completions; a reward that misbehaves costs its own call and nothing else.
+
+  A reward sees one sample at a time; one that declares `level = 'group'` (an attribute of the
+  function) sees the samples of one draw of a prompt, one of the level 'batch' all completions of a
+  call of `score`: lists in place of single values, see `calls.GROUP_FIELDS`. It returns a list with
+  a float or a dict for each; an exception in the list is the failure of that sample alone. Limits
+  are of one call (and start anew at `calls.progress`, as for each part of a reward made of rewards
+  and each reply of a judge's client); a call that fails leaves all its samples without a reward.
 
   A worker is a fresh interpreter with JAX_PLATFORMS=cpu that imports what the reward imports. It
   receives the reward by name, or by value if it lives in `__main__`, in a notebook or in a
@@ -50,9 +57,9 @@ class Scorer:
 
   Args:
     reward: a dotted name, looked up under `rljax.` first; a function; or a config node
-      `dict(name=…, <hyper-parameters>)`. Its parameters are taken by name, see `calls.FIELDS`.
+      `dict(name=…, <hyper-parameters>)`. Its parameters are taken by name, see `calls.LEVELS`.
     workers: processes; 0 = in this process, without limits.
-    cpu_seconds: CPU time for one sample; its wall-clock time may be 5 × as long, so that a busy
+    cpu_seconds: CPU time for one call; its wall-clock time may be 5 × as long, so that a busy
       machine does not change rewards.
     memory_mib: writable memory of a worker, MiB (enforced on Linux).
     start_seconds: wall-clock time in which a worker must have imported the reward.
@@ -79,6 +86,7 @@ class Scorer:
       )
     self._function, how = delivery.resolve(reward, by_value=workers > 0)
     self._names = calls.fields(self._function)
+    self._level = calls.level(self._function)
     self._seed = seed
     self._lock = threading.Lock()
     self._closed = False
@@ -114,11 +122,41 @@ class Scorer:
     """
     if self._closed:
       raise RuntimeError('this Scorer is closed')
-    there = [c for c in completions if not c.failure]
-    samples = [(self._seed_of(c), self._values(c)) for c in there]
+    together = self._together(completions)
+    given = [self._call([completions[i] for i in places]) for places in together]
     with self._lock:
-      found = iter(self._pool.run(samples) if self._pool else self._run_here(samples))
-    return _scores([calls.failure(c.failure) if c.failure else next(found) for c in completions])
+      found = self._pool.run(given) if self._pool else self._run_here(given)
+    outcomes = {i: calls.failure(c.failure) for i, c in enumerate(completions) if c.failure}
+    for places, some in zip(together, found):
+      outcomes.update(zip(places, some if len(some) == len(places) else some * len(places)))
+    return _scores([outcomes[i] for i in range(len(completions))])
+
+  def _together(self, completions: Sequence[Completion]) -> list[list[int]]:
+    """The places of the completions of each call, without those of which nothing can be said."""
+    groups: dict[int, list[int]] = {}
+    for place, completion in enumerate(completions):
+      if completion.failure:
+        continue
+      key = {'sample': place, 'group': completion.draw_id, 'batch': 0}[self._level]
+      groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+  def _call(self, completions: Sequence[Completion]) -> Call:
+    """The seed and the values of one call."""
+    if self._level == 'sample':
+      return self._seed_of(completions[0]), self._values(completions[0])
+    numbers: dict[int, int] = {}
+    given = {
+      'completions': [c.text for c in completions],
+      'prompts': [c.prompt.text for c in completions],
+      'answers': [c.prompt.answer for c in completions],
+      'metadata': [c.prompt.metadata for c in completions],
+      'tokens': [c.tokens for c in completions],
+      'truncated': [c.truncated for c in completions],
+      'groups': [numbers.setdefault(c.draw_id, len(numbers)) for c in completions],
+    }
+    seed = hash(tuple(self._seed_of(c) for c in completions)) & 0x7FFFFFFFFFFFFFFF
+    return seed, tuple(given[name] for name in self._names)
 
   def _seed_of(self, completion: Completion) -> int:
     return hash((self._seed, completion.draw_id, completion.sample_index)) & 0x7FFFFFFFFFFFFFFF
@@ -135,12 +173,12 @@ class Scorer:
     }
     return tuple(values[name] for name in self._names)
 
-  def _run_here(self, samples: list[Sample]) -> list[calls.Outcome]:
+  def _run_here(self, given: list[Call]) -> list[list[calls.Outcome]]:
     import numpy as np
 
     state, numpy_state = random.getstate(), np.random.get_state()
     try:
-      return [calls.call(self._function, self._names, values, seed) for seed, values in samples]
+      return [calls.call(self._function, self._names, values, seed) for seed, values in given]
     finally:
       random.setstate(state)
       np.random.set_state(numpy_state)

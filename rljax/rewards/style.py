@@ -116,17 +116,17 @@ def length_near(
   *,
   unit: str = 'words',
   target: int = 0,
-  key: str = 'target_length',
+  field: str = 'target_length',
   width: float = 1.0,
 ) -> dict[str, float]:
   """max(0, 1 − |length − target| / (width·target)).
 
   Args:
     completion: any text.
-    metadata: of the prompt; may hold its own target under `key`.
+    metadata: of the prompt; may hold its own target.
     unit: of `units.UNITS`.
     target: in units; 0 = the prompt must say it.
-    key: of the prompt's target in its metadata.
+    field: key of the prompt's target in its metadata.
     width: distance at which nothing is left, as a fraction of the target.
 
   Returns:
@@ -135,9 +135,9 @@ def length_near(
   Raises:
     ValueError: no target, or width ≤ 0.
   """
-  wanted = metadata.get(key, target)
+  wanted = metadata.get(field, target)
   if wanted < 1 or width <= 0:
-    raise ValueError(f'length_near: target {wanted} (metadata[{key!r}], else target), '
+    raise ValueError(f'length_near: target {wanted} (metadata[{field!r}], else target), '
                      f'width={width}; needs target ≥ 1, width > 0')
   length = units.count(completion, unit)
   return {'reward': max(0.0, 1 - abs(length - wanted) / (width * wanted)), 'length': length}

@@ -1,9 +1,9 @@
 """The process that calls a reward. It is started as a script and imports only what the reward does.
 
 It reads frames (8 bytes of length, then a pickle) from standard input and writes one line of JSON
-for each sample, at once, so that its parent always knows which sample it is at. The kernel's timers
-end it when a sample takes too long: no Python code has to run for that, and it ends too when its
-parent is gone.
+for each call (a sample, or the samples of a group), at once, so that its parent always knows which
+call it is at. The kernel's timers end it when a call takes too long: no Python code has to run for
+that, and it ends too when its parent is gone.
 """
 
 from __future__ import annotations
@@ -32,27 +32,30 @@ def main() -> None:
     names = calls.fields(function)
   except BaseException as error:
     _fail(lines, 'cannot import the reward', error)
+  limits = setup['cpu_seconds'], setup['wall_seconds']
+  calls.on_progress(lambda: (_arm(*limits), _send(lines, {'begun': True})))
   _send(lines, {'ready': True})
   while (chunk := _receive_chunk(frames, lines)) is not None:
     _send(lines, {'begun': True})
     for seed, values in chunk:
-      _arm(setup['cpu_seconds'], setup['wall_seconds'])
-      outcome = calls.call(function, names, values, seed)
+      _arm(*limits)
+      outcomes = calls.call(function, names, values, seed)
       _arm(0, 0)
-      _send(lines, outcome)
-      if outcome.spent:
+      _send(lines, outcomes)
+      if any(outcome.spent for outcome in outcomes):
         os._exit(0)
 
 
 def _start(setup):
   _limit_memory(setup['memory_mib'])
-  from rljax.rewards import calls
+  from rljax.rewards import calls, nesting
 
   how, what, hyper = setup['reward']
+  hyper = pickle.loads(hyper)
   if how == 'name':
-    return calls.from_name(what, hyper), calls
-  function = pickle.loads(what) if how == 'pickle' else calls.from_module(*what)
-  return calls.with_hyper(function, hyper), calls
+    return nesting.from_name(what, hyper), calls
+  function = pickle.loads(what) if how == 'pickle' else nesting.from_module(*what)
+  return nesting.with_hyper(function, hyper), calls
 
 
 def _limit_memory(mib: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rljax import binding
 from rljax.prompts import Prompt, Task
-from rljax.rewards import calls
+from rljax.rewards import calls, nesting
 
 
 def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0) -> Task:
@@ -24,7 +24,7 @@ def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0
     seed: of the order within each source.
 
   Raises:
-    ValueError: no sources, a weight that is not above 0, or a task whose reward is no dotted name;
+    ValueError: no sources, a weight that is not above 0, or a task whose reward is a function;
       names the source.
   """
   import grain
@@ -37,8 +37,8 @@ def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0
     if not weight > 0:
       raise ValueError(f'mixture: the weight of {source!r} is {weight}; it is above 0')
     task = binding.bind(entry['task'])({})
-    if not isinstance(task.reward, str):
-      raise ValueError(f'mixture: the reward of {source!r} is no dotted name')
+    if callable(task.reward):
+      raise ValueError(f'mixture: the reward of {source!r} is neither a dotted name nor a node')
     mark = functools.partial(_mark, source, task.reward, first)
     tasks.append(dataclasses.replace(task, test=Marked(task.test, mark)))
     marked = Marked(task.train, mark)
@@ -110,14 +110,6 @@ def reward(
   Args:
     completion, prompt, answer, metadata, tokens, truncated: as every reward takes them.
   """
-  function, names = _of(metadata['reward'])
   given = dict(zip(calls.FIELDS, (completion, prompt, answer, metadata, tokens, truncated)))
-  found = function(**{name: given[name] for name in names})
-  found = dict(found) if isinstance(found, Mapping) else {'reward': float(found)}
+  found = nesting.nested(metadata['reward'], metadata['source'])(given)
   return {**found, metadata['source']: found['reward']}
-
-
-@functools.cache
-def _of(name: str):
-  function = calls.from_name(name, {})
-  return function, calls.fields(function)
