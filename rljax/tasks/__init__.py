@@ -7,6 +7,7 @@ from rljax.tasks.gsm8k import gsm8k as gsm8k
 from rljax.tasks.ifeval import ifeval as ifeval
 from rljax.tasks.mixture import mixture as mixture
 from rljax.tasks.products import products as products
+from rljax.tasks.puzzles import puzzles as puzzles
 from rljax.tasks.records import records as records
 from rljax.tasks.reverse_text import reverse_text as reverse_text
 from rljax.tasks.signs import signs as signs
