@@ -1,4 +1,4 @@
-"""Expressions of numbers: their exact value, with bounds, and their numbers; nothing is executed."""
+"""Expressions of numbers: their exact value and what stands in them; nothing is executed."""
 
 from __future__ import annotations
 
