@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class JsonLines(Sequence[dict[str, Any]]):
   """The records of a .jsonl file by index; the file is read line by line when it is asked.
+
+  A .jsonl.gz file is unpacked into memory.
 
   Args:
     path: of a local file; blank lines are skipped.
 
   Raises:
     FileNotFoundError: there is no such file.
+    OSError: a .gz file is damaged.
     ValueError: from an index, if its line is no JSON object; names file and line.
   """
 
   def __init__(self, path: str | os.PathLike[str]) -> None:
     self._path = os.fspath(path)
+    self._unpacked: bytes | None = None
+    if self._path.endswith('.gz'):
+      with gzip.open(self._path) as stream:
+        self._unpacked = stream.read()
     self._starts: list[tuple[int, int]] = []  # (byte, line number)
     start = 0
-    with open(self._path, 'rb') as stream:
+    with self._open() as stream:
       for number, line in enumerate(stream, 1):
         if line.strip():
           self._starts.append((start, number))
         start += len(line)
+
+  def _open(self) -> BinaryIO:
+    return open(self._path, 'rb') if self._unpacked is None else io.BytesIO(self._unpacked)
 
   def __len__(self) -> int:
     return len(self._starts)
@@ -36,7 +48,7 @@ class JsonLines(Sequence[dict[str, Any]]):
     if isinstance(index, slice):
       return [self[i] for i in range(*index.indices(len(self)))]
     start, number = self._starts[index]
-    with open(self._path, 'rb') as stream:
+    with self._open() as stream:
       stream.seek(start)
       line = stream.readline()
     try:

@@ -14,7 +14,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 import types
 
 _CASE = '__rljax_case__'  # the name by which rewritten tests report
@@ -232,9 +231,10 @@ def _program(request: dict, nonce: str) -> None:
     number = error.errno if isinstance(error, OSError) else None
     report.say(error=type(error).__name__, number=number, message=_describe(error))
   try:
-    for thread in threading.enumerate():
-      if thread is not threading.current_thread() and not thread.daemon:
-        thread.join()
+    if threading := sys.modules.get('threading'):
+      for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+          thread.join()
     sys.stdout.flush()
   except BaseException as error:
     code = code or 1

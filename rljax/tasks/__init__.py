@@ -4,7 +4,10 @@ from rljax.tasks.arithmetic import arithmetic as arithmetic
 from rljax.tasks.constrained_text import constrained_text as constrained_text
 from rljax.tasks.countdown import countdown as countdown
 from rljax.tasks.gsm8k import gsm8k as gsm8k
+from rljax.tasks.humaneval import humaneval as humaneval
 from rljax.tasks.ifeval import ifeval as ifeval
+from rljax.tasks.livecodebench import livecodebench as livecodebench
+from rljax.tasks.mbpp import mbpp as mbpp
 from rljax.tasks.mixture import mixture as mixture
 from rljax.tasks.products import products as products
 from rljax.tasks.puzzles import puzzles as puzzles
