@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rljax.rewards import sandbox
+from rljax.rewards import fences, sandbox
 
 _PYTHON = ('python', 'py', 'python3')
 _SPARE_SECONDS = 2.0  # to start the sandbox and to end what runs in it
@@ -15,29 +15,8 @@ _FUTURE = re.compile(r'^from __future__ import .*$', re.MULTILINE)
 
 
 def extract_code(completion: str) -> str:
-  """The program in a completion.
-
-  The first of these that there is; of several of one kind the last:
-    1. a fenced block (between lines of ```) that says that it is Python;
-    2. a fenced block that says another language or none;
-    3. what stands behind a fence that is never closed;
-    4. the whole completion.
-  """
-  blocks: list[tuple[str, str]] = []
-  language, lines = '', None
-  for line in completion.split('\n'):
-    mark = line.strip()
-    if lines is None:
-      if mark.startswith('```'):
-        language, lines = mark.strip('`').strip().lower(), []
-    elif mark == '```':
-      blocks.append((language, '\n'.join(lines)))
-      lines = None
-    else:
-      lines.append(line)
-  if blocks:
-    return ([code for language, code in blocks if language in _PYTHON] or [blocks[-1][1]])[-1]
-  return completion if lines is None else '\n'.join(lines)
+  """The program in a completion: its last block of Python, see `fences.fenced_block`."""
+  return fences.fenced_block(completion, _PYTHON)
 
 
 def complete(preamble: str, code: str, entry_point: str) -> str:

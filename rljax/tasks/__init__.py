@@ -15,3 +15,5 @@ from rljax.tasks.records import records as records
 from rljax.tasks.reverse_text import reverse_text as reverse_text
 from rljax.tasks.signs import signs as signs
 from rljax.tasks.sorting import sorting as sorting
+from rljax.tasks.table_questions import table_questions as table_questions
+from rljax.tasks.text_to_sql import text_to_sql as text_to_sql
