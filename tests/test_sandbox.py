@@ -1,5 +1,8 @@
 """The sandbox: verdicts, limits, what a program sees, and that nothing of it stays behind."""
 
+import concurrent.futures
+import dataclasses
+import importlib.util
 import os
 import pathlib
 import random
@@ -13,7 +16,11 @@ from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scorer, sandbox, verdicts
 from rljax.rewards.sandbox import Containment, Limits
 
-SMALL = Limits(cpu_seconds=1, wall_seconds=3.0, memory_mib=128, processes=8, output_mib=1)
+# A busy machine must not end what is to end by something else.
+SMALL = Limits(
+  cpu_seconds=1, wall_seconds=60.0, total_seconds=60.0, memory_mib=128, processes=8, output_mib=1
+)
+SHORT = dataclasses.replace(SMALL, wall_seconds=1.5)
 LINUX = sys.platform == 'linux'
 
 
@@ -62,7 +69,7 @@ def test_verdicts(name, containment):
   if not LINUX and 'memory' in name:
     pytest.skip('only Linux bounds address space')
   kind, source = PROGRAMS[name]
-  verdict = run(source, stdin='abc\n')
+  verdict = run(source, stdin='abc\n', limits=SHORT if name == 'sleep' else SMALL)
   assert verdict.kind == kind, verdict
   assert (verdict.passed, verdict.total) == (int(kind == 'passed'), 1)
   assert bool(verdict.message) == (kind != 'passed')
@@ -72,7 +79,7 @@ def test_verdicts(name, containment):
 
 
 def test_a_bomb_that_catches_what_refuses_it_ends_too(containment):
-  assert run(FORK_AND_CATCH).kind in ('refused', 'timeout')
+  assert run(FORK_AND_CATCH, limits=SHORT).kind in ('refused', 'timeout')
 
 
 def test_messages():
@@ -150,7 +157,8 @@ time.sleep(0.2)
 def test_nothing_stays_behind(then, containment):
   seconds = random.randrange(10**6, 10**9)
   before, known = traces(), set(psutil.pids())
-  kind = run(ESCAPE.format(seconds=seconds, then=then), limits=Limits(wall_seconds=1.5)).kind
+  limits = SHORT if 'sleep' in then else SMALL
+  kind = run(ESCAPE.format(seconds=seconds, then=then), limits=limits).kind
   assert kind == {'': 'passed', 'time.sleep(1000)': 'timeout'}.get(then, 'error')
   assert traces() == before
   for pid in set(psutil.pids()) - known:
@@ -176,6 +184,22 @@ def test_a_supervisor_dies_with_its_parent(containment):
   _, alive = psutil.wait_procs(below, timeout=30)
   assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
   assert not traces()[0] - before
+
+
+def test_all_ends_with_the_supervisor():
+  if not sandbox.probe().namespaces:
+    pytest.skip(f'no namespaces: {sandbox.probe().why_not}')
+  source, me = ESCAPE.format(seconds=1000, then='time.sleep(1000)'), psutil.Process()
+  before = set(me.children(recursive=True))
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    failed = pool.submit(run, source, limits=Limits(wall_seconds=100, total_seconds=100))
+    while len(below := set(me.children(recursive=True)) - before) < 7:
+      assert not failed.done()
+    min(below, key=lambda p: p.create_time()).kill()
+    with pytest.raises(RuntimeError, match='its supervisor ended'):
+      failed.result()
+  _, alive = psutil.wait_procs(below, timeout=30)
+  assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
 # -- tests and cases
@@ -271,6 +295,12 @@ def test_limits_are_checked(bad):
     Limits(**bad)
 
 
+def test_a_limit_above_that_of_this_process(monkeypatch):
+  monkeypatch.setattr(sandbox.resource, 'getrlimit', lambda number: (2**20, 2**20))
+  with pytest.raises(ValueError, match=r'memory_mib=512, but .* no more than 1;'):
+    sandbox.run('', allow=True)
+
+
 def test_the_probe_says_what_holds():
   strong = str(Containment(True, True, True))
   assert 'network (none)' in strong and strong.endswith('Not contained: bugs of the kernel.')
@@ -302,10 +332,52 @@ def test_a_worker_that_is_ended_takes_its_program_along():
     for i, text in enumerate(texts)
   ]
   before, me = traces(), psutil.Process()
-  with Scorer(sandboxed, workers=1, cpu_seconds=0.4) as scorer:
+  with Scorer(sandboxed, workers=1, cpu_seconds=1.0) as scorer:
     scores = scorer.score(completions)
     assert scores.rewards[[0, 2]].tolist() == [1, 0] and scores.timeouts == 1
     for process in me.children(recursive=True):
       assert 'sandbox_runner' not in ' '.join(process.cmdline())
   _, alive = psutil.wait_procs(traces()[1] - before[1], timeout=30)
   assert not alive and traces() == before
+
+
+# -- the campaign of experiments/sandbox
+
+
+def campaign_of(tmp_path):
+  folder = pathlib.Path(__file__).resolve().parent.parent / 'experiments' / 'sandbox'
+  spec = importlib.util.spec_from_file_location('sandbox_run', folder / 'run.py')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  monkey = tmp_path / 'sandbox'
+  monkey.mkdir()
+  (monkey / 'README.md').write_text((folder / 'README.md').read_text())
+  module.HERE = monkey
+  return module
+
+
+@pytest.mark.slow
+def test_a_campaign_of_hostile_programs(tmp_path):
+  campaign = campaign_of(tmp_path)
+  results = campaign.campaign(60, jobs=2)
+  assert not campaign.complaints(results)
+  assert {way: row['programs'] for way, row in results['ways'].items()} == {
+    'right': 27, 'wrong': 9, 'raises': 9, **dict.fromkeys(campaign.MISBEHAVING, 3),
+  }  # fmt: skip
+
+
+def test_the_report_of_a_campaign(tmp_path):
+  campaign = campaign_of(tmp_path)
+  campaign.WAYS = {k: campaign.WAYS[k] for k in ('right', 'raises', 'wrong')}
+  campaign.MISBEHAVING = ()
+  results = campaign.campaign(6, jobs=2)
+  assert campaign.complaints(results) == [] and results['ways']['right']['programs'] == 4
+  (tmp_path / 'results.json').write_text('{}')
+  campaign.publish(tmp_path, campaign.markdown(results))
+  page = (campaign.HERE / 'README.md').read_text()
+  assert '| right | 4 | passed 4 | 4 / 4 |' in page and 'all as it should be' in page
+  results['ways']['right']['unexpected'] = [dict(kind='error', message='m', source='s')]
+  results |= {'files_left': ['/x'], 'seconds': 1e9}
+  found = campaign.markdown(results)
+  assert '| 3 / 4 |' in found and 'files_left: /x' in found and "error (m) of 's'" in found
+  assert '1000000000 s, more than' in found

@@ -81,11 +81,17 @@ class NotAllowedError(PermissionError):
 
 
 def check_allowed(allow: bool) -> None:
-  """Raises NotAllowedError unless `allow` is True; the error says what is contained here."""
+  """Whether programs of a model may run, and can.
+
+  Raises:
+    NotAllowedError: `allow` is not True; says what is contained here and what is not.
+    RuntimeError: the sandbox does not work here.
+  """
+  containment = probe()
   if allow is not True:
     raise NotAllowedError(
       f'this runs code that a model has written; it must be allowed by allow=True (got {allow!r}), '
-      f'in a config by --config.task.allow=True. {probe()}'
+      f'in a config by --config.task.allow=True. {containment}'
     )
 
 
@@ -266,11 +272,15 @@ def _converse(request: bytes, seconds: float) -> list[dict[str, Any]]:
 
 
 def _memory(limits: Limits) -> int:
-  wanted, hard = limits.memory_mib * 2**20, resource.getrlimit(resource.RLIMIT_AS)[1]
-  if hard != resource.RLIM_INFINITY and wanted > hard:
-    raise ValueError(
-      f'Limits: memory_mib={limits.memory_mib}; this process may give no more than {hard >> 20}'
-    )
+  # A reward worker bounds its own writable memory, and that of its children with it.
+  wanted = limits.memory_mib * 2**20
+  for number in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+    hard = resource.getrlimit(number)[1]
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+      raise ValueError(
+        f'Limits: memory_mib={limits.memory_mib}, but this process may give no more than '
+        f'{hard >> 20}; a reward worker has rewards.memory_mib'
+      )
   return wanted
 
 

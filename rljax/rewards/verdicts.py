@@ -165,7 +165,7 @@ def _raised(answer: dict[str, Any], limits: Limits) -> tuple[str, str]:
     return 'memory', f'over {limits.memory_mib} MiB of address space'
   if name == 'AssertionError':
     return 'wrong', message
-  if name == 'PermissionError' and 'refused' in answer:
+  if 'refused' in answer:
     return 'refused', message
   if name == 'BlockingIOError' and answer['number'] == errno.EAGAIN:
     return 'refused', f'more than {limits.processes} processes'
