@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import random
+import subprocess
 import sys
 import tempfile
 
@@ -170,17 +171,18 @@ def test_nothing_stays_behind(then, containment):
 
 def test_a_supervisor_dies_with_its_parent(containment):
   source = ESCAPE.format(seconds=1000, then='time.sleep(1000)')
-  parent = os.fork()
-  if not parent:
-    try:
-      sandbox.run(source, limits=Limits(wall_seconds=100, total_seconds=100), allow=True)
-    finally:
-      os._exit(0)
-  process, before = psutil.Process(parent), traces()[0]
+  code = f"""
+from rljax.rewards import sandbox
+sandbox.probe = lambda: sandbox.{containment!r}
+sandbox.run({source!r}, limits=sandbox.Limits(wall_seconds=100, total_seconds=100), allow=True)
+"""
+  before = traces()[0]
+  parent = subprocess.Popen([sys.executable, '-c', code])
+  process = psutil.Process(parent.pid)
   while len(below := process.children(recursive=True)) < 5:
-    pass
-  process.kill()
-  os.waitpid(parent, 0)
+    assert parent.poll() is None
+  parent.kill()
+  parent.wait()
   _, alive = psutil.wait_procs(below, timeout=30)
   assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
   assert not traces()[0] - before

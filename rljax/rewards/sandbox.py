@@ -55,7 +55,7 @@ class Containment:
   def __str__(self) -> str:
     held = ['CPU and wall-clock time', 'open files', 'output']
     missing = []
-    (held if sys.platform == 'linux' else missing).append('memory')
+    (held if sys.platform == 'linux' else missing).append('memory of each process')
     if self.namespaces:
       held += ['network (none)', 'files (reads Python and system libraries, writes its own /tmp)']
       held += ['other processes (sees and signals none; all of its own end with it)']
