@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def test_messages():
   assert run('import sys; sys.exit(3)').message == 'ended with exit code 3'
   assert run(f'{WHILE}pass').message == 'over 1 s of CPU time'
   assert run('class E(Exception):\n  def __str__(self): return 1\nraise E').message == 'E'
+  assert run('raise ValueError("\\ud800")').message == 'ValueError: ?', 'it can be written'
 
 
 def test_what_a_program_finds(containment):
@@ -131,7 +133,24 @@ def test_the_user_of_a_program_owns_nothing():
   if not sandbox.probe().own_user:
     pytest.skip('only root may take another user')
   first, second = (int(run('import os; print(os.getuid())').stdout) for _ in range(2))
-  assert first >= 1_000_000_000 and first == second
+  assert min(first, second) >= 1_000_000_000 and first != second, 'nor shares it with others'
+
+
+@pytest.mark.skipif(not shutil.which('setpriv') or os.geteuid() != 0, reason='needs root, setpriv')
+def test_without_the_rights_of_root():
+  """What remains are user namespaces, or nothing but limits."""
+  code = """
+from rljax.rewards import sandbox
+found = sandbox.probe()
+print(found.namespaces, found.own_user)
+print(sandbox.run('import os; print(os.getuid())', allow=True).stdout)
+print(sandbox.run('import os; os.kill(-1, 9)', allow=True).kind if found.namespaces else 'error')
+"""
+  rights = ['setpriv', '--bounding-set=-sys_admin,-setuid', sys.executable, '-c', code]
+  done = subprocess.run(rights, capture_output=True, text=True, check=True)
+  namespaces, own_user, user, kind = done.stdout.split()
+  assert own_user == 'False' and user == ('1000' if namespaces == 'True' else '0')
+  assert kind == 'error', 'there is nobody to signal'
 
 
 def traces():
@@ -261,6 +280,11 @@ def test_a_large_input_and_a_program_that_does_not_read():
   read = sandbox.run_cases('print(len(input()))', [(long, '1000000')], limits=SMALL, allow=True)
   assert read.kind == 'passed'
   assert sandbox.run_cases('print(1)', [(long, '1')], limits=SMALL, allow=True).kind == 'passed'
+
+
+def test_cases_do_not_meet(containment):
+  source = 'import os; print(os.listdir()); open("f", "w").write("x")'
+  assert sandbox.run_cases(source, [('', '[]')] * 2, limits=SMALL, allow=True).kind == 'passed'
 
 
 def test_all_cases_share_a_bound():

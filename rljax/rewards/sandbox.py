@@ -29,7 +29,6 @@ from rljax.rewards.verdicts import Limits, Verdict
 
 _RUNNER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'sandbox_runner.py')
 _GRACE_SECONDS = 15.0  # the supervisor's own deadlines come first
-_FIRST_USER = 1_000_000_000  # of users that exist for one call only
 _GREETING = 'import colorsys; print(round(126 * colorsys.ONE_THIRD))'  # reads a file of Python's
 
 
@@ -206,7 +205,7 @@ def _serve(
     'inputs': [''], 'tests': '', 'function': '', 'folder': '',
     **request,
     'namespaces': containment.namespaces,
-    'own_user': _FIRST_USER + os.getpid() if containment.own_user else 0,
+    'own_user': containment.own_user,
     'counts_processes': containment.counts_processes,
     'cpu_seconds': limits.cpu_seconds,
     'wall_seconds': limits.wall_seconds,
@@ -218,8 +217,6 @@ def _serve(
   }  # fmt: skip
   if not containment.namespaces:
     request['folder'] = tempfile.mkdtemp(prefix='rljax-sandbox-')
-    if containment.own_user:
-      os.chown(request['folder'], request['own_user'], request['own_user'])
   try:
     answers = _converse(json.dumps(request).encode(), limits.total_seconds + _GRACE_SECONDS)
   finally:

@@ -159,7 +159,7 @@ def _become_program(request: dict, fds: list[int]) -> None:
   for place, fd in enumerate(fds):  # these are above 3: the supervisor has 0, 1, 2 and more open
     os.dup2(fd, place)
   os.closerange(4, 1 << 20)
-  os.chdir(request['folder'] or '/tmp')
+  os.chdir(request['place'])
   own_user = request['own_user']
   if own_user:
     os.setgroups([])
@@ -253,7 +253,7 @@ def _call(request: dict, module: types.ModuleType, report: _Report) -> None:
 
 def _describe(error: BaseException) -> str:
   try:
-    text = ' '.join(str(error).split())
+    text = ' '.join(str(error).split()).encode(errors='replace').decode()
   except BaseException:  # the program may have written __str__
     text = ''
   return f'{type(error).__name__}: {text}'[:200].removesuffix(': ')

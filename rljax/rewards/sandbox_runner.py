@@ -17,6 +17,7 @@ import time
 
 _TICK_SECONDS = 0.05  # between two looks at how many processes there are
 _END_SECONDS = 10.0  # to end what ignores nothing but is slow to die
+_FIRST_USER = 1_000_000_000  # of users that exist for one supervisor only
 _LINUX = sys.platform == 'linux'
 # Beside this script, which is not started as a part of rljax: that would import much.
 _inside = importlib.import_module('sandbox_inside')
@@ -28,14 +29,29 @@ def main() -> None:
   request = json.loads(_read_exactly(int.from_bytes(_read_exactly(8), 'little')))
   os.dup2(os.open(os.devnull, os.O_RDWR), 1)
   _inside.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what loses its parent becomes a child of this
+  if request['own_user']:
+    request['own_user'] = _FIRST_USER + os.getpid()
   end = time.monotonic() + request['total_seconds']
-  for text in request['inputs']:
+  for number, text in enumerate(request['inputs']):
+    request['place'] = _place(request, number)
     seconds = min(request['wall_seconds'], end - time.monotonic())
     try:
       answer = Run(request, text, seconds).result() if seconds > 0 else {'end': 'not run'}
     except Exception as error:
       answer = {'broken': f'{type(error).__name__}: {error}'}
     os.write(answers, json.dumps(answer).encode() + b'\n')
+
+
+def _place(request: dict, number: int) -> str:
+  """An empty folder for one run."""
+  folder, user = request['folder'], request['own_user']
+  if not folder:  # the namespace has one
+    return '/tmp'
+  place = f'{folder}/{number}'
+  os.mkdir(place)
+  for path in (folder, place) if user else ():
+    os.chown(path, user, user)
+  return place
 
 
 def _read_exactly(size: int) -> bytes:
