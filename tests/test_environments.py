@@ -232,3 +232,69 @@ def test_other_peoples_environments():
   assert episode.outcome() == {'return': 10.0, 'info': {'total': 11}} and episode._env.closed
   late = make.reset(PROMPT, 0)
   assert [late.step(turn('1\n', i)).done for i in range(4)] == [False] * 3 + [True]
+
+
+class Echo:
+  """In the manner of verifiers; its answers are coroutines."""
+
+  async def env_response(self, messages, state):
+    state['heard'] = state.get('heard', 0) + 1
+    said = messages[-1]['content']
+    return [{'role': 'user', 'content': f'{said}?'}, {'role': 'tool', 'content': '.'}], state
+
+  def is_completed(self, messages, state):
+    state['reward'] = float(len(messages))
+    return 'stop' in messages[-1]['content']
+
+
+def test_environments_of_messages():
+  adapter = environments.verifiers_style(
+    make=f'{__name__}.Echo', message=('<{role}>', '<assistant>'), stops=('|',), max_turns=9
+  )
+  episode = adapter.reset(PROMPT, 1)
+  first = episode.step(turn('hello|'))
+  assert first.observation == '<user>hello?<tool>.<assistant>' and not first.done
+  last = episode.step(turn('stop|', 1))
+  assert last.done and last.reward == 5  # question, hello, two answers, stop
+  outcome = episode.outcome()
+  assert outcome['state']['heard'] == 1 and outcome['state']['turn'] == 2
+  assert [m['role'] for m in outcome['messages']] == [
+    'user', 'assistant', 'user', 'tool', 'assistant'
+  ]  # fmt: skip
+  assert adapter.reset(PROMPT, 1).step(turn('x|', 8)).done
+
+
+def reply(prompt, said, heard, seed, *, manners='please'):
+  return 'bye' if len(said) == 2 else f'{prompt.text} {said[-1]} {len(heard)} {seed} {manners}'
+
+
+def test_users():
+  users = environments.user(
+    answer=dict(name=f'{__name__}.reply', manners='now'), end='bye', stops=('U:',),
+    speech=('U:', 'A:'),
+  )  # fmt: skip
+  episode = users.reset(PROMPT, 7)
+  assert episode.step(turn('a fish U:')).observation == 'U:What? a fish  0 7 nowA:'
+  last = episode.step(turn('no', 1))
+  assert last.done and last.counts == {'ended': 1}
+  assert episode.outcome() == {'said': ['a fish ', 'no'], 'heard': ['What? a fish  0 7 now']}
+  assert users.reset(PROMPT, 7).step(turn('a', truncated=True)).done
+
+
+# -- Python
+
+
+def test_python_prints_and_keeps_nothing():
+  assert environments.python('x = 6\nprint(x * 7)', allow=True) == '42'
+  assert environments.python({'code': 'print(x)'}, allow=True).startswith('error: NameError')
+  assert environments.python('pass', allow=True) == '(no output)'
+  cut = environments.python('print("a" * 999)', allow=True, max_characters=20)
+  assert cut == 'a' * 10 + '\n…\n' + 'a' * 10
+  assert environments.python('while True: pass', allow=True, cpu_seconds=1).startswith('timeout')
+  with pytest.raises(ToolError, match='there is no program'):
+    environments.python(' ', allow=True)
+
+
+def test_python_runs_only_where_it_may():
+  with pytest.raises(PermissionError, match='allow'):
+    environments.python('print(1)')

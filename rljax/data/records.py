@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import csv
-import gzip
 import itertools
 import json
 import os
@@ -69,12 +68,8 @@ def _joined(files: Sequence[pathlib.Path]) -> Sequence[dict[str, Any]]:
 
 def _open_file(path: pathlib.Path) -> Sequence[dict[str, Any]]:
   name = path.name
-  if name.endswith('.jsonl'):
+  if name.endswith(('.jsonl', '.jsonl.gz')):
     return JsonLines(path)
-  if name.endswith('.jsonl.gz'):
-    with gzip.open(path, 'rt', encoding='utf-8') as stream:
-      lines = [(i, line) for i, line in enumerate(stream, 1) if line.strip()]
-    return [_object(line, f'{path}, line {i}') for i, line in lines]
   if name.endswith('.json'):
     found = json.loads(path.read_text(encoding='utf-8'))
     if not isinstance(found, list) or not all(isinstance(r, dict) for r in found):
@@ -87,16 +82,6 @@ def _open_file(path: pathlib.Path) -> Sequence[dict[str, Any]]:
   if name.endswith('.arrow'):
     return Arrow(path)
   raise ValueError(f'{path}: records are read of {", ".join(SUFFIXES)}')
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-  try:
-    found = json.loads(line)
-  except ValueError as error:
-    raise ValueError(f'{where}: no JSON: {error}') from None
-  if not isinstance(found, dict):
-    raise ValueError(f'{where}: {type(found).__name__}, no JSON object')
-  return found
 
 
 def _table(path: pathlib.Path, delimiter: str) -> list[dict[str, Any]]:

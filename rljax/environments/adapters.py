@@ -1,8 +1,10 @@
-"""Other people's environments: an object with `reset` and `step` in gymnasium's manner."""
+"""Other people's environments: in the manner of gymnasium, or of verifiers."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -98,3 +100,87 @@ class AdaptedEpisode:
 
   def outcome(self) -> dict[str, Any]:
     return {'return': self._total, 'info': dict(self._info)}
+
+
+def verifiers_style(
+  *,
+  make: str | Mapping[str, Any],
+  message: tuple[str, str] = ('\n<|im_start|>{role}\n', '<|im_end|>\n<|im_start|>assistant\n'),
+  stops: tuple[str, ...] = ('<|im_end|>',),
+  max_turns: int = 16,
+  turn_tokens: int = 0,
+  max_observation: int = 1024,
+) -> MessageAdapter:
+  """Episodes of an environment whose turns are chat messages.
+
+  `env.env_response(messages, state) -> (messages, state)` and `env.is_completed(messages, state) ->
+  bool`, each maybe a coroutine; one environment for all episodes, which may be used by several
+  threads. `state` is a dict; 'reward' in it, where there is one, is the reward of the episode.
+  Messages are written with marks of the policy's chat template and never through the template
+  itself, so what was said keeps its ids.
+
+  Args:
+    make: dotted name or node of a function that gives the environment.
+    message: what stands around the content of a message; {role} is who speaks. The last one ends
+      so that the policy goes on.
+    stops: texts that end a turn; the tokenizer's ends of text do besides.
+    max_turns: an episode ends with the turn of this number.
+    turn_tokens, max_observation: tokens.
+
+  Raises:
+    BindingError: there is no such function.
+
+  Source: the interface of MultiTurnEnv in the package verifiers, as far as it is documented; not
+  checked against a release.
+  """
+  node = {'name': make} if isinstance(make, str) else dict(make)
+  return MessageAdapter(
+    tuple(stops), turn_tokens, max_observation, binding.bind(node)({}), tuple(message), max_turns
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class MessageAdapter:
+  """The environment that `verifiers_style` makes."""
+
+  stops: tuple[str, ...]
+  turn_tokens: int
+  max_observation: int
+  env: Any
+  message: tuple[str, str]
+  max_turns: int
+
+  def reset(self, prompt: Prompt, seed: int) -> MessageEpisode:
+    return MessageEpisode(self, prompt, seed)
+
+
+class MessageEpisode:
+  """One chat with somebody's environment."""
+
+  def __init__(self, adapter: MessageAdapter, prompt: Prompt, seed: int):
+    self._adapter = adapter
+    first = ({'role': 'user', 'content': prompt.text},)
+    self._messages = [dict(m) for m in prompt.messages or first]
+    self._state = {'answer': prompt.answer, 'info': dict(prompt.metadata), 'seed': seed, 'turn': 0}
+
+  def step(self, turn: Turn) -> Reply:
+    own, text = self._adapter, turn.text
+    for stop in own.stops:
+      text = text.removesuffix(stop)
+    self._messages.append({'role': 'assistant', 'content': text})
+    self._state['turn'] = turn.number + 1
+    over = _now(own.env.is_completed(self._messages, self._state))
+    if over or turn.truncated or turn.number + 1 >= own.max_turns:
+      return Reply(reward=float(self._state.get('reward', 0.0)), done=True)
+    answers, self._state = _now(own.env.env_response(self._messages, self._state))
+    self._messages += answers
+    before, behind = own.message
+    return Reply(''.join(before.format(role=m['role']) + m['content'] for m in answers) + behind)
+
+  def outcome(self) -> dict[str, Any]:
+    return {'messages': self._messages, 'state': self._state}
+
+
+def _now(found: Any) -> Any:
+  """The value of what may be a coroutine."""
+  return asyncio.run(found) if inspect.iscoroutine(found) else found
