@@ -15,7 +15,7 @@ from rljax import metrics, tokenization
 from rljax.environments import Reply
 from rljax.models import decoder
 from rljax.prompts import Prompt
-from rljax.rewards import Scorer
+from rljax.rewards import Scorer, episode_return
 from rljax.rollouts import Generator, SamplerProgram, greedy_baseline, single_turn, streamed
 from rljax.rollouts.filtered import dynamic_sampling
 from rljax.sharding import make_mesh
@@ -89,17 +89,13 @@ def prompts_of(tokenizer, count=3):
   ]
 
 
-def outcome(metadata):
-  return {'reward': metadata['episode']['return'], 'turns': metadata['episode']['turns']}
-
-
 def spoken(completion):
   return float(len(completion))
 
 
 def played(tokenizer, environment, **changes):
   generate, params = generator(tokenizer, environment, **changes)
-  with Scorer(outcome, workers=0) as scorer:
+  with Scorer(episode_return, workers=0) as scorer:
     return single_turn(params, prompts_of(tokenizer), [5, 6, 7], generate, scorer.score, 2)
 
 

@@ -7,5 +7,6 @@ from rljax.rewards.combinators import weighted as weighted
 from rljax.rewards.controls import inverted as inverted
 from rljax.rewards.controls import noisy as noisy
 from rljax.rewards.controls import random_reward as random_reward
+from rljax.rewards.episodes import episode_return as episode_return
 from rljax.rewards.scorer import Scorer as Scorer
 from rljax.rewards.scorer import Scores as Scores
