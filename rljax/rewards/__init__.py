@@ -1,4 +1,4 @@
-"""Rewards: scoring in processes with limits, control rewards, rewards made of rewards."""
+"""Rewards: scoring in processes with limits, verifiers, controls, rewards made of rewards."""
 
 from rljax.rewards.combinators import all_of as all_of
 from rljax.rewards.combinators import gated as gated
@@ -10,3 +10,10 @@ from rljax.rewards.controls import random_reward as random_reward
 from rljax.rewards.episodes import episode_return as episode_return
 from rljax.rewards.scorer import Scorer as Scorer
 from rljax.rewards.scorer import Scores as Scores
+from rljax.rewards.short_answer import exact_answer as exact_answer
+from rljax.rewards.short_answer import short_answer as short_answer
+from rljax.rewards.structures import answer_list as answer_list
+from rljax.rewards.structures import answer_set as answer_set
+from rljax.rewards.structures import choice as choice
+from rljax.rewards.structures import json_value as json_value
+from rljax.rewards.structures import tool_calls as tool_calls

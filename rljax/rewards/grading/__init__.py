@@ -1,0 +1,1 @@
+"""Whether two short answers are equal: numbers, formulas, sets, text."""

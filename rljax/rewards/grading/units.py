@@ -1,0 +1,76 @@
+"""When the units of two numbers contradict each other. Nothing is converted."""
+
+from __future__ import annotations
+
+_NAMES = {
+  'mm': 'mm millimeter millimetre',
+  'cm': 'cm centimeter centimetre',
+  'm': 'm meter metre',
+  'km': 'km kilometer kilometre',
+  'inch': 'in inch inches',
+  'foot': 'ft foot feet',
+  'yard': 'yd yard',
+  'mile': 'mi mile',
+  'mg': 'mg milligram',
+  'g': 'g gram gramme',
+  'kg': 'kg kilogram kilo',
+  'ounce': 'oz ounce',
+  'pound': 'lb pound',
+  'ton': 'ton tonne',
+  'ml': 'ml milliliter millilitre',
+  'l': 'l liter litre',
+  'second': 's sec second',
+  'minute': 'min minute',
+  'hour': 'h hr hour',
+  'day': 'day',
+  'week': 'week',
+  'month': 'month',
+  'year': 'yr year',
+  'dollar': 'dollar usd',
+  'cent': 'cent ¢',
+  'euro': 'euro eur',
+  'pound sterling': 'gbp',
+  'degree': 'degree deg',
+  'radian': 'radian rad',
+  'percent': 'percent',
+}
+_ALIASES = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
+_ALIASES['pound sterling'] = 'pound sterling'
+
+
+SCALES = {
+  'dozen': 12,
+  'hundred': 100,
+  'thousand': 10**3,
+  'million': 10**6,
+  'billion': 10**9,
+  'trillion': 10**12,
+}
+# Words behind a number that say more than its unit.
+_OTHERWISE = frozenset(
+  'and at but equals if is isn less minus mod more not or over plus than to under versus vs was '
+  'would'.split()
+)
+
+
+def may_be(unit: str) -> bool:
+  """Whether words behind a number can be its unit."""
+  first = unit.replace("'", ' ').split()[:1]
+  return bool(first) and first[0] not in _OTHERWISE
+
+
+def known(unit: str) -> str:
+  """The unit in one spelling, `cm^2` for square centimeters; '' if it is no known unit."""
+  word, _, power = unit.partition('^')
+  for prefix, exponent in (('square ', '2'), ('sq ', '2'), ('cubic ', '3'), ('cu ', '3')):
+    if word.startswith(prefix):
+      word, power = word.removeprefix(prefix), exponent
+  word = word.strip()
+  name = _ALIASES.get(word) or _ALIASES.get(word.removesuffix('s'))
+  return f'{name}^{power}' if name and power else name or ''
+
+
+def contradict(one: str, other: str) -> bool:
+  """Whether both are known units and not the same one."""
+  one, other = known(one), known(other)
+  return bool(one and other and one != other)
