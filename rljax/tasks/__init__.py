@@ -10,6 +10,7 @@ from rljax.tasks.livecodebench import livecodebench as livecodebench
 from rljax.tasks.mbpp import mbpp as mbpp
 from rljax.tasks.mixture import mixture as mixture
 from rljax.tasks.products import products as products
+from rljax.tasks.published import published as published
 from rljax.tasks.puzzles import puzzles as puzzles
 from rljax.tasks.records import records as records
 from rljax.tasks.reverse_text import reverse_text as reverse_text
