@@ -7,8 +7,10 @@ from rljax.tasks.gsm8k import gsm8k as gsm8k
 from rljax.tasks.humaneval import humaneval as humaneval
 from rljax.tasks.ifeval import ifeval as ifeval
 from rljax.tasks.livecodebench import livecodebench as livecodebench
+from rljax.tasks.lookup import lookup as lookup
 from rljax.tasks.mbpp import mbpp as mbpp
 from rljax.tasks.mixture import mixture as mixture
+from rljax.tasks.paths import paths as paths
 from rljax.tasks.products import products as products
 from rljax.tasks.published import published as published
 from rljax.tasks.puzzles import puzzles as puzzles

@@ -1,0 +1,171 @@
+"""Procedural task families: exact rewards, splits that hold, knobs that are checked."""
+
+import itertools
+
+import pytest
+
+from rljax import binding, tasks, tokenization
+from rljax.tasks.lookup import ALPHABET as LOOKUP
+from rljax.tasks.paths import ALPHABET as PATHS
+from rljax.tasks.paths import shortest
+
+# (task, hyper-parameters of a variant, alphabet, a wrong answer in the right format)
+FAMILIES = [
+  (tasks.lookup, {'chain': 3, 'num_pairs': 10, 'key_length': 1}, LOOKUP, 'qqq'),
+  (tasks.paths, {'num_nodes': 26, 'num_edges': 30, 'min_steps': 4}, PATHS, 'a'),
+]
+MAKES = [family[0] for family in FAMILIES]
+
+
+def name_of(value):
+  return getattr(value, '__name__', '')
+
+
+def score(task, prompt, completion):
+  """(reward, its components) as a run computes them."""
+  node = {'name': task.reward} if isinstance(task.reward, str) else task.reward
+  values = {'completion': completion, 'answer': prompt.answer, 'metadata': prompt.metadata}
+  found = binding.bind(node, values)(values)
+  return (found.pop('reward'), found) if isinstance(found, dict) else (found, {})
+
+
+def said(demonstration):
+  """(everything, the last turn) of a demonstration."""
+  if isinstance(demonstration, str):
+    return demonstration, demonstration
+  return ''.join(text for text, _ in demonstration), demonstration[-1][0]
+
+
+@pytest.mark.parametrize(('make', 'variant', 'alphabet', 'wrong'), FAMILIES, ids=name_of)
+def test_only_the_answer_is_right(make, variant, alphabet, wrong):
+  tokenizer = tokenization.characters(alphabet=alphabet)
+  for task in (make(), make(**variant)):
+    for prompt in [*task.train[:100], *task.test[:30]]:
+      everything, answer = said(task.demonstrate(prompt))
+      tokenizer.encode(prompt.text + everything)
+      assert task.well_formed(answer) and task.well_formed(wrong) and not task.well_formed('')
+      reward, components = score(task, prompt, answer)
+      assert reward == 1 and set(components.values()) <= {1.0}
+      for completion in ('', wrong):
+        reward, components = score(task, prompt, completion)
+        assert reward == 0 and all(value < 1 for value in components.values())
+
+
+@pytest.mark.parametrize(('make', 'variant', 'alphabet', 'wrong'), FAMILIES, ids=name_of)
+def test_train_and_test_share_no_problem(make, variant, alphabet, wrong):
+  del alphabet, wrong
+  for task in (make(), make(**variant, seed=5)):
+    test = list(task.test)
+    held_out = {p.metadata['problem'] for p in test}
+    assert len(test) == len(held_out) == len({p.text for p in test}) > 50
+    assert [p.prompt_id for p in test] == list(range(len(test)))
+    assert not held_out & {p.metadata['problem'] for p in task.train[:2000]}
+
+
+@pytest.mark.parametrize('make', MAKES, ids=name_of)
+def test_prompts_are_a_function_of_seed_and_index(make):
+  one, other = make(seed=3), make(seed=3)
+  assert one.train[77] == other.train[77] and one.train[-1] == other.train[len(one.train) - 1]
+  assert one.test[5] == other.test[5]
+  assert one.train[:20] != make(seed=4).train[:20]
+  assert len({p.text for p in one.train[:20]}) > 10
+
+
+@pytest.mark.parametrize(
+  ('make', 'small', 'prompts'),
+  [
+    (tasks.lookup, {'chain': 1, 'num_pairs': 2, 'key_length': 1, 'num_test': 20}, 4),
+    (tasks.paths, {'num_nodes': 3, 'num_edges': 2, 'num_test': 20}, 1.3),
+  ],
+  ids=name_of,
+)
+def test_one_problem_comes_up_in_several_orders(make, small, prompts):
+  """What the split by problems is for: many texts to a problem, and still none in both splits."""
+  task = make(**{'test_fraction': 0.2, 'num_train': 6000, **small})
+  train = list(task.train)
+  problems = {p.metadata['problem'] for p in train}
+  assert len({p.text for p in train}) > prompts * len(problems)
+  assert not problems & {p.metadata['problem'] for p in task.test}
+
+
+def test_what_is_the_same_problem():
+  for prompt in tasks.paths().train[:50]:
+    edges = prompt.text.partition('?')[0].split(',')
+    same = ','.join(sorted(''.join(sorted(edge)) for edge in edges))
+    assert prompt.metadata['problem'] == same
+
+
+def test_lookup():
+  task = tasks.lookup(chain=3, num_pairs=10)
+  for prompt in task.train[:100]:
+    context, key = prompt.text.removesuffix('>').split('?')
+    pairs = [pair.split(':') for pair in context.split(',')]
+    values = dict(pairs)
+    assert len(values) == len(pairs) == len({value for _, value in pairs}) == 10
+    chain = [key]
+    while chain[-1] in values:
+      chain.append(values[chain[-1]])
+    assert len(chain) == 4 and chain[-1] == prompt.answer
+    assert score(task, prompt, chain[1]) == (0, {'progress': pytest.approx(1 / 3)})
+    ends = [value for value in values.values() if value not in values]
+    assert len(ends) == 4, 'the end alone does not give the answer away'
+    other = next(end for end in ends if end != prompt.answer)
+    assert score(task, prompt, other) == (0, {'progress': 0})
+  assert len({p.text.index(p.answer) for p in task.train[:100]}) == 10, 'it stands anywhere'
+
+
+def test_paths():
+  task = tasks.paths(num_nodes=6, num_edges=9)
+  longer = several = 0
+  for prompt in task.train[:200]:
+    edges = {frozenset(edge) for edge in prompt.text.partition('?')[0].split(',')}
+    start, goal = prompt.text[-3:-1]
+    assert len(edges) == 9 and (prompt.answer[0], prompt.answer[-1]) == (start, goal)
+    between = sorted(set().union(*edges) - {start, goal})
+    ways = [
+      start + ''.join(middle) + goal
+      for size in range(len(between) + 1)
+      for middle in itertools.permutations(between, size)
+      if all(frozenset(e) in edges for e in itertools.pairwise(start + ''.join(middle) + goal))
+    ]
+    least = min(map(len, ways))
+    assert len(prompt.answer) == least > 2
+    for way in ways:
+      assert score(task, prompt, way) == (float(len(way) == least), {'valid': 1})
+      longer += len(way) > least
+    several += sum(len(way) == least for way in ways) > 1
+    back = prompt.answer[::-1]
+    jump, detour = start + goal, start + prompt.answer[1] + start + prompt.answer[1:]
+    for way in (back, jump, detour, prompt.answer[:-1], prompt.answer[1:], prompt.answer + '>'):
+      assert score(task, prompt, way) == (0, {'valid': 0})
+  assert longer > 100 and several > 20
+  assert shortest('a', ['ab', 'cb', 'de']) == {'a': 'a', 'b': 'ab', 'c': 'abc'}
+
+
+@pytest.mark.parametrize(
+  ('make', 'hyper', 'message'),
+  [
+    (tasks.lookup, {'chain': 9}, 'chain=9, num_pairs=8'),
+    (tasks.lookup, {'chain': 0}, 'chain=0'),
+    (tasks.lookup, {'key_length': 0}, 'key_length=0'),
+    (tasks.lookup, {'num_pairs': 26, 'key_length': 1}, 'needs 39 keys, of key_length=1 .* 26'),
+    (tasks.paths, {'num_nodes': 27}, 'num_nodes=27'),
+    (tasks.paths, {'num_edges': 29}, 'num_edges=29'),
+    (tasks.paths, {'min_steps': 8}, 'min_steps=8'),
+    (tasks.lookup, {'test_fraction': 1.5}, 'test_fraction=1.5'),
+  ],
+)
+def test_impossible_knobs_are_named(make, hyper, message):
+  with pytest.raises(ValueError, match=f'^{make.__name__}: .*{message}'):
+    make(**hyper)
+
+
+@pytest.mark.parametrize(
+  ('make', 'hyper', 'message'),
+  [
+    (tasks.paths, {'num_nodes': 4, 'num_edges': 6}, 'paths: no problem .*raise num_nodes'),
+  ],
+)
+def test_problems_that_are_never_found(make, hyper, message):
+  with pytest.raises(ValueError, match=message):
+    make(**hyper).test[0]
