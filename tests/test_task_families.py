@@ -5,6 +5,9 @@ import itertools
 import pytest
 
 from rljax import binding, tasks, tokenization
+from rljax.tasks.digits import ALPHABET as DIGITS
+from rljax.tasks.edits import ALPHABET as EDITS
+from rljax.tasks.edits import edited
 from rljax.tasks.lookup import ALPHABET as LOOKUP
 from rljax.tasks.paths import ALPHABET as PATHS
 from rljax.tasks.paths import shortest
@@ -13,6 +16,8 @@ from rljax.tasks.paths import shortest
 FAMILIES = [
   (tasks.lookup, {'chain': 3, 'num_pairs': 10, 'key_length': 1}, LOOKUP, 'qqq'),
   (tasks.paths, {'num_nodes': 26, 'num_edges': 30, 'min_steps': 4}, PATHS, 'a'),
+  (tasks.digits, {'num_digits': 2, 'num_terms': 4, 'num_test': 100}, DIGITS, '11111'),
+  (tasks.edits, {'length': 12, 'num_edits': 8}, EDITS, 'a'),
 ]
 MAKES = [family[0] for family in FAMILIES]
 
@@ -76,6 +81,8 @@ def test_prompts_are_a_function_of_seed_and_index(make):
   [
     (tasks.lookup, {'chain': 1, 'num_pairs': 2, 'key_length': 1, 'num_test': 20}, 4),
     (tasks.paths, {'num_nodes': 3, 'num_edges': 2, 'num_test': 20}, 1.3),
+    (tasks.digits, {'num_digits': 1, 'num_test': 5, 'test_fraction': 0.3}, 3),
+    (tasks.edits, {'length': 2, 'num_edits': 2, 'letters': 'ab', 'num_test': 20}, 1.02),
   ],
   ids=name_of,
 )
@@ -89,6 +96,9 @@ def test_one_problem_comes_up_in_several_orders(make, small, prompts):
 
 
 def test_what_is_the_same_problem():
+  for prompt in tasks.digits(kinds=('sum',)).train[:50]:
+    a, b = prompt.text.replace('?', prompt.answer).partition('=')[0].split('+')
+    assert prompt.metadata['problem'] == '{}+{}'.format(*sorted((int(a), int(b))))
   for prompt in tasks.paths().train[:50]:
     edges = prompt.text.partition('?')[0].split(',')
     same = ','.join(sorted(''.join(sorted(edge)) for edge in edges))
@@ -142,6 +152,50 @@ def test_paths():
   assert shortest('a', ['ab', 'cb', 'de']) == {'a': 'a', 'b': 'ab', 'c': 'abc'}
 
 
+def test_digits():
+  task = tasks.digits(num_digits=2, num_terms=4, num_test=100)
+  kinds = {'+': 0, ',': 0}
+  falls = 0
+  for prompt in task.train[:300]:
+    whole = prompt.text.removesuffix('>').replace('?', prompt.answer)
+    assert prompt.text.count('?') == 1
+    if '+' in whole:
+      kinds['+'] += 1
+      left, _, total = whole.partition('=')
+      assert sum(map(int, left.split('+'))) == int(total) and len(prompt.answer) == 1
+    else:
+      kinds[','] += 1
+      numbers = [int(number) for number in whole.split(',')]
+      steps = {b - a for a, b in itertools.pairwise(numbers)}
+      assert len(steps) == 1 and len(numbers) == 5 and 10 <= min(numbers) <= max(numbers) <= 99
+      falls += steps.pop() < 0
+  assert min(kinds.values()) > 100 and 30 < falls < kinds[','] - 30
+  assert all('+' in p.text for p in tasks.digits(kinds=['sum']).train[:20])
+
+
+def test_edits():
+  assert edited('abc', '+1x') == 'xabc' and edited('abc', '+4x') == 'abcx'
+  assert edited('abc', '-1') == 'bc' and edited('abc', '-3') == 'ab'
+  assert edited('abc', '=2x') == 'axc' and edited('abc', '~1,3') == 'cba'
+  assert edited('abcdefghijkl', '=12x') == 'abcdefghijkx'
+  assert edited('abcdefghijkl', '~2,11') == 'akcdefghijbl'
+  task = tasks.edits(length=10, num_edits=4)
+  kinds = set()
+  for prompt in task.train[:100]:
+    word, *operations = prompt.text.removesuffix('>').split(';')
+    assert len(word) == 10 and len(operations) == 4
+    for operation in operations:
+      kinds.add(operation[0])
+      before, word = word, edited(word, operation)
+      assert word != before
+    assert word == prompt.answer
+  assert kinds == set('+-=~')
+  reward, components = score(task, prompt, prompt.answer[:-1])
+  assert reward == 0 and components['similarity'] == 1 - 1 / len(prompt.answer)
+  few = tasks.edits(kinds='+-', letters='abcdef').train[:50]
+  assert all(set(p.text) <= set('abcdef0123456789;+->') for p in few)
+
+
 @pytest.mark.parametrize(
   ('make', 'hyper', 'message'),
   [
@@ -152,6 +206,12 @@ def test_paths():
     (tasks.paths, {'num_nodes': 27}, 'num_nodes=27'),
     (tasks.paths, {'num_edges': 29}, 'num_edges=29'),
     (tasks.paths, {'min_steps': 8}, 'min_steps=8'),
+    (tasks.digits, {'num_digits': 16}, 'num_digits=16'),
+    (tasks.digits, {'kinds': ('product',)}, "kinds=\\('product',\\)"),
+    (tasks.digits, {'num_digits': 1, 'num_terms': 9}, 'num_terms=9'),
+    (tasks.edits, {'kinds': '+*'}, "kinds='\\+\\*'"),
+    (tasks.edits, {'letters': 'aB'}, "letters='aB'"),
+    (tasks.edits, {'length': 0}, 'length=0'),
     (tasks.lookup, {'test_fraction': 1.5}, 'test_fraction=1.5'),
   ],
 )
@@ -163,7 +223,9 @@ def test_impossible_knobs_are_named(make, hyper, message):
 @pytest.mark.parametrize(
   ('make', 'hyper', 'message'),
   [
+    (tasks.edits, {'length': 1, 'kinds': '-'}, 'edits: no problem found for the test split'),
     (tasks.paths, {'num_nodes': 4, 'num_edges': 6}, 'paths: no problem .*raise num_nodes'),
+    (tasks.digits, {'num_digits': 1}, r'digits: too few .*num_test=1024; raise num_digits'),
   ],
 )
 def test_problems_that_are_never_found(make, hyper, message):

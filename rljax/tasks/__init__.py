@@ -3,6 +3,8 @@
 from rljax.tasks.arithmetic import arithmetic as arithmetic
 from rljax.tasks.constrained_text import constrained_text as constrained_text
 from rljax.tasks.countdown import countdown as countdown
+from rljax.tasks.digits import digits as digits
+from rljax.tasks.edits import edits as edits
 from rljax.tasks.gsm8k import gsm8k as gsm8k
 from rljax.tasks.humaneval import humaneval as humaneval
 from rljax.tasks.ifeval import ifeval as ifeval
