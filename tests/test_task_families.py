@@ -4,13 +4,17 @@ import itertools
 
 import pytest
 
-from rljax import binding, tasks, tokenization
+from rljax import binding, environments, tasks, tokenization
+from rljax.environments.protocol import Turn
 from rljax.tasks.digits import ALPHABET as DIGITS
 from rljax.tasks.edits import ALPHABET as EDITS
 from rljax.tasks.edits import edited
 from rljax.tasks.lookup import ALPHABET as LOOKUP
 from rljax.tasks.paths import ALPHABET as PATHS
 from rljax.tasks.paths import shortest
+from rljax.tasks.ranking import ALPHABET as RANKING
+from rljax.tasks.retrieval import ALPHABET as RETRIEVAL
+from rljax.tasks.retrieval import CALL, ERROR, RESULT
 
 # (task, hyper-parameters of a variant, alphabet, a wrong answer in the right format)
 FAMILIES = [
@@ -18,6 +22,8 @@ FAMILIES = [
   (tasks.paths, {'num_nodes': 26, 'num_edges': 30, 'min_steps': 4}, PATHS, 'a'),
   (tasks.digits, {'num_digits': 2, 'num_terms': 4, 'num_test': 100}, DIGITS, '11111'),
   (tasks.edits, {'length': 12, 'num_edits': 8}, EDITS, 'a'),
+  (tasks.ranking, {'num_items': 6, 'num_parts': 1}, RANKING, 'abcdefghijklm'),
+  (tasks.retrieval, {'hops': 5, 'tool_share': 0.5}, RETRIEVAL, '1'),
 ]
 MAKES = [family[0] for family in FAMILIES]
 
@@ -83,6 +89,7 @@ def test_prompts_are_a_function_of_seed_and_index(make):
     (tasks.paths, {'num_nodes': 3, 'num_edges': 2, 'num_test': 20}, 1.3),
     (tasks.digits, {'num_digits': 1, 'num_test': 5, 'test_fraction': 0.3}, 3),
     (tasks.edits, {'length': 2, 'num_edits': 2, 'letters': 'ab', 'num_test': 20}, 1.02),
+    (tasks.ranking, {'num_items': 2, 'num_parts': 2, 'high': 2, 'num_test': 20}, 3),
   ],
   ids=name_of,
 )
@@ -99,6 +106,9 @@ def test_what_is_the_same_problem():
   for prompt in tasks.digits(kinds=('sum',)).train[:50]:
     a, b = prompt.text.replace('?', prompt.answer).partition('=')[0].split('+')
     assert prompt.metadata['problem'] == '{}+{}'.format(*sorted((int(a), int(b))))
+  for prompt in tasks.ranking().train[:50]:
+    parts = prompt.text.removesuffix('>').split(',')
+    assert sorted(parts) == sorted(prompt.metadata['problem'].split(','))
   for prompt in tasks.paths().train[:50]:
     edges = prompt.text.partition('?')[0].split(',')
     same = ','.join(sorted(''.join(sorted(edge)) for edge in edges))
@@ -196,6 +206,65 @@ def test_edits():
   assert all(set(p.text) <= set('abcdef0123456789;+->') for p in few)
 
 
+def test_ranking():
+  task = tasks.ranking(num_items=4, num_parts=3, exponential=False)
+  for prompt in task.train[:100]:
+    scores = {}
+    for part in prompt.text.removesuffix('>').split(','):
+      scores[part[0]] = scores.get(part[0], 0) + int(part[1:])
+    assert len(set(scores.values())) == 4
+    assert list(prompt.answer) == sorted(scores, key=lambda item: -scores[item])
+  orders = {
+    ''.join(order): score(task, prompt, ''.join(order))[0]
+    for order in itertools.permutations(prompt.answer)
+  }
+  best, *others = sorted(orders, key=orders.get, reverse=True)
+  assert best == prompt.answer and orders[best] == 1 > max(orders[o] for o in others)
+  assert min(orders, key=orders.get) == prompt.answer[::-1]
+  worst = orders[prompt.answer[::-1]]
+  strict = tasks.ranking(num_items=4, num_parts=3)
+  assert 0 < score(strict, prompt, prompt.answer[::-1])[0] < worst
+  assert 0 < score(task, prompt, best[:3])[0] < 1
+  for bad in (best + best, best + best[0], best[0] * 4, '!' + best):
+    assert score(task, prompt, bad) == (0, {'accuracy': 0})
+  assert score(task, prompt, others[0])[1] == {'accuracy': 0}
+
+
+@pytest.mark.parametrize('hops', [1, 3])
+def test_retrieval_with_the_search_tool(tmp_path, hops):
+  path = tmp_path / 'facts.txt'
+  task = tasks.retrieval(corpus=str(path), num_facts=200, hops=hops, tool_share=0.5, num_test=8)
+  lines = path.read_text().splitlines()
+  assert len(lines) == len(set(lines)) == 200 * hops
+  tool = {'name': 'environments.search', 'corpus': str(path), 'num': 1}
+  own = environments.tools(tools={'search': tool}, call=CALL, result=RESULT, error=ERROR)
+  searched = 0
+  for prompt in task.train[:100]:
+    parts = task.demonstrate(prompt)
+    if isinstance(parts, str):
+      assert parts == prompt.answer
+      continue
+    searched += 1
+    assert len(parts) == 2 * hops + 1
+    episode = own.reset(prompt, 0)
+    for number, ((call, is_said), (heard, is_heard)) in enumerate(zip(parts[::2], parts[1::2])):
+      reply = episode.step(Turn(text=call, tokens=(), number=number, truncated=False))
+      assert is_said and not is_heard and reply.observation == heard and not reply.done
+    assert parts[-2][0].endswith(f' is {prompt.answer}.{RESULT[1]}')
+  assert 30 < searched < 70
+  assert prompt.text.startswith('What is the key of ') and prompt.text.count(' of ') == hops
+
+
+def test_retrieval_never_overwrites_a_corpus(tmp_path):
+  path = tmp_path / 'facts.txt'
+  tasks.retrieval(corpus=str(path), num_facts=20)
+  written = path.read_text()
+  tasks.retrieval(corpus=str(path), num_facts=20)
+  with pytest.raises(ValueError, match=r'facts\.txt.*exists and holds other passages'):
+    tasks.retrieval(corpus=str(path), num_facts=20, seed=1)
+  assert path.read_text() == written
+
+
 @pytest.mark.parametrize(
   ('make', 'hyper', 'message'),
   [
@@ -212,6 +281,11 @@ def test_edits():
     (tasks.edits, {'kinds': '+*'}, "kinds='\\+\\*'"),
     (tasks.edits, {'letters': 'aB'}, "letters='aB'"),
     (tasks.edits, {'length': 0}, 'length=0'),
+    (tasks.ranking, {'num_items': 40}, 'num_items=40'),
+    (tasks.ranking, {'num_parts': 1, 'high': 3}, 'num_items=4, num_parts=1, high=3'),
+    (tasks.retrieval, {'hops': 6}, 'hops=6'),
+    (tasks.retrieval, {'num_facts': 5000}, 'num_facts=5000 .*needs 10000 numbers.* 9000'),
+    (tasks.retrieval, {'num_test': -1}, 'num_test=-1'),
     (tasks.lookup, {'test_fraction': 1.5}, 'test_fraction=1.5'),
   ],
 )
@@ -226,6 +300,7 @@ def test_impossible_knobs_are_named(make, hyper, message):
     (tasks.edits, {'length': 1, 'kinds': '-'}, 'edits: no problem found for the test split'),
     (tasks.paths, {'num_nodes': 4, 'num_edges': 6}, 'paths: no problem .*raise num_nodes'),
     (tasks.digits, {'num_digits': 1}, r'digits: too few .*num_test=1024; raise num_digits'),
+    (tasks.retrieval, {'num_facts': 50}, r'retrieval: too few .*num_facts.*found \d+ of 64'),
   ],
 )
 def test_problems_that_are_never_found(make, hyper, message):
