@@ -190,6 +190,7 @@ def test_humaneval_as_published():
   assert all(task.well_formed(task.demonstrate(p)) for p in prompts)
 
 
+@pytest.mark.slow
 def test_humaneval_has_a_dead_mutant_of_each_solution():
   pairs = []
   for index, prompt in enumerate(real_humaneval().test):

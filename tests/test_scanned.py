@@ -122,6 +122,7 @@ def test_it_is_the_loop(tmp_path, tokens_are_written, programs):
       assert value == pytest.approx(evaluated[point][f'eval/sorting/{name}'], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_mapped_over_seeds_and_rates_it_is_the_same(tokens_are_written, programs):
   with jax.enable_x64(True):
     runs = [
