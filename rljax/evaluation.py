@@ -45,7 +45,9 @@ class Evaluation:
   """What one evaluation saw.
 
   Attributes:
-    metrics: 'greedy', 'avg@n', 'pass@k', 'length_mean', 'truncated', 'well_formed', 'errors'.
+    metrics: 'greedy', 'avg@n', 'pass@k', 'length_mean', 'truncated', 'well_formed', 'errors', and
+      'component/<name>' of each component of the reward ('component/lenient'): its mean over the
+      drawn samples that have it.
     num_correct: int [Q], right samples of each prompt.
     greedy_correct: bool [Q].
   """
@@ -86,7 +88,7 @@ def evaluate(
     'errors' is their fraction.
   """
   right = np.zeros((len(prompts), samples + 1), bool)
-  lengths, truncated, formed, errors = [], 0, 0, 0
+  lengths, truncated, formed, errors, components = [], 0, 0, 0, {}
   for some, asked in requests(prompts, generate, samples):
     completions = generate.sample(params, asked, some)[1]
     scores = score(completions)
@@ -97,6 +99,9 @@ def evaluate(
         truncated += completion.truncated
         formed += bool(well_formed and well_formed(completion.text))
     errors += scores.errors + scores.timeouts
+    drawn = np.array([c.sample_index > 0 or not samples for c in completions])
+    for name, values in scores.components.items():
+      components.setdefault(name, []).append(values[drawn & np.isfinite(values)])
   metrics = accuracy(right, ks)
   metrics |= {
     'length_mean': float(np.mean(lengths)),
@@ -105,6 +110,9 @@ def evaluate(
   }
   if well_formed is not None:
     metrics['well_formed'] = formed / len(lengths)
+  for name, parts in components.items():
+    if len(values := np.concatenate(parts)):
+      metrics[f'component/{name}'] = float(values.mean())
   return Evaluation(
     metrics=metrics, num_correct=right[:, 1:].sum(axis=1), greedy_correct=right[:, 0]
   )

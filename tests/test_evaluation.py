@@ -9,6 +9,7 @@ import pytest
 
 from rljax import tokenization
 from rljax.evaluation import evaluate, pass_at_k
+from rljax.metrics.names import check_name
 from rljax.models import decoder
 from rljax.prompts import Prompt
 from rljax.rewards import Scorer
@@ -114,6 +115,22 @@ def test_greedy_alone(policy):
   score, seen = recorded(starts_with_a)
   found = evaluate(params, PROMPTS, generator(program), score, samples=0)
   assert len(seen) == 5 and set(found.metrics) == {'greedy', 'length_mean', 'truncated', 'errors'}
+
+
+def begins(completion):
+  found = {'reward': float(completion.startswith('a')), 'lenient': float('a' in completion)}
+  return found | ({'some': 1.0} if 'b' in completion else {})
+
+
+def test_components_are_means_over_drawn_samples_that_have_them(policy):
+  program, params = policy
+  score, seen = recorded(begins)
+  found = evaluate(params, PROMPTS, generator(program), score, samples=4).metrics
+  drawn = ['a' in c.text for c in seen if c.sample_index]
+  assert found['component/lenient'] == pytest.approx(np.mean(drawn)) and 0 < np.mean(drawn) < 1
+  assert found['component/some'] == 1 and not all('b' in c.text for c in seen)
+  for name in found:
+    check_name(f'eval/a-task/{name}')
 
 
 def breaks_on_a(completion):

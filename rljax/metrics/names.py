@@ -48,6 +48,7 @@ EVALUATION = (
   'accuracy',  # of a preference, a reward model
   'margin',
 )
+EVALUATED = '|'.join(EVALUATION)
 OPEN = {
   'reward': rf'reward/{WORD}',  # a component of the reward
   'mismatch': rf'mismatch/{WORD}',
@@ -56,7 +57,7 @@ OPEN = {
   'time': rf'time/{WORD}',
   'memory': rf'memory/{WORD}',
   'method': rf'method/{WORD}(/{WORD})+',
-  'eval': rf'eval/{WORD}/({"|".join(EVALUATION)}|(avg|pass|maj)@[1-9][0-9]*)(_se)?',
+  'eval': rf'eval/{WORD}/({EVALUATED}|(avg|pass|maj)@[1-9][0-9]*|component/{WORD})(_se)?',
 }
 
 
