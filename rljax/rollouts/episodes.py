@@ -111,8 +111,12 @@ class Play:
       ids = [*ids[: most - most // 2], *ids[len(ids) - most // 2 :]]
     return list(ids)
 
-  def answer(self, live: LiveRollout, replies: dict[int, concurrent.futures.Future]) -> None:
-    """Lets samples hear what was said to them; those that are over leave their slots."""
+  def answer(self, live: LiveRollout, replies: dict[int, concurrent.futures.Future]) -> bool:
+    """Lets samples hear what was said to them; those that are over leave their slots.
+
+    Returns:
+      Whether any sample goes on.
+    """
     going_on = {}
     for row, reply in replies.items():
       sample = self.samples[row]
@@ -130,6 +134,7 @@ class Play:
       rollout = self.samples[row].rollout
       self.samples[row].rollout = rollout.replace(truncated=np.ones_like(rollout.truncated))
     live.release([row for row in replies if self.samples[row].is_over])
+    return len(refused) < len(going_on)
 
   def collect(self) -> tuple[Rollout, list[Completion], dict[str, np.ndarray], dict[str, Any]]:
     """What `play` returns."""
@@ -202,6 +207,7 @@ def play(
   own = Play(generate, requests, prompts)
   live = generate.start(params, requests)
   waiting: dict[concurrent.futures.Future, int] = {}
+  woken = False  # since `finished` was dispatched
   with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
     finished = live.advance(NUM_WINDOWS)
     while not own.is_over:
@@ -210,9 +216,9 @@ def play(
       for i, row in enumerate(rows.tolist()):
         turn = own.turn(row, jax.tree.map(lambda x, i=i: x[i], rollouts))
         waiting[pool.submit(own.samples[row].episode.step, turn)] = row
-      if is_idle and waiting:
+      if is_idle and waiting and not woken:
         concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
       there = [future for future in waiting if future.done()]
-      own.answer(live, {waiting.pop(future): future for future in there})
+      woken = own.answer(live, {waiting.pop(future): future for future in there})
       finished = following
   return own.collect()
