@@ -1,4 +1,4 @@
-"""The verbs of the command line: `rljax train`, `rljax configs`, `rljax catalogue`."""
+"""The verbs of the command line: `rljax train`, `configs`, `catalogue`, `methods`."""
 
 from __future__ import annotations
 
@@ -161,6 +161,31 @@ def catalogue(argv: Sequence[str]) -> int:
   return 0
 
 
+def methods(argv: Sequence[str]) -> int:
+  """Lists the methods of the literature, with what they change and their configs.
+
+  rljax methods --stage=advantages
+  """
+  args, changes = _parse('methods', argv)
+  if changes:
+    raise UsageError(f'unknown argument {changes[0]!r}')
+
+  from rljax import methods as literature
+
+  found = literature.methods()
+  if args.markdown:
+    print(literature.table(found))
+    return 0
+  stages = sorted({method.stage for method in found} - {''})
+  if args.stage and args.stage not in stages:
+    raise UsageError(f'no method has the stage {args.stage!r}; there are {", ".join(stages)}')
+  for method in found:
+    if method.stage and args.stage in ('', method.stage):
+      print(f'papers/{method.key}  ({method.stage}, {method.fidelity})')
+      print(*_folded([method.what, method.paper, f'effect: {method.effect}']), sep='\n')
+  return 0
+
+
 # Verb -> (kind, name, default, meaning) of its flags; '' has those of all verbs.
 FLAGS = {
   'train': [
@@ -181,6 +206,10 @@ FLAGS = {
     ('string', 'find', '', 'only entries with this text in them'),
     ('boolean', 'markdown', False, "as the README's tables"),
   ],
+  'methods': [
+    ('string', 'stage', '', 'only those of this stage'),
+    ('boolean', 'markdown', False, 'all of them as a table, those that are not there yet too'),
+  ],
   '': [
     ('boolean', 'traceback', False, 'show where an error comes from'),
     ('boolean', 'help', False, 'print this'),
@@ -190,6 +219,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
   'train': train,
   'configs': configs,
   'catalogue': catalogue,
+  'methods': methods,
 }
 
 

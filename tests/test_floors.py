@@ -31,8 +31,8 @@ FLOORS = {
     'optax flax',
   ),
   '4': (
-    'config catalogue overrides workdir build_model assembly stages progress train scanned cli '
-    '__main__',
+    'config catalogue methods overrides workdir build_model assembly stages progress train scanned '
+    'cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }
