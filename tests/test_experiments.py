@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import shutil
+import sys
 
 import pytest
 
@@ -12,9 +13,11 @@ from rljax import config, overrides
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def copy_of(name, tmp_path):
-  """An experiment's run.py from a copy of its folder."""
+def copy_of(name, tmp_path, monkeypatch):
+  """An experiment's run.py from a copy of its folder, which it imports from as a script does."""
   folder = shutil.copytree(ROOT / 'experiments' / name, tmp_path / name)
+  monkeypatch.syspath_prepend(folder)
+  monkeypatch.delitem(sys.modules, 'report', raising=False)
   spec = importlib.util.spec_from_file_location(f'{name}_run', folder / 'run.py')
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
@@ -22,13 +25,13 @@ def copy_of(name, tmp_path):
 
 
 @pytest.fixture
-def quickstart(tmp_path):
-  return copy_of('quickstart', tmp_path)
+def quickstart(tmp_path, monkeypatch):
+  return copy_of('quickstart', tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def stages(tmp_path):
-  return copy_of('stages', tmp_path)
+def stages(tmp_path, monkeypatch):
+  return copy_of('stages', tmp_path, monkeypatch)
 
 
 def write_run(out, arm, seed, gain):
@@ -137,10 +140,39 @@ def test_the_report_of_the_stages_says_what_has_missed_its_goal(stages, tmp_path
 
 
 def test_the_arms_of_the_stages_are_configs(stages):
-  presets = stages.of_preference()
+  presets = stages.of_preference(None)
+  assert stages.of_preference({'dpo', 'ipo'}) == ['presets/dpo', 'presets/ipo']
   assert {'presets/dpo', 'presets/kto', 'presets/list_mle'} <= {*presets}
   for source, flags in (*stages.DISTILLATION.values(), *((n, stages.SMALL) for n in presets[:3])):
     changed, _ = overrides.override(config.load(str(config.find(source))), flags)
     config.resolve(changed)
   base = overrides.override(config.load('distill'), stages.DISTILLATION[stages.BASE][1])[0]
   assert base.distill.loss.name == 'losses.nll' and base.distill.on_policy_fraction == 0
+
+
+def test_published_results_of_other_arms_stay(stages):
+  row = {'part': 'preference', 'arm': 'zebra', 'seed': 0, 'end': 1.0}
+  old = stages.with_published([])
+  rows = stages.with_published([row, {**old[0], 'end': 0.125}])
+  assert len(rows) == len(old) + 1 and rows[0]['end'] == 0.125
+  order = [r['part'] for r in rows]
+  assert order == sorted(order, key=('preference', 'reward', 'distillation').index)
+
+
+# -- the calculator
+
+
+def test_the_report_of_the_calculator(tmp_path, monkeypatch):
+  calculator = copy_of('calculator', tmp_path, monkeypatch)
+  common = dict(greedy=0.5, calls=1.0, turns=2.0, tokens=1000, seconds=60.0)
+  rows = [
+    dict(arm=arm, seed=seed, start=start, end=end, **common)
+    for arm, start, end in ((calculator.WITH, 0.3, 0.55), (calculator.WITHOUT, 0.3, 0.4))
+    for seed in (0, 1)
+  ]
+  page = calculator.markdown(rows)
+  assert 'over its start: +25.0 / +25.0 (goal +20: reached)' in page
+  assert 'over no tool: +15.0 / +15.0 (goal +10: reached)' in page
+  rows[0]['end'] = 0.45
+  page = calculator.markdown(rows)
+  assert page.count('**missed**') == 2
