@@ -249,6 +249,19 @@ def test_console_is_plain_and_fits_in_80_columns():
   assert 'eval arithmetic:  pass@1 50.0%  pass@2 50.0%' in text
 
 
+def test_components_of_an_evaluation_are_told_where_they_are_fractions(tmp_path):
+  found = {'eval/a/greedy': 0.5, 'eval/a/component/lenient': 0.75, 'eval/a/component/f.words': 31.0}
+  text = printed(80, {**RL, **found})
+  assert 'eval a:  greedy 50.0%  lenient 75.0%' in text and 'words' not in text
+  record = metrics.evaluation_record(found)
+  assert record['component/lenient'] == 0.75 and record['component/f.words'] == 31.0
+  rows = metrics.summary.summary_rows(record, record)
+  assert ('lenient', 0.75, 0.75, 'fraction') in rows and len(rows) == 2
+  with metrics.make_writers(['jsonl'], tmp_path, stages={'rl': 1}) as writer:
+    writer.write(1, found, stage='rl')
+  assert [path.name for path in metrics.plot_curves(tmp_path)] == ['curves.png']
+
+
 def test_console_has_a_bar_on_a_terminal():
   text = printed(100, {'reward/mean': float('nan')}, terminal=True)
   assert '━' in text and 'reward nan' in text and '3/100' in text

@@ -89,14 +89,15 @@ def evaluation_lines(place: str, scalars: Mapping[str, float], width: int) -> li
   tasks: dict[str, dict[str, float]] = {}
   for name, value in scalars.items():
     if name.startswith('eval/'):
-      _, task, what = name.split('/')
+      _, task, what = name.split('/', 2)
       tasks.setdefault(task, {})[what] = value
   lines = []
   for task, values in tasks.items():
     line = f'{place}  eval {task}:'
     order = sorted(values, key=lambda what: (what != 'greedy', '@' not in what, _natural(what)))
     for what in [what for what in order if not _says_nothing(what, values)]:
-      text = f'{what} {_number(values[what], ".1f" if what == "length_mean" else ".1%")}'
+      label = what.removeprefix('component/')
+      text = f'{label} {_number(values[what], ".1f" if what == "length_mean" else ".1%")}'
       if len(line) + 2 + len(text) > width:
         lines.append(line)
         line = ' ' * (len(place) + 1)
@@ -106,7 +107,11 @@ def evaluation_lines(place: str, scalars: Mapping[str, float], width: int) -> li
 
 
 def _says_nothing(what: str, values: Mapping[str, float]) -> bool:
-  """True for standard errors, no errors, and an avg@n beside pass@1, which is the same number."""
+  """True for standard errors, no errors, an avg@n beside pass@1, which is the same number, and
+  components of the reward, which need not be fractions: all but the lenient accuracy.
+  """
+  if what.startswith('component/'):
+    return what != 'component/lenient'
   if what.startswith('avg@'):
     return 'pass@1' in values
   return what.endswith('_se') or (what == 'errors' and not values[what])

@@ -30,7 +30,7 @@ def evaluation_record(scalars: Mapping[str, Any], task: str | None = None) -> di
   tasks: dict[str, dict[str, Any]] = {}
   for name, value in scalars.items():
     if name.startswith('eval/'):
-      _, found, what = name.split('/')
+      _, found, what = name.split('/', 2)
       tasks.setdefault(found, {})[what] = _plain(value)
   if not tasks:
     return {}
@@ -125,9 +125,11 @@ def summary_rows(
   n = end.get('n') or start.get('n')
   if n is not None and any(r.get('avg@n') != r.get('pass@1') for r in (start, end)):
     rows.append((f'avg@{n}', start.get('avg@n'), end.get('avg@n'), 'fraction'))
-  for name in ('accuracy', 'margin', 'well_formed', 'truncated', 'length_mean'):
+  others = ('component/lenient', 'accuracy', 'margin', 'well_formed', 'truncated', 'length_mean')
+  for name in others:
     kind = 'number' if name in ('length_mean', 'margin') else 'fraction'
-    rows.append((name.replace('_', ' '), start.get(name), end.get(name), kind))
+    label = name.removeprefix('component/').replace('_', ' ')
+    rows.append((label, start.get(name), end.get(name), kind))
   return [row for row in rows if row[1] is not None or row[2] is not None]
 
 
