@@ -147,7 +147,7 @@ def run(name, sums, rewards, groups):
   return getattr(losses, name)(sums, OLD, *more.get(name, (rewards, groups)))[0]
 
 
-FUNCTIONS = ('rebel', 'gvpo', 'reg_grpo', 'a_star', 'oapl', 'flow_rl')
+FUNCTIONS = ('rebel', 'gvpo', 'reg_grpo', 'a_star', 'oapl', 'flow_rl', 'pacs')
 
 
 @pytest.mark.parametrize('name', FUNCTIONS)
@@ -185,8 +185,9 @@ def test_a_completion_without_tokens_is_in_no_group_and_carries_no_loss(function
 def test_where_a_loss_stands(name):
   loss = np.asarray(jax.jit(run, static_argnums=0)(name, SUMS, SCORES, RAGGED))
   grouped = getattr(losses, name).declared.denominator == 'groups'
-  # The first of groups 2, 0 and 3, or every used sample; alone, a sample fits its own partition.
-  alone = [6] if name == 'flow_rl' else []
+  # The first of groups 2, 0 and 3, or every used sample; alone, a sample fits its own partition,
+  # or has no others to be scored against.
+  alone = [6] if name in ('flow_rl', 'pacs') else []
   stands = [0, 1, 8] if grouped else [i for i in range(10) if i not in (3, *alone)]
   assert np.all(loss[stands] > 0)
   assert not np.any(np.delete(loss, stands))
@@ -219,6 +220,35 @@ def test_an_estimated_partition_centres_the_residuals_and_ignores_the_scale_of_t
     assert np.sum(np.asarray(seen['residual'])[RAGGED == group]) == pytest.approx(0, abs=1e-9)
   shifted, _ = found(SUMS, OLD + 0.7 * length)
   np.testing.assert_allclose(shifted, loss, rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_gradient_of_pacs_is_rloo_and_then_the_score_stands_in_for_the_baseline():
+  labels = (SCORES > 0.5).astype(float)
+  counts = np.array([np.sum(RAGGED == g) for g in RAGGED])
+  rloo = np.asarray(advantages.leave_one_out(jnp.asarray(labels), jnp.asarray(RAGGED)))
+  hyper = {'beta': 0.4, 'class_weight': 'none'}
+  found = slope_of(losses.pacs, OLD, OLD, SCORES, RAGGED, **hyper)
+  np.testing.assert_allclose(found, -0.4 * rloo, atol=1e-12)
+  # Balanced, the right and the wrong ones of a mixed group weigh the same.
+  found = slope_of(losses.pacs, OLD, OLD, SCORES, RAGGED, beta=0.4)
+  right = np.array([np.sum(labels[RAGGED == g]) for g in RAGGED])
+  mixed = (RAGGED >= 0) & (right > 0) & (right < counts)
+  same = np.where(labels > 0, right, counts - right)
+  expected = -0.4 * counts / np.maximum(counts - 1, 1) * counts * (labels - 0.5) / (2 * same)
+  assert np.any(mixed)
+  np.testing.assert_allclose(found, np.where(mixed, expected, 0), atol=1e-12)
+  # A policy whose scores are right already has nothing left to learn.
+  known = OLD + 200 * (labels - 0.5)
+  found = slope_of(losses.pacs, known, OLD, SCORES, RAGGED, **hyper)
+  np.testing.assert_allclose(found[mixed], 0, atol=1e-6)
+
+
+def test_a_completion_without_tokens_has_no_part_in_pacs():
+  length = np.where(np.isin(np.arange(10), [0, 1]), 0.0, 4.0)
+  groups = np.where(length > 0, RAGGED, -1)
+  found = losses.pacs(SUMS, OLD, SCORES, RAGGED, length)[0]
+  np.testing.assert_array_equal(found, losses.pacs(SUMS, OLD, SCORES, groups)[0])
+  assert np.any(found) and not np.any(found[:2])
 
 
 def test_gradients_of_groups_have_no_scatter():

@@ -32,6 +32,7 @@ from rljax.losses.nft import nft
 from rljax.losses.nll import nll
 from rljax.losses.opmd import opmd
 from rljax.losses.optimal_advantage import a_star, oapl
+from rljax.losses.pacs import pacs
 from rljax.losses.positive_nll import positive_nll
 from rljax.losses.preference import (
   alpha_po,
@@ -139,6 +140,7 @@ __all__ = [
   'oapl',
   'opmd',
   'orpo',
+  'pacs',
   'positive_nll',
   'prime_rl',
   'r_dpo',

@@ -27,6 +27,10 @@ CASES = {
   'reg_grpo, normalised': Case(
     losses.reg_grpo, reference.reg_grpo, {'scale_log_ratio': True, 'min_std': 0.5}
   ),
+  'pacs': Case(losses.pacs, reference.pacs),
+  'pacs, not balanced': Case(
+    losses.pacs, reference.pacs, {'beta': 0.7, 'threshold': 0.0, 'class_weight': 'none'}
+  ),
   'flow_rl': Case(losses.flow_rl, reference.flow_rl, {'beta': 1.0}),
   'flow_rl, learned partition': Case(
     losses.flow_rl,

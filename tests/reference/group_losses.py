@@ -126,3 +126,24 @@ def flow_rl(
       if learned:
         gradient['log_partition'][i] = slope
   return values, gradient
+
+
+def pacs(batch, samples, cotangent, *, beta=0.1, threshold=0.5, class_weight='balanced'):
+  values, gradient = np.zeros(len(cotangent)), np.zeros(len(cotangent))
+  for group in _groups(batch, samples):
+    if len(group) < 2:
+      continue
+    rho = {i: batch['sequence_logprobs'][i] - batch['sequence_ref_logprobs'][i] for i in group}
+    labels = {i: int(batch['rewards'][i] > threshold) for i in group}
+    for i in group:
+      others = [j for j in group if j != i]
+      score = beta * (rho[i] - sum(rho[j] for j in others) / len(others))
+      chance = 1 / (1 + math.exp(-score))
+      same = sum(labels[j] == labels[i] for j in group)
+      weight = len(group) / (2 * same) if class_weight == 'balanced' else 1.0
+      values[i] = -weight * math.log(chance if labels[i] else 1 - chance)
+      slope = cotangent[i] * weight * (chance - labels[i]) * beta
+      gradient[i] += slope
+      for j in others:
+        gradient[j] -= slope / len(others)
+  return values, gradient
