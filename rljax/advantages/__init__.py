@@ -3,6 +3,7 @@
 from rljax.advantages.asymmetric_baseline import asymmetric_baseline
 from rljax.advantages.best_of import best_of
 from rljax.advantages.clip_advantages import clip_advantages
+from rljax.advantages.confidence_penalty import confidence_penalty
 from rljax.advantages.distillation_penalty import distillation_penalty
 from rljax.advantages.entropy_shaped import entropy_shaped
 from rljax.advantages.gae import gae
@@ -17,6 +18,7 @@ from rljax.advantages.length_penalized import length_penalized
 from rljax.advantages.length_weighted_baseline import length_weighted_baseline
 from rljax.advantages.max_rl import max_rl
 from rljax.advantages.multi_reward import multi_reward
+from rljax.advantages.optimal_baseline import optimal_baseline
 from rljax.advantages.optimal_token_baseline import optimal_token_baseline
 from rljax.advantages.optimal_value import optimal_value
 from rljax.advantages.pass_at_k import pass_at_k
@@ -36,6 +38,7 @@ __all__ = [
   'asymmetric_baseline',
   'best_of',
   'clip_advantages',
+  'confidence_penalty',
   'distillation_penalty',
   'entropy_shaped',
   'gae',
@@ -51,6 +54,7 @@ __all__ = [
   'low_probability_cuts',
   'max_rl',
   'multi_reward',
+  'optimal_baseline',
   'optimal_token_baseline',
   'optimal_value',
   'pass_at_k',

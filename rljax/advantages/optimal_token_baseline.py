@@ -100,9 +100,14 @@ def optimal_token_baseline(
   return jnp.where(action, found.reshape(-1)[flat], 0)
 
 
+def score_norm(logprobs: Array, sum_squares: Array) -> Array:
+  """‖∂ log π / ∂ logits‖² = 1 − 2π + Σ_v π(v)² of each token."""
+  return jnp.maximum(1 - 2 * jnp.exp(logprobs) + sum_squares, 0)
+
+
 def _energy(logprobs, sum_squares, policy_logprobs, max_ratio):
-  """‖∂ log π / ∂ logits‖², times the squared ratio to the sampler if it is bounded."""
-  energy = jnp.maximum(1 - 2 * jnp.exp(logprobs) + sum_squares, 0)
+  """The norm of the score, times the squared ratio to the sampler if it is bounded."""
+  energy = score_norm(logprobs, sum_squares)
   if max_ratio is None:
     return energy
   return energy * jnp.minimum(clamped_exp(logprobs - policy_logprobs), max_ratio) ** 2

@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from reference import batches
+from reference import batches, credit
 from reference import token_advantages as reference
 
 from cases import Case
@@ -12,7 +12,8 @@ from rljax import advantages
 
 def case(name, traits=None, couples=None, **hyper):
   """The function of a name with its reference, both with these hyper-parameters."""
-  slow = functools.partial(getattr(reference, name), **hyper)
+  module = reference if hasattr(reference, name) else credit
+  slow = functools.partial(getattr(module, name), **hyper)
   return Case(getattr(advantages, name), slow, hyper, traits, couples)
 
 
@@ -41,6 +42,7 @@ CASES = {
   'optimal_token_baseline, all': case(
     'optimal_token_baseline', set(), max_ratio=1.2, handle_zero_tail=True, epsilon=1e-2
   ),
+  'optimal_baseline': case('optimal_baseline'),
   'turn_returns': case('turn_returns'),
   'turn_returns, discounted': case('turn_returns', gamma=0.8),
   'step_returns': case('step_returns'),
@@ -66,6 +68,8 @@ SHAPING = {
   'clip_advantages, below': case('clip_advantages', low=0.1),
   'entropy_shaped': case('entropy_shaped'),
   'entropy_shaped, all': case('entropy_shaped', alpha=3.0, kappa=1.5),
+  'confidence_penalty': case('confidence_penalty'),
+  'confidence_penalty, of tokens': case('confidence_penalty', alpha=0.5, length_norm=True),
   'distillation_penalty': case('distillation_penalty'),
   'distillation_penalty, weaker': case('distillation_penalty', coef=0.3),
   'teacher_advantage': case('teacher_advantage'),

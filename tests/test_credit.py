@@ -1,0 +1,58 @@
+"""Advantages of the literature, one by one: what each is there for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import advantages
+
+
+def test_ace_pushes_confident_errors_down_harder_and_leaves_right_answers_alone():
+  # Three wrong completions and one right; the policy has come to favour the first and the last.
+  shift = np.array([3.0, 0.0, -3.0, 3.0], np.float32)
+  ones, zeros = np.ones((4, 2), bool), np.zeros((4, 2), np.int32)
+  own = np.array([[-1.0], [-1.0], [-1.0], [3.0]], np.float32) * np.ones((1, 2), np.float32)
+  sample_ids = np.arange(4, dtype=np.int32)[:, None]
+
+  def shaped(**hyper):
+    lengths = np.full(4, 2, np.float32)
+    arrays = (own, ones, shift - 5, np.full(4, -5, np.float32), lengths, zeros, sample_ids)
+    return np.asarray(advantages.confidence_penalty(*arrays, **hyper))
+
+  found = shaped()[:, 0]
+  np.testing.assert_allclose(found, [-4.048587, -1.693147, -1.048587, 3], rtol=1e-6)
+  assert found[0] < found[1] < found[2] < -1
+  np.testing.assert_array_equal(shaped(alpha=0.0), own)
+  np.testing.assert_allclose(shaped(length_norm=True)[0], -1 - np.log(1 + np.exp(1.5)), rtol=1e-6)
+
+
+def table(rng):
+  """(log π and Σ π² [G, T] of completions drawn from a table of logits [T, V], norms of scores)."""
+  logits, drawn = rng.normal(size=(3, 4)) * 2, rng.integers(0, 4, (6, 3))
+
+  def logprobs(logits, tokens):
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[:, None], axis=1)
+    return chosen[:, 0]
+
+  scores = jax.vmap(jax.grad(lambda l, a: jnp.sum(logprobs(l, a))), (None, 0))(logits, drawn)
+  squares = np.sum(np.asarray(jax.nn.softmax(logits)) ** 2, axis=1)
+  chosen = np.stack([logprobs(logits, tokens) for tokens in drawn])
+  return chosen, np.tile(squares, (6, 1)), np.sum(np.asarray(scores) ** 2, axis=(1, 2))
+
+
+def test_oblr_po_weighs_rewards_by_the_norms_of_scores_and_has_the_least_variance():
+  with jax.enable_x64(True):
+    logprobs, squares, norms = table(np.random.default_rng(0))
+    rewards, groups = np.array([1.0, 0, 0.3, 0, 1, -0.5]), jnp.zeros(6, jnp.int32)
+    index = jnp.arange(6, dtype=jnp.int32)
+    places = (jnp.ones((6, 3), bool), jnp.zeros((6, 3), jnp.int32), index[:, None], index)
+    found = np.asarray(
+      advantages.optimal_baseline(rewards, groups, logprobs, squares, *places)
+    )
+  assert np.ptp(norms) > 0.3  # the mean would not do
+  baseline = np.sum(norms * rewards) / np.sum(norms)
+  np.testing.assert_allclose(found, np.tile((rewards - baseline)[:, None], 3), rtol=1e-9)
+  assert np.sum(norms * found[:, 0]) == pytest.approx(0, abs=1e-12)
+  for moved in (-0.1, 0.1):
+    assert np.sum(norms * (found[:, 0] + moved) ** 2) > np.sum(norms * found[:, 0] ** 2)
