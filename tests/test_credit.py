@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_token_advantages_exact import call, rows
 
 from rljax import advantages
 
@@ -56,3 +57,15 @@ def test_oblr_po_weighs_rewards_by_the_norms_of_scores_and_has_the_least_varianc
   assert np.sum(norms * found[:, 0]) == pytest.approx(0, abs=1e-12)
   for moved in (-0.1, 0.1):
     assert np.sum(norms * (found[:, 0] + moved) ** 2) > np.sum(norms * found[:, 0] ** 2)
+
+
+def test_dr_kernel_compares_a_turn_with_the_others_that_have_it():
+  # Samples of three, two and one turns of one token; the baseline of a mean over all of them,
+  # themselves included, would give the same up to one factor.
+  given = dict(rewards=[1.0, 0.0, 0.5], turn_ids=[[0, 1, 2]] * 3)
+  centred = np.array([[0.5], [-0.5], [0]])
+  ragged = np.asarray(call(advantages.turn_leave_one_out, rows([3, 2, 1], **given)))
+  np.testing.assert_allclose(ragged[:2, :2] / centred[:2], [[1.5, 2]] * 2, atol=1e-6)
+  assert ragged[0, 2] == 0  # nobody else got there
+  even = call(advantages.turn_leave_one_out, rows([3] * 3, **given))
+  np.testing.assert_allclose(even, np.tile(1.5 * centred, 3), atol=1e-6)

@@ -131,6 +131,14 @@ def test_the_first_gradient_is_that_of_a_group_relative_advantage():
     assert not np.any(slope_of(function, OLD, OLD, SCORES, RAGGED)[np.isin(RAGGED, [-1, 1, 3])])
 
 
+def test_deepvideo_r1_pulls_back_what_has_overshot_the_advantage():
+  scaled = np.asarray(advantages.group_normalize(jnp.asarray(SCORES), jnp.asarray(RAGGED)))
+  counts = np.array([max(np.sum(RAGGED == g), 2) for g in RAGGED])
+  for reached, left in ((0.5, 0.5), (1, 0), (2, -1)):
+    found = slope_of(losses.reg_grpo, OLD + reached * scaled, OLD, SCORES, RAGGED)
+    np.testing.assert_allclose(found, -2 * left * scaled / counts, atol=1e-12)
+
+
 def test_normalising_the_log_ratio_is_safe_in_the_first_step():
   hyper = {'scale_log_ratio': True, 'min_std': 0.25}
   found = slope_of(losses.reg_grpo, OLD, OLD, SCORES, RAGGED, **hyper)

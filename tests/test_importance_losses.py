@@ -138,6 +138,22 @@ def in_samples(x):
   return masking.sample_to_token(jnp.asarray(x), ARRAYS['sample_ids'], ARRAYS['segment_ids'])
 
 
+def test_a_lol_learns_the_completions_that_the_reference_would_not_better():
+  # Two tokens of three completions; the ratios of the whole ones are e, e^0.2 and e.
+  gaps = np.array([[0.5, 0.5], [0.4, -0.2], [0.5, 0.5]], np.float32)
+  own = np.array([[2.0], [1.0], [-3.0]], np.float32) * np.ones((1, 2), np.float32)
+  zeros, index = np.zeros((3, 2), np.int32), np.arange(3, dtype=np.int32)[:, None]
+  rest = (np.full((3, 2), -2, np.float32), own, np.ones((3, 2), bool), zeros, index)
+
+  def gradient(**hyper):
+    return jax.grad(lambda x: jnp.sum(losses.a_lol(x, *rest, **hyper)[0]))(jnp.asarray(gaps - 2))
+
+  found = gradient(clip=0.9)
+  np.testing.assert_allclose(found, [[-3.8] * 2, [-np.exp(0.2)] * 2, [0, 0]], rtol=1e-6)
+  expected = -np.exp(gaps) * own * (own > 0)
+  np.testing.assert_allclose(gradient(clip=0.9, ratio='token'), expected, rtol=1e-6)
+
+
 def test_opmd_is_a_regression_of_the_log_ratio_onto_the_advantage(float64):
   arrays = {name: jnp.asarray(x) for name, x in BATCH.items()}
   a, tau = BATCH['rewards'], 0.3

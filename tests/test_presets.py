@@ -56,7 +56,8 @@ def batch_of(stage):
   if stage.samples:
     rollout = rollout_of(stage)
     nothing = np.zeros(len(rollout.group_ids), np.float32)
-    extras = {name: nothing for name in stage.node.extras}
+    of_tokens = {'turn_ids': np.zeros_like(rollout.tokens)}
+    extras = {name: of_tokens.get(name, nothing) for name in stage.node.extras}
     components = {name: nothing for name in stage.node.reward_components}
     return pack(rollout, nothing, stage.layout, components=components, extras=extras)[0]
   if hasattr(stage, 'batch_of'):
