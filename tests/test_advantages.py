@@ -13,6 +13,7 @@ from rljax.binding import bind, signature
 
 ARRAYS = samples()
 SCOPES = ('sequence', 'group', 'batch')
+KEY = jax.random.key(3)
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))
 
@@ -39,16 +40,21 @@ def run(case, arrays, hyper=None, dtype=np.float32):
   given = case.hyper if hyper is None else hyper
   if 'state' in found.reserved:
     given = {**given, 'state': cast(STATES[case.function.__name__], dtype)}
+  given = given | drawn(case)
   optional = {name: arrays[name] for name in case.optional}
   result = case.function(*(arrays[name] for name in found.arrays), **optional, **given)
   return result[0] if 'state' in found.reserved else result
+
+
+def drawn(case):
+  return {'key': KEY} if 'key' in signature(case.function).reserved else {}
 
 
 def expect(case, **changed):
   arrays = {name: changed.get(name, ARRAYS[name]) for name in names_of(case)}
   remembers = 'state' in signature(case.function).reserved
   state = {'state': STATES[case.function.__name__]} if remembers else {}
-  result = case.reference(**arrays, **state)
+  result = case.reference(**arrays, **state, **drawn(case))
   return result[0] if remembers else result
 
 
@@ -139,6 +145,8 @@ def test_unused_and_unscorable_samples_have_no_influence(case):
 
 @each_case
 def test_order_of_samples_does_not_matter(case):
+  if drawn(case):
+    return  # a draw is of places
   order = np.random.default_rng(0).permutation(len(GROUPS))
   found = run(case, arrays_of(case))
   turned = run(case, jax.tree.map(lambda x: x[order], arrays_of(case)))

@@ -69,3 +69,22 @@ def test_dr_kernel_compares_a_turn_with_the_others_that_have_it():
   assert ragged[0, 2] == 0  # nobody else got there
   even = call(advantages.turn_leave_one_out, rows([3] * 3, **given))
   np.testing.assert_allclose(even, np.tile(1.5 * centred, 3), atol=1e-6)
+
+
+def test_brpo_compares_with_one_that_is_drawn_anew():
+  rewards, groups = jnp.array([0.1, 0.7, 0.3, 0.9, 0.3]), jnp.zeros(5, jnp.int32)
+  keys = jax.random.split(jax.random.key(0), 4000)
+
+  def draws(**hyper):
+    def one(key):
+      return advantages.bootstrapped_reference(rewards, groups, key=key, **hyper)
+
+    return np.asarray(jax.jit(jax.vmap(one))(keys))
+
+  found, signs = draws(max_share=1.0), np.sign(rewards[:, None] - rewards[None])
+  # Each is the reference as often as any other.
+  np.testing.assert_allclose(found.mean(axis=0), signs.mean(axis=1), atol=0.05)
+  assert {tuple(x) for x in found} == {tuple(column) for column in signs.T}
+  # The worst and the best of a group, as references, tell the others nothing.
+  kept = {tuple(x) for x in draws()}
+  assert kept == {tuple(signs[:, b]) for b in (1, 2, 4)} | {(0,) * 5}

@@ -2,6 +2,7 @@
 
 from rljax.advantages.asymmetric_baseline import asymmetric_baseline
 from rljax.advantages.best_of import best_of
+from rljax.advantages.bootstrapped_reference import bootstrapped_reference
 from rljax.advantages.clip_advantages import clip_advantages
 from rljax.advantages.confidence_penalty import confidence_penalty
 from rljax.advantages.distillation_penalty import distillation_penalty
@@ -37,6 +38,7 @@ from rljax.advantages.whiten import whiten
 __all__ = [
   'asymmetric_baseline',
   'best_of',
+  'bootstrapped_reference',
   'clip_advantages',
   'confidence_penalty',
   'distillation_penalty',

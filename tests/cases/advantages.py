@@ -123,6 +123,8 @@ CASES = {
   'remax': case(advantages.greedy_baseline),
   'asym_re': case(advantages.asymmetric_baseline),
   'asym_re, lower': case(advantages.asymmetric_baseline, delta_v=-0.5),
+  'brpo': case(advantages.bootstrapped_reference),
+  'brpo, all groups': case(advantages.bootstrapped_reference, max_share=1.0),
   'optimal_value': case(advantages.optimal_value),
   'optimal_value, sharp': case(advantages.optimal_value, beta=0.05),
   'optimal_value, given': case(

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import jax
 import numpy as np
 
 
@@ -314,3 +315,14 @@ def single_stream(
     right[prompt] = rho * right[prompt] + sum(shares)
     wrong[prompt] = rho * wrong[prompt] + sum(1 - s for s in shares)
   return out, {'right': right, 'wrong': wrong}
+
+
+def bootstrapped_reference(rewards, group_ids, *, key, max_share=0.9):
+  drawn = np.asarray(jax.random.uniform(key, rewards.shape, np.float32))
+
+  def one(places):
+    reference = max(places, key=lambda i: drawn[i])
+    found = [np.sign(rewards[i] - rewards[reference]) for i in places]
+    return [0 if abs(sum(found)) > max_share * (len(places) - 1) else x for x in found]
+
+  return _by_group(rewards, group_ids, one)
