@@ -9,7 +9,7 @@ import pytest
 from reference import batches
 from reference import policy_losses as reference
 
-from rljax import losses, weighting
+from rljax import losses, masking, weighting
 from rljax.binding import signature
 
 BATCH = {
@@ -301,3 +301,29 @@ def test_unknown_choices_are_errors():
     losses.dppo_tv(jnp.zeros(1), jnp.zeros(1), jnp.zeros(1), drop='inward')
   with pytest.raises(ValueError, match="side 'upper'"):
     losses.balanced_bound(*jnp.zeros((4, 1)), side='upper')
+
+
+def test_sspo_clips_the_ratio_of_a_step_in_a_band_that_follows_its_entropy():
+  # Two steps of geometric means e^0.1 and e^0.3; tool output stands within the first.
+  gaps = np.array([[0.3, 9.0, -0.1, 0.3, 0.3, 0.3]], np.float32)
+  entropy = np.array([[0.1, 9.0, 0.1, 1.0, 1.0, 1.0]], np.float32)
+  mask = np.array([[True, False, True, True, True, True]])
+  steps = np.array([[0, 7, 0, 1, 1, 1]], np.int32)
+  ones, zeros = np.ones((1, 6), np.float32), np.zeros((1, 6), np.int32)
+  rest = (0 * ones, ones, entropy, mask, zeros, zeros[:, :1], steps)
+
+  def gradient(**hyper):
+    def total(x):
+      return masking.weighted_sum(losses.sspo(x, *rest, **hyper)[0], mask.astype(np.float32))
+
+    return np.asarray(jax.grad(total)(jnp.asarray(gaps)))[0]
+
+  first = -np.exp(0.1) * np.array([1, 0, 1, 0, 0, 0])
+  second = -np.exp(0.3) * np.array([0, 0, 0, 1, 1, 1])
+  for hyper, expected in (
+    ({'max_width': 1.0}, first),  # e^0.3 is above 1.25
+    ({}, first + second),  # the second step may go to 1 + 0.25/0.64
+    ({'max_width': 3.0}, second),  # and the first to 1 + 0.25/3 only
+  ):
+    found = gradient(clip_low=0.25, clip_high=0.25, **hyper)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

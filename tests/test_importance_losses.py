@@ -154,6 +154,18 @@ def test_a_lol_learns_the_completions_that_the_reference_would_not_better():
   np.testing.assert_allclose(gradient(clip=0.9, ratio='token'), expected, rtol=1e-6)
 
 
+def test_eksft_leaves_out_forks_and_what_has_left_the_start():
+  entropy, kl = jnp.array([0.2, 1.2, 0.2, 1.2]), jnp.array([0.1, 0.1, 0.8, 0.8])
+
+  def gradient(**hyper):
+    total = jax.grad(lambda x: jnp.sum(losses.selective_nll(x, entropy, kl, **hyper)[0]))
+    return total(jnp.full(4, -2.0))
+
+  np.testing.assert_array_equal(gradient(), [-1, 0, 0, 0])
+  np.testing.assert_array_equal(gradient(max_entropy=2.0), [-1, -1, 0, 0])
+  np.testing.assert_array_equal(gradient(max_kl=2.0), [-1, 0, -1, 0])
+
+
 def test_opmd_is_a_regression_of_the_log_ratio_onto_the_advantage(float64):
   arrays = {name: jnp.asarray(x) for name, x in BATCH.items()}
   a, tau = BATCH['rewards'], 0.3

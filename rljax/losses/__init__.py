@@ -73,8 +73,10 @@ from rljax.losses.regularized_policy_gradient import regularized_policy_gradient
 from rljax.losses.reinforce import reinforce
 from rljax.losses.reward_models import bradley_terry, implicit_prm_loss, step_cross_entropy
 from rljax.losses.sapo import sapo
+from rljax.losses.selective_nll import selective_nll
 from rljax.losses.sequence_clipped import sequence_clipped
 from rljax.losses.srft import srft
+from rljax.losses.sspo import sspo
 from rljax.losses.topr import topr
 from rljax.losses.truncated_reinforce import truncated_reinforce
 from rljax.losses.vespo import vespo
@@ -152,11 +154,13 @@ __all__ = [
   'robust_dpo',
   'rpo',
   'sapo',
+  'selective_nll',
   'sequence_clipped',
   'simpo',
   'slic',
   'sppo_hard',
   'srft',
+  'sspo',
   'step_cross_entropy',
   'tdpo',
   'top_k_distillation',

@@ -29,6 +29,10 @@ CASES = {
   'sequence_clipped, wide': Case(
     losses.sequence_clipped, reference.sequence_clipped, {'clip_low': 0.5, 'clip_high': 1.0}
   ),
+  'sspo': Case(losses.sspo, reference.sspo),
+  'sspo, one width': Case(
+    losses.sspo, reference.sspo, {'clip_low': 0.2, 'clip_high': 0.3, 'max_width': 1.0}
+  ),
   'gmpo': Case(losses.gmpo, reference.gmpo),
   'gmpo, narrow': Case(losses.gmpo, reference.gmpo, {'clip_low': 0.1, 'clip_high': 0.2}),
   'cispo': Case(losses.cispo, reference.cispo),

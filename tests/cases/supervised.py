@@ -19,6 +19,12 @@ CASES = {
     functools.partial(supervised.importance_weighted_nll, low=0.9, high=1.1),
     {'low': 0.9, 'high': 1.1},
   ),
+  'selective_nll': Case(losses.selective_nll, supervised.selective_nll),
+  'selective_nll, strict': Case(
+    losses.selective_nll,
+    functools.partial(supervised.selective_nll, max_entropy=0.6, max_kl=0.2),
+    {'max_entropy': 0.6, 'max_kl': 0.2},
+  ),
   'forward_distillation': Case(
     losses.forward_distillation, functools.partial(supervised.handed_on, 'teacher_forward_kl')
   ),

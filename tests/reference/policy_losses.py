@@ -3,6 +3,7 @@
 Per token (value, slope); of a sample `(batch, samples, cotangent)` -> values and gradient.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -149,6 +150,26 @@ def gspo_token(batch, samples, cotangent, *, clip_low=3e-4, clip_high=4e-4):
     return [v for v, _ in pairs], np.diag([slope for _, slope in pairs])
 
   return _per_sample(batch, samples, cotangent, loss)
+
+
+def sspo(batch, samples, cotangent, *, clip_low=0.1, clip_high=0.1, max_width=2.0):
+  values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
+  for _, places in samples:
+    actions = [p for p in places if batch['action_mask'][p]]
+    entropies = {p: batch['old_entropy'][p] for p in actions}
+    for _, step in itertools.groupby(actions, lambda p: batch['step_ids'][p]):
+      step = list(step)
+      gaps = [batch['logprobs'][p] - batch['old_logprobs'][p] for p in step]
+      ratio = math.exp(sum(gaps) / len(step))
+      inside = sum(entropies[p] for p in step) / len(step)
+      width = inside / (sum(entropies.values()) / len(actions))
+      width = min(max(width, 1 / max_width), max_width)
+      for p in step:
+        a = batch['advantages'][p]
+        values[p], slope = banded(ratio, a, 1 - width * clip_low, 1 + width * clip_high)
+        for q in step:
+          gradient[q] += cotangent[p] * slope / len(step)
+  return values, gradient
 
 
 def sequence_clipped(batch, samples, cotangent, *, clip_low=0.2, clip_high=0.2):

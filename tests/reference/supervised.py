@@ -12,6 +12,12 @@ def importance_weighted_nll(logprobs, ref_logprobs, *, low=0.2, high=1.8):
   return -weight * logprobs, -weight
 
 
+def selective_nll(logprobs, entropy, full_kl, *, max_entropy=1.0, max_kl=0.5):
+  if entropy > max_entropy or full_kl > max_kl:
+    return 0.0, 0.0
+  return -logprobs, -1.0
+
+
 def handed_on(name, *, factor=1.0, **numbers):
   return factor * numbers[name], factor
 
