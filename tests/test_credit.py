@@ -88,3 +88,23 @@ def test_brpo_compares_with_one_that_is_drawn_anew():
   # The worst and the best of a group, as references, tell the others nothing.
   kept = {tuple(x) for x in draws()}
   assert kept == {tuple(signs[:, b]) for b in (1, 2, 4)} | {(0,) * 5}
+
+
+def test_tempo_credits_the_tokens_at_which_completions_part():
+  tokens = np.array([[1, 2, 3], [1, 2, 4], [1, 5, 6]], np.int32)
+  batch = rows([3] * 3, rewards=[1.0, 0.0, 0.0], tokens=tokens)
+  found = np.asarray(call(advantages.prefix_tree, batch, scale='none'))
+  expected = [[2 / 3, 5 / 6, 7 / 6], [-1 / 3, -1 / 6, -5 / 6], [-1 / 3, -2 / 3, -1 / 3]]
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+  outcome = np.array([2 / 3, -1 / 3, -1 / 3])
+  np.testing.assert_allclose(np.sum(found - outcome[:, None], axis=1), outcome, atol=1e-6)
+  # Where nothing branches it is GRPO, to the last bit.
+  grpo = np.asarray(call(advantages.group_normalize, batch))
+  same = call(advantages.prefix_tree, batch | {'tokens': np.ones((3, 3), np.int32)})
+  np.testing.assert_array_equal(same, np.tile(grpo[:, None], 3))
+
+
+def test_tempo_refuses_an_unknown_scale():
+  batch = rows([1] * 2, tokens=np.ones((2, 1), np.int32))
+  with pytest.raises(ValueError, match="scale 'batch'"):
+    call(advantages.prefix_tree, batch, scale='batch')

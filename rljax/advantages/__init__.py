@@ -24,6 +24,7 @@ from rljax.advantages.optimal_token_baseline import optimal_token_baseline
 from rljax.advantages.optimal_value import optimal_value
 from rljax.advantages.pass_at_k import pass_at_k
 from rljax.advantages.pkpo import pkpo
+from rljax.advantages.prefix_tree import prefix_tree
 from rljax.advantages.quantile_baseline import quantile_baseline
 from rljax.advantages.reinforce_pp_baseline import reinforce_pp_baseline
 from rljax.advantages.reward_to_go import reinforce_pp, remax, reward_to_go
@@ -62,6 +63,7 @@ __all__ = [
   'pass_at_k',
   'pkpo',
   'positive_only',
+  'prefix_tree',
   'quantile_baseline',
   'reinforce_pp',
   'reinforce_pp_baseline',

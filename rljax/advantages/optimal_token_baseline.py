@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -77,8 +79,8 @@ def optimal_token_baseline(
   arrays = (old_logprobs, old_sum_squares, policy_logprobs)
   arrays = (masking.zero_where_not(jax.lax.stop_gradient(x), action) for x in arrays)
   energy = jnp.where(action, _energy(*arrays, max_ratio), 0)
-  energy = _running_sum(energy, segment_ids)
-  place, length = _action_places(action, segment_ids, sample_ids.shape[-1], sample_slots)
+  energy = running_sum(energy, segment_ids)
+  place, length = action_places(action, segment_ids, sample_ids.shape[-1], sample_slots)
   # A completion's return where nobody else is left: G, or G − G.
   tail = counted & handle_zero_tail & (masking.group_count(group_ids, counted) > 1)
   lifted = jnp.where(tail, rewards - shifted, 0)
@@ -93,7 +95,7 @@ def optimal_token_baseline(
 
   positions = jnp.arange(action.shape[-1], dtype=jnp.int32)
   found = jax.lax.map(at_position, positions, batch_size=POSITIONS_AT_ONCE)  # [T, N]
-  rank = _running_sum(action, segment_ids).astype(jnp.int32) - 1
+  rank = running_sum(action, segment_ids).astype(jnp.int32) - 1
   sample = jnp.arange(group_ids.shape[0], dtype=jnp.int32)
   sample = masking.sample_to_token(sample, sample_ids, segment_ids)
   flat = jnp.where(action, rank * group_ids.shape[0] + sample, 0)
@@ -113,13 +115,15 @@ def _energy(logprobs, sum_squares, policy_logprobs, max_ratio):
   return energy * jnp.minimum(clamped_exp(logprobs - policy_logprobs), max_ratio) ** 2
 
 
-def _running_sum(x: Array, segment_ids: Array) -> Array:
+def running_sum(x: Array, segment_ids: Array) -> Array:
   """Σ_{k≤t} x_k inside each segment."""
   mirrored = (jnp.flip(y, axis=-1) for y in (jnp.ones(x.shape), x, segment_ids))
   return jnp.flip(masking.reverse_segment_scan(*mirrored), axis=-1)
 
 
-def _action_places(action, segment_ids, num_segments, sample_slots):
+def action_places(
+  action: Array, segment_ids: Array, num_segments: int, sample_slots: Array
+) -> tuple[Callable[[Array], Array], Array]:
   """(k -> flat slots [N] of the k-th action token of each sample, their number [N])."""
   row, slots = action.shape[-1], jnp.maximum(sample_slots, 0)
   order = jnp.argsort(jnp.where(action, segment_ids, num_segments), axis=-1)  # stable

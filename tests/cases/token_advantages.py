@@ -43,6 +43,10 @@ CASES = {
     'optimal_token_baseline', set(), max_ratio=1.2, handle_zero_tail=True, epsilon=1e-2
   ),
   'optimal_baseline': case('optimal_baseline'),
+  'prefix_tree': case('prefix_tree'),
+  'prefix_tree, no std': case(
+    'prefix_tree', {'shift_invariant', 'group_relative'}, scale='none'
+  ),
   'turn_returns': case('turn_returns'),
   'turn_returns, discounted': case('turn_returns', gamma=0.8),
   'step_returns': case('step_returns'),
@@ -97,6 +101,7 @@ def _numbers(batch, rng):
 
 
 ARRAYS = {
+  'tokens': lambda batch, rng: rng.integers(0, 2, batch['action_mask'].shape).astype(np.int32),
   'baseline_rewards': lambda batch, rng: rng.normal(size=batch['rewards'].shape),
   'prm_logprobs': lambda batch, rng: -3 * rng.random(batch['action_mask'].shape),
   'state_values': lambda batch, rng: rng.normal(size=batch['action_mask'].shape),

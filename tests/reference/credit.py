@@ -52,3 +52,27 @@ def optimal_baseline(batch, samples):
     if len(group) > 1:
       found |= {sample: r - baseline for sample, r in rewards.items()}
   return on_actions(batch, samples, lambda sample: found.get(sample, 0.0))
+
+
+def prefix_tree(batch, samples, *, scale='group', epsilon=1e-6):
+  out = np.zeros(batch['action_mask'].shape)
+  for group in groups_of(batch, samples):
+    paths = {j: [p for p in places if batch['action_mask'][p]] for j, places in group}
+    rewards = [batch['rewards'][j] for j in paths]
+    if len(rewards) < 2 or np.ptp(rewards) <= 1e-6:
+      continue
+    through = {}  # prefix -> rewards of the completions that begin with it
+    for j, path in paths.items():
+      for length in range(len(path) + 1):
+        prefix = tuple(batch['tokens'][p] for p in path[:length])
+        through.setdefault(prefix, []).append(batch['rewards'][j])
+    value = {prefix: np.mean(found) for prefix, found in through.items()}
+    deviation = np.std(rewards, ddof=1) + epsilon if scale == 'group' else 1.0
+    for j, path in paths.items():
+      prefix = ()
+      for place in path:
+        longer = (*prefix, batch['tokens'][place])
+        moved = value[longer] - value[prefix]
+        out[place] = (batch['rewards'][j] - np.mean(rewards) + moved) / deviation
+        prefix = longer
+  return out
