@@ -15,7 +15,7 @@ from rljax.binding import bind, signature
 BATCH = samples()
 USED = BATCH['group_ids'] >= 0
 SCORED = USED & np.isfinite(BATCH['rewards'])
-REMEMBER = {'running_normalize'}  # tested by itself
+REMEMBER = {'running_normalize', 'adaptive_step_bonus'}  # tested by themselves
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))
 

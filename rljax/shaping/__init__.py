@@ -18,9 +18,16 @@ from rljax.shaping.limits import no_eos_zero, overlong_penalty, stop_properly
 from rljax.shaping.repetition_penalty import repetition_penalty
 from rljax.shaping.running_normalize import running_normalize, running_normalize_init
 from rljax.shaping.scaling import clip_reward, scale_reward
+from rljax.shaping.step_bonus import (
+  adaptive_step_bonus,
+  adaptive_step_bonus_init,
+  step_bonus,
+)
 from rljax.shaping.unlikeliness import unlikeliness
 
 __all__ = [
+  'adaptive_step_bonus',
+  'adaptive_step_bonus_init',
   'alp',
   'clip_reward',
   'cosine_length',
@@ -37,6 +44,7 @@ __all__ = [
   'scale_reward',
   'self_certainty_reward',
   'shorter_better',
+  'step_bonus',
   'stop_properly',
   'unlikeliness',
   'vote_share',

@@ -71,6 +71,10 @@ CASES = {
     wrong_long=0.0,
     threshold=0.25,
   ),
+  'step_bonus': case(shaping.step_bonus),
+  'step_bonus, exploring': case(
+    shaping.step_bonus, target=4.0, alpha=0.3, explore=0.2, threshold=0.25
+  ),
   'repetition_penalty': case(shaping.repetition_penalty),
   'repetition_penalty, one': case(shaping.repetition_penalty, n=1, max_penalty=-0.5),
   'repetition_penalty, two': case(shaping.repetition_penalty, n=2),

@@ -127,6 +127,17 @@ def cosine_length(
   return _alone(rewards, one)
 
 
+def step_bonus(
+  rewards, completion_length, *, target=1000.0, alpha=0.5, explore=0.0, threshold=0.5
+):
+  def one(i):
+    if rewards[i] >= threshold:
+      return rewards[i] + (alpha if completion_length[i] <= target else 0)
+    return rewards[i] + (explore if completion_length[i] > target else 0)
+
+  return _alone(rewards, one)
+
+
 def repetition_penalty(
   rewards,
   tokens,
@@ -206,3 +217,23 @@ def running_normalize(rewards, group_ids, *, state, center=True, epsilon=1e-6):
     return (rewards[i] - (mean if center else 0)) / (sigma + epsilon)
 
   return _in_groups(rewards, group_ids, one), seen
+
+
+def adaptive_targets(
+  rewards, group_ids, completion_length, *, max_length, needed=1.0, easy=0.667, hard=0.333
+):
+  """Targets of easy, medium and hard groups, None where there is no such group."""
+  levels = [[], [], []]
+  for group in sorted({int(g) for g, r in zip(group_ids, rewards) if g >= 0 and np.isfinite(r)}):
+    members = [i for i, g in enumerate(group_ids) if g == group and math.isfinite(rewards[i])]
+    right = [completion_length[i] for i in members if rewards[i] >= 0.5]
+    rate = len(right) / len(members)
+    levels[0 if rate >= easy else 2 if rate < hard else 1].append(right)
+
+  def target(level):
+    for length in sorted({x for right in level for x in right}):
+      if np.mean([sum(x <= length for x in right) for right in level]) >= needed:
+        return min(length, max_length)
+    return max_length
+
+  return [target(level) if level else None for level in levels]

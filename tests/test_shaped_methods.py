@@ -1,0 +1,77 @@
+"""Methods whose mechanism is a shaped reward: each config does what its paper says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases.shaping import samples
+from reference import shaping as reference
+
+from rljax import config, shaping
+from rljax.binding import bind
+
+
+def shaped(name, iteration=0, **arrays):
+  """Rewards after the whole `reward_shaping` of a config, in its first update."""
+  nodes = config.load(str(config.find(name))).rl.reward_shaping
+  for key in sorted(nodes):
+    bound = bind(nodes[key])
+    state = {} if bound.init is None else {'state': bound.first_state()}
+    found = bound(arrays, bound.hyper(iteration), **state)
+    arrays['rewards'] = found[0] if state else found
+  return np.asarray(arrays['rewards'])
+
+
+def in_groups(*rows):
+  """Arrays of groups given as rows of (reward, length)."""
+  flat = [(*pair, g) for g, row in enumerate(rows) for pair in row]
+  rewards, lengths, groups = zip(*flat, strict=True)
+  return {
+    'rewards': jnp.array(rewards, jnp.float32),
+    'completion_length': jnp.array(lengths, jnp.float32),
+    'group_ids': jnp.array(groups, jnp.int32),
+  }
+
+
+# -- laser ----------------------------------------------------------------------------------------
+
+
+def test_laser_pays_right_answers_within_the_length_of_their_difficulty():
+  easy, hard = [(1, 3), (1, 5), (1, 9), (0, 3)], [(1, 9), (0, 3), (0, 3), (0, 11)]
+  found = shaped('papers/laser', **in_groups(easy, hard))
+  np.testing.assert_allclose(found, [1.5, 1, 1, 0, 1.5, 0, 0, 0])
+
+
+def test_targets_of_laser_are_those_of_the_formula():
+  for seed in range(3, 9):
+    batch = samples(seed)
+    names = ('rewards', 'group_ids', 'completion_length')
+    arrays, given = [jnp.asarray(batch[n]) for n in names], [batch[n] for n in names]
+    for needed in (0.5, 1.0, 2.0):
+      hyper = {'max_length': 7.0, 'needed': needed}
+      first = shaping.adaptive_step_bonus_init(max_length=20.0)
+      found, state = shaping.adaptive_step_bonus(*arrays, state=first, **hyper)
+      expected = reference.adaptive_targets(*given, **hyper)
+      expected = [20.0 if target is None else target for target in expected]
+      np.testing.assert_array_equal(state['targets'], expected)
+      unused = (batch['group_ids'] < 0) | ~np.isfinite(batch['rewards'])
+      np.testing.assert_array_equal(found[unused], arrays[0].astype(jnp.float32)[unused])
+
+
+def test_targets_of_laser_stay_between_estimates():
+  batch = in_groups([(1, 3), (1, 5)], [(0, 4), (0, 4)])
+  later = {**batch, 'completion_length': batch['completion_length'] + 3}
+  state, targets = shaping.adaptive_step_bonus_init(max_length=9.0), []
+  step = jax.jit(lambda b, s: shaping.adaptive_step_bonus(**b, state=s, max_length=9.0, every=2))
+  for each in (batch, later, later):
+    _, state = step(each, state)
+    targets.append(state['targets'].tolist())
+  assert targets == [[3, 9, 9], [3, 9, 9], [6, 9, 9]]
+  with pytest.raises(ValueError, match='every 0'):
+    shaping.adaptive_step_bonus(**batch, state=state, every=0)
+
+
+def test_wrong_answers_beyond_the_target_may_be_paid_too():
+  rewards, lengths = jnp.array([1.0, 1.0, 0.0, 0.0]), jnp.array([4.0, 5.0, 4.0, 5.0])
+  found = shaping.step_bonus(rewards, lengths, target=4.0, explore=0.25)
+  np.testing.assert_allclose(found, [1.5, 1, 0, 0.25])
