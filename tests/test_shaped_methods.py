@@ -75,3 +75,24 @@ def test_wrong_answers_beyond_the_target_may_be_paid_too():
   rewards, lengths = jnp.array([1.0, 1.0, 0.0, 0.0]), jnp.array([4.0, 5.0, 4.0, 5.0])
   found = shaping.step_bonus(rewards, lengths, target=4.0, explore=0.25)
   np.testing.assert_allclose(found, [1.5, 1, 0, 0.25])
+
+
+# -- dler -----------------------------------------------------------------------------------------
+
+
+def test_dler_pays_nothing_beyond_a_limit_that_easy_prompts_reach_sooner():
+  easy, hard = [(1, 11), (1, 12)], [(1, 12), (0, 3), (0, 3), (0, 3), (0, 3), (0, 3)]
+  batch = in_groups(easy, hard)
+  cut = jnp.zeros(8, bool).at[0].set(True)
+  found = shaped('papers/dler', truncated=jnp.zeros(8, bool), **batch)
+  np.testing.assert_array_equal(found, [1, 0, 0, 0, 0, 0, 0, 0])
+  np.testing.assert_array_equal(shaped('papers/dler', truncated=cut, **batch)[0], 0)
+  found = shaping.difficulty_limit(**batch, easy_length=11.0, hard_length=12.5)
+  np.testing.assert_array_equal(found, [1, 0, 1, 0, 0, 0, 0, 0])
+
+
+def test_dler_divides_by_the_deviation_of_the_batch():
+  node = config.load(str(config.find('papers/dler'))).rl.advantage
+  bound, batch = bind(node), in_groups([(1, 1), (0, 1)], [(1, 1), (0, 1), (0, 1), (0, 1)])
+  found = np.asarray(bound(batch, bound.hyper(0)))
+  np.testing.assert_allclose((found[0] - found[1]) / (found[2] - found[3]), 1, rtol=1e-5)

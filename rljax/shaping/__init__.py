@@ -14,7 +14,7 @@ from rljax.shaping.length import (
   lcpo_max,
   shorter_better,
 )
-from rljax.shaping.limits import no_eos_zero, overlong_penalty, stop_properly
+from rljax.shaping.limits import difficulty_limit, no_eos_zero, overlong_penalty, stop_properly
 from rljax.shaping.repetition_penalty import repetition_penalty
 from rljax.shaping.running_normalize import running_normalize, running_normalize_init
 from rljax.shaping.scaling import clip_reward, scale_reward
@@ -31,6 +31,7 @@ __all__ = [
   'alp',
   'clip_reward',
   'cosine_length',
+  'difficulty_limit',
   'entropy_reward',
   'kimi_length',
   'lcpo_exact',

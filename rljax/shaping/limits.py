@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import masking
+from rljax.advantages.scored import scored
 
 Array = jax.Array
 
@@ -84,3 +85,40 @@ def no_eos_zero(rewards: Array, truncated: Array) -> Array:
   Fidelity: faithful
   """
   return stop_properly(rewards, truncated, coefficient=0.0)
+
+
+def difficulty_limit(
+  rewards: Array,
+  group_ids: Array,
+  completion_length: Array,
+  *,
+  easy_length: float = 1000.0,
+  hard_length: float = 2000.0,
+  threshold: float = 0.5,
+) -> Array:
+  """R' = 0 where T > hard + p·(easy − hard), p the pass rate of the group.
+
+  A limit that is tighter the easier the prompt is. It comes after sampling: p is of the answers as
+  they were given, and what the sampler has cut off is for `no_eos_zero`.
+
+  Args:
+    rewards: float [N]; not finite = unscorable, stays as it is. Constant.
+    group_ids: int32 [N]; −1 = unused, stays as it is.
+    completion_length: float [N], T, action tokens. Constant.
+    easy_length: limit of a group that is all right, action tokens.
+    hard_length: limit of a group that is all wrong, action tokens.
+    threshold: a reward of at least this is a right answer.
+
+  Returns:
+    at least float32 [N].
+
+  Source: DLER: Doing Length pEnalty Right (2025), DA-DLER.
+  Differs from the source: formula not confirmed against the paper.
+  Fidelity: recalled
+  """
+  old = jax.lax.stop_gradient(masking.widen(rewards))
+  rewards, counted = scored(rewards, group_ids)
+  length = masking.zero_where_not(jax.lax.stop_gradient(completion_length), counted)
+  rate = masking.group_mean((rewards >= threshold).astype(old.dtype), group_ids, counted)
+  limit = hard_length + rate * (easy_length - hard_length)
+  return jnp.where(counted & (length > limit), 0, old)

@@ -47,6 +47,10 @@ CASES = {
   'stop_properly, half': case(shaping.stop_properly, coefficient=0.5),
   'stop_properly, negative': case(shaping.stop_properly, coefficient=-0.25),
   'no_eos_zero': case(shaping.no_eos_zero),
+  'difficulty_limit': case(shaping.difficulty_limit),
+  'difficulty_limit, short': case(
+    shaping.difficulty_limit, easy_length=2.0, hard_length=6.0, threshold=0.25
+  ),
   'lcpo_exact': case(shaping.lcpo_exact),
   'lcpo_exact, array': case(shaping.lcpo_exact, optional=('target_length',), alpha=0.1),
   'lcpo_max': case(shaping.lcpo_max, target=4.0, alpha=0.2),

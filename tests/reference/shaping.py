@@ -59,6 +59,23 @@ def no_eos_zero(rewards, truncated):
   return _alone(rewards, lambda i: 0.0 if truncated[i] else rewards[i])
 
 
+def difficulty_limit(
+  rewards,
+  group_ids,
+  completion_length,
+  *,
+  easy_length=1000.0,
+  hard_length=2000.0,
+  threshold=0.5,
+):
+  def one(i, group):
+    rate = sum(rewards[j] >= threshold for j in group) / len(group)
+    limit = rate * easy_length + (1 - rate) * hard_length
+    return 0.0 if completion_length[i] > limit else rewards[i]
+
+  return _in_groups(rewards, group_ids, one)
+
+
 def lcpo_exact(rewards, completion_length, target_length=None, *, target=1000.0, alpha=3e-4):
   def one(i):
     wanted = target if target_length is None else target_length[i]
