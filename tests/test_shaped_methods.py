@@ -9,6 +9,8 @@ from reference import shaping as reference
 
 from rljax import config, shaping
 from rljax.binding import bind
+from rljax.prompts import Completion, Prompt
+from rljax.rewards import Scorer
 
 
 def shaped(name, iteration=0, **arrays):
@@ -96,3 +98,81 @@ def test_dler_divides_by_the_deviation_of_the_batch():
   bound, batch = bind(node), in_groups([(1, 1), (0, 1)], [(1, 1), (0, 1), (0, 1), (0, 1)])
   found = np.asarray(bound(batch, bound.hyper(0)))
   np.testing.assert_allclose((found[0] - found[1]) / (found[2] - found[3]), 1, rtol=1e-5)
+
+
+# -- autothink ------------------------------------------------------------------------------------
+
+
+def modes(right, thinks):
+  num = len(right)
+  return {
+    'rewards': jnp.array(right, jnp.float32),
+    'group_ids': jnp.zeros(num, jnp.int32),
+    'reward_components': {'thinks': jnp.array(thinks, jnp.float32)},
+  }
+
+
+def test_autothink_pays_by_mode():
+  found = shaping.think_modes(**modes([1, 0, 1, 0], [1, 1, 0, 0]))
+  np.testing.assert_array_equal(found, [1, 0, 2, -1])
+  with pytest.raises(ValueError, match="no component 'dreams'; there are thinks"):
+    shaping.think_modes(**modes([1], [1]), component='dreams')
+
+
+def test_autothink_takes_worth_from_the_mode_that_too_many_are_in():
+  batch = modes([1, 0, 1, 1], [1, 1, 1, 0])  # three of four think, wanted is a half
+  found = jax.jit(lambda b, x: shaping.think_modes(**b, balance=x))(batch, 2.0)
+  np.testing.assert_allclose(found, [0, -0.5, 0, 2])
+  found = shaping.think_modes(**batch, balance=2.0, target=0.75)
+  np.testing.assert_allclose(found, [1, 0, 1, 2])
+  few = modes([1, 1, 1, 1], [1, 0, 0, 0])
+  np.testing.assert_allclose(shaping.think_modes(**few, balance=2.0), [1, 0.5, 0.5, 0.5])
+
+
+def test_autothink_leaves_what_is_unscorable_out_of_the_shares():
+  batch = modes([1, 0, np.nan, 1, 1, 1], [1, 0, 1, 1, np.nan, 1])
+  batch['group_ids'] = jnp.array([0, 0, 0, -1, 0, 1], jnp.int32)
+  found = shaping.think_modes(**batch, balance=3.0)  # two of three think
+  np.testing.assert_allclose(found, [0, -1, np.nan, 1, 1, 0], atol=1e-6)
+
+
+def test_autothink_goes_through_its_stages():
+  batch = {
+    **modes([1, 1, 1, 1], []),
+    'reward_components': {'episode.turns': jnp.array([2.0, 2.0, 2.0, 1.0])},
+    'completion_length': jnp.array([9.0, 7.0, 9.0, 5.0]),
+  }
+  found = [shaped('papers/autothink', iteration, **batch) for iteration in (0, 15, 40)]
+  np.testing.assert_allclose(found[0], [0, 0, 0, 2])
+  assert found[1][0] > found[0][0] and found[1][3] - found[1][0] < found[2][3] - found[2][0]
+  np.testing.assert_allclose(found[2], [0.9, 1, 0.9, 2.1], atol=1e-6)
+
+
+def after_thinking(text):
+  node = {'name': 'rewards.after_thinking', 'reward': 'tasks.products.reward'}
+  completion = Completion(
+    prompt=Prompt(text='6*7=<think> ...', prompt_id=0, answer=42),
+    tokens=(),
+    text=text,
+    truncated=False,
+  )
+  with Scorer(node, workers=0) as scorer:
+    scores = scorer.score([completion])
+  assert not scores.messages
+  return scores.rewards[0], scores.components['thinks'][0]
+
+
+@pytest.mark.parametrize(
+  ('text', 'expected'),
+  [
+    ('six times seven</think>42', (1, 1)),
+    ('six times seven</think>43', (0, 1)),
+    ('</think>42', (1, 0)),
+    ('<think>\n</think>42', (1, 0)),
+    ('a</think>b</think>42', (1, 1)),
+    ('it is 42', (0, 1)),
+    ('', (0, 0)),
+  ],
+)
+def test_autothink_tells_thinking_from_a_direct_answer(text, expected):
+  assert after_thinking(text) == expected

@@ -15,7 +15,7 @@ from rljax.binding import bind, signature
 BATCH = samples()
 USED = BATCH['group_ids'] >= 0
 SCORED = USED & np.isfinite(BATCH['rewards'])
-REMEMBER = {'running_normalize', 'adaptive_step_bonus'}  # tested by themselves
+APART = {'running_normalize', 'adaptive_step_bonus', 'think_modes'}  # tested by themselves
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))
 
@@ -41,7 +41,7 @@ def run(case, arrays, hyper=None):
 
 def test_every_shaping_has_a_case():
   public = {n for n in shaping.__all__ if not n.endswith('_init')}
-  assert {c.function.__name__ for c in CASES.values()} | REMEMBER == public
+  assert {c.function.__name__ for c in CASES.values()} | APART == public
 
 
 def test_the_batch_is_what_the_cases_need():

@@ -17,3 +17,4 @@ from rljax.rewards.structures import answer_set as answer_set
 from rljax.rewards.structures import choice as choice
 from rljax.rewards.structures import json_value as json_value
 from rljax.rewards.structures import tool_calls as tool_calls
+from rljax.rewards.thinking import after_thinking as after_thinking

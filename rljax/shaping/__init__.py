@@ -23,6 +23,7 @@ from rljax.shaping.step_bonus import (
   adaptive_step_bonus_init,
   step_bonus,
 )
+from rljax.shaping.think_modes import think_modes
 from rljax.shaping.unlikeliness import unlikeliness
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
   'shorter_better',
   'step_bonus',
   'stop_properly',
+  'think_modes',
   'unlikeliness',
   'vote_share',
 ]
