@@ -10,7 +10,7 @@ from reference import shaping as reference
 from rljax import config, shaping
 from rljax.binding import bind
 from rljax.prompts import Completion, Prompt
-from rljax.rewards import Scorer
+from rljax.rewards import Scorer, patterns
 
 
 def shaped(name, iteration=0, **arrays):
@@ -148,18 +148,14 @@ def test_autothink_goes_through_its_stages():
   np.testing.assert_allclose(found[2], [0.9, 1, 0.9, 2.1], atol=1e-6)
 
 
-def after_thinking(text):
-  node = {'name': 'rewards.after_thinking', 'reward': 'tasks.products.reward'}
-  completion = Completion(
-    prompt=Prompt(text='6*7=<think> ...', prompt_id=0, answer=42),
-    tokens=(),
-    text=text,
-    truncated=False,
-  )
+def score(node, text, answer=42):
+  """(reward, components) of one completion."""
+  prompt = Prompt(text='6*7=<think> ...', prompt_id=0, answer=answer)
+  completion = Completion(prompt=prompt, tokens=(0,), text=text, truncated=False)
   with Scorer(node, workers=0) as scorer:
     scores = scorer.score([completion])
   assert not scores.messages
-  return scores.rewards[0], scores.components['thinks'][0]
+  return scores.rewards[0], {name: values[0] for name, values in scores.components.items()}
 
 
 @pytest.mark.parametrize(
@@ -175,4 +171,51 @@ def after_thinking(text):
   ],
 )
 def test_autothink_tells_thinking_from_a_direct_answer(text, expected):
-  assert after_thinking(text) == expected
+  node = {'name': 'rewards.after_thinking', 'reward': 'tasks.products.reward'}
+  reward, components = score(node, text)
+  assert (reward, components['thinks']) == expected
+
+
+# -- noisy_rewards_rpr ----------------------------------------------------------------------------
+
+
+def test_rpr_pays_for_phrases_up_to_a_cap_and_not_for_repetition():
+  def reward(text, **hyper):
+    node = {'name': 'rewards.patterns.phrases', 'phrases': ('First', 'so'), 'cap': 4, **hyper}
+    return score(node, text)[0]
+
+  assert reward('42') == 0
+  assert reward('first I add, so it is 42') == 0.5
+  assert reward('First, a. So, b. So, c. So, d.') == 0.75  # one of them counts twice at most
+  assert reward('First, a. So, b. So, c. So, d.', most=3, cap=3) == 1
+  assert reward('first so ' * 9) == 0
+  assert reward('first so ' * 9, repeated=1.0) == 1
+  with pytest.raises(ValueError, match='most=0'):
+    patterns.phrases('a', most=0)
+  with pytest.raises(ValueError, match="phrases='first'"):
+    patterns.phrases('a', phrases='first')
+
+
+def test_rpr_lifts_what_a_noisy_reward_rejects():
+  node = config.load(str(config.find('papers/noisy_rewards_rpr'))).rewards.reward.to_dict()
+  found = [score(node, text, 6) for text in ('1+2=3,3+3=6', '1+2=3,3+3=7', '6')]
+  for reward, components in found:
+    true = components['true']
+    seen = 1 - true if components['flipped'] else true
+    assert components['uncalibrated'] == seen
+    lift = 0.1 * components['pattern'] if seen < 0.5 else 0
+    assert reward == pytest.approx(seen + lift)
+  assert [components['pattern'] for _, components in found] == [1, 1, 0]
+  sure = {**node, 'reward': {'name': 'rewards.noisy', 'reward': lambda completion: 0.0}}
+  assert score(sure, '1+2=3,3+3=6')[0] == pytest.approx(0.1)
+
+
+def test_rpr_trains_on_rewards_of_which_some_are_flipped():
+  node = config.load(str(config.find('papers/noisy_rewards_rpr'))).rewards.reward.reward.to_dict()
+  prompts = [Prompt(text=str(i), prompt_id=i, answer=6) for i in range(400)]
+  texts = [
+    Completion(prompt=prompt, tokens=(1,), text='1+2=3,3+3=6', truncated=False)
+    for prompt in prompts
+  ]
+  with Scorer(node, workers=0) as scorer:
+    assert scorer.score(texts).rewards.mean() == pytest.approx(0.6, abs=0.08)

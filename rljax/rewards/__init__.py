@@ -1,6 +1,7 @@
 """Rewards: scoring in processes with limits, verifiers, controls, rewards made of rewards."""
 
 from rljax.rewards.combinators import all_of as all_of
+from rljax.rewards.combinators import calibrated as calibrated
 from rljax.rewards.combinators import gated as gated
 from rljax.rewards.combinators import routed as routed
 from rljax.rewards.combinators import weighted as weighted
