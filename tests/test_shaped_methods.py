@@ -9,8 +9,6 @@ from reference import shaping as reference
 
 from rljax import config, shaping
 from rljax.binding import bind
-from rljax.prompts import Completion, Prompt
-from rljax.rewards import Scorer, patterns
 
 
 def shaped(name, iteration=0, **arrays):
@@ -148,74 +146,69 @@ def test_autothink_goes_through_its_stages():
   np.testing.assert_allclose(found[2], [0.9, 1, 0.9, 2.1], atol=1e-6)
 
 
-def score(node, text, answer=42):
-  """(reward, components) of one completion."""
-  prompt = Prompt(text='6*7=<think> ...', prompt_id=0, answer=answer)
-  completion = Completion(prompt=prompt, tokens=(0,), text=text, truncated=False)
-  with Scorer(node, workers=0) as scorer:
-    scores = scorer.score([completion])
-  assert not scores.messages
-  return scores.rewards[0], {name: values[0] for name, values in scores.components.items()}
+# -- outcome_based_exploration --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-  ('text', 'expected'),
-  [
-    ('six times seven</think>42', (1, 1)),
-    ('six times seven</think>43', (0, 1)),
-    ('</think>42', (1, 0)),
-    ('<think>\n</think>42', (1, 0)),
-    ('a</think>b</think>42', (1, 1)),
-    ('it is 42', (0, 1)),
-    ('', (0, 0)),
-  ],
-)
-def test_autothink_tells_thinking_from_a_direct_answer(text, expected):
-  node = {'name': 'rewards.after_thinking', 'reward': 'tasks.products.reward'}
-  reward, components = score(node, text)
-  assert (reward, components['thinks']) == expected
+def outcomes(codes, groups, prompts=None, rewards=None):
+  rewards = np.ones(len(codes)) if rewards is None else rewards
+  return {
+    'rewards': jnp.array(rewards, jnp.float32),
+    'group_ids': jnp.array(groups, jnp.int32),
+    'prompt_ids': jnp.array(groups if prompts is None else prompts, jnp.int32),
+    'reward_components': {'answer_code': jnp.array(codes, jnp.float32)},
+  }
 
 
-# -- noisy_rewards_rpr ----------------------------------------------------------------------------
+def test_outcome_based_exploration_pays_for_answers_by_how_rare_they_were():
+  first = outcomes([5, 5, 5, 5, 2**24 - 2, -1], [0, 0, 0, 1, 1, 1])
+  later = outcomes([5, 2**24 - 2, 5, 9, 2**24 - 3, 2**24 - 2], [0, 0, 1, 1, 1, 1])
+  step = jax.jit(lambda b, s, x: shaping.outcome_bonus(**b, state=s, shift=x))
+  found, state = step(first, shaping.outcome_bonus_init(), 0.0)
+  np.testing.assert_allclose(found, [1.1, 1.1, 1.1, 1.1, 1.1, 1])
+  assert state['counts'].sum() == 5 and state['counts'].max() == 3
+  expected = [1 + 0.1 / 3**0.5, 1.1, 1.1, 1.1, 1.1, 1.1]
+  np.testing.assert_allclose(step(later, state, 0.0)[0], expected, rtol=1e-6)
+  _, state = step(later, state, 0.0)
+  again = outcomes([5, 5, 2**24 - 2], [0, 1, 1])
+  found = step(again, state, 0.5)[0]  # five, twice, twice seen
+  expected = 1 + 0.1 * (np.array([4, 2, 2]) ** -0.5 - 0.5)
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_rpr_pays_for_phrases_up_to_a_cap_and_not_for_repetition():
-  def reward(text, **hyper):
-    node = {'name': 'rewards.patterns.phrases', 'phrases': ('First', 'so'), 'cap': 4, **hyper}
-    return score(node, text)[0]
-
-  assert reward('42') == 0
-  assert reward('first I add, so it is 42') == 0.5
-  assert reward('First, a. So, b. So, c. So, d.') == 0.75  # one of them counts twice at most
-  assert reward('First, a. So, b. So, c. So, d.', most=3, cap=3) == 1
-  assert reward('first so ' * 9) == 0
-  assert reward('first so ' * 9, repeated=1.0) == 1
-  with pytest.raises(ValueError, match='most=0'):
-    patterns.phrases('a', most=0)
-  with pytest.raises(ValueError, match="phrases='first'"):
-    patterns.phrases('a', phrases='first')
+def test_outcome_bonus_of_the_group_mean_and_without_the_unscorable():
+  state = shaping.outcome_bonus_init()
+  batch = outcomes([5, 5, 5, 5, 7], [0, 0, 0, -1, 1], rewards=[1, 0, np.nan, 1, 1])
+  found, state = shaping.outcome_bonus(**batch, state=state)
+  np.testing.assert_allclose(found, [1.1, 0.1, np.nan, 1, 1.1], rtol=1e-6)
+  assert state['counts'].sum() == 3
+  batch = outcomes([5, 6], [0, 0])
+  found, _ = shaping.outcome_bonus(**batch, state=state, center='group', coefficient=1.0)
+  gap = (1 - 2**-0.5) / 2
+  np.testing.assert_allclose(found, [1 - gap, 1 + gap], rtol=1e-6)
+  with pytest.raises(ValueError, match="center 'mean'"):
+    shaping.outcome_bonus(**batch, state=state, center='mean')
 
 
-def test_rpr_lifts_what_a_noisy_reward_rejects():
-  node = config.load(str(config.find('papers/noisy_rewards_rpr'))).rewards.reward.to_dict()
-  found = [score(node, text, 6) for text in ('1+2=3,3+3=6', '1+2=3,3+3=7', '6')]
-  for reward, components in found:
-    true = components['true']
-    seen = 1 - true if components['flipped'] else true
-    assert components['uncalibrated'] == seen
-    lift = 0.1 * components['pattern'] if seen < 0.5 else 0
-    assert reward == pytest.approx(seen + lift)
-  assert [components['pattern'] for _, components in found] == [1, 1, 0]
-  sure = {**node, 'reward': {'name': 'rewards.noisy', 'reward': lambda completion: 0.0}}
-  assert score(sure, '1+2=3,3+3=6')[0] == pytest.approx(0.1)
+def test_outcome_counts_of_many_pairs_are_spread():
+  num = 1000
+  batch = outcomes(np.arange(num) % 40, np.arange(num) // 40, rewards=np.zeros(num))
+  _, state = shaping.outcome_bonus(**batch, state=shaping.outcome_bonus_init())
+  assert np.sum(np.asarray(state['counts']) == 1) > 970  # chance lets about 15 share a place
 
 
-def test_rpr_trains_on_rewards_of_which_some_are_flipped():
-  node = config.load(str(config.find('papers/noisy_rewards_rpr'))).rewards.reward.reward.to_dict()
-  prompts = [Prompt(text=str(i), prompt_id=i, answer=6) for i in range(400)]
-  texts = [
-    Completion(prompt=prompt, tokens=(1,), text='1+2=3,3+3=6', truncated=False)
-    for prompt in prompts
-  ]
-  with Scorer(node, workers=0) as scorer:
-    assert scorer.score(texts).rewards.mean() == pytest.approx(0.6, abs=0.08)
+def test_outcome_based_exploration_charges_what_others_of_the_group_say():
+  batch = outcomes([4, 4, 4, 8, 4, -1, -1], [0, 0, 0, 0, 1, 1, 1])
+  del batch['prompt_ids']
+  found = shaping.repeated_outcome(**batch, coefficient=0.3)
+  np.testing.assert_allclose(found, [0.8, 0.8, 0.8, 1, 1, 1, 1], rtol=1e-6)
+  batch['rewards'] = batch['rewards'].at[0].set(jnp.nan)
+  found = shaping.repeated_outcome(**batch, coefficient=0.3)
+  np.testing.assert_allclose(found, [np.nan, 0.85, 0.85, 1, 1, 1, 1], rtol=1e-6)
+  with pytest.raises(ValueError, match='no component'):
+    shaping.repeated_outcome(**{**batch, 'reward_components': {}})
+
+
+def test_both_forms_of_outcome_based_exploration_are_in_its_config():
+  batch = outcomes([4, 4, 8, -1], [0, 0, 0, 0])
+  found = shaped('papers/outcome_based_exploration', **batch)
+  np.testing.assert_allclose(found, [1.1 - 0.1 / 3, 1.1 - 0.1 / 3, 1.1, 1], rtol=1e-6)

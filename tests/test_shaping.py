@@ -15,7 +15,13 @@ from rljax.binding import bind, signature
 BATCH = samples()
 USED = BATCH['group_ids'] >= 0
 SCORED = USED & np.isfinite(BATCH['rewards'])
-APART = {'running_normalize', 'adaptive_step_bonus', 'think_modes'}  # tested by themselves
+APART = {  # tested by themselves
+  'adaptive_step_bonus',
+  'outcome_bonus',
+  'repeated_outcome',
+  'running_normalize',
+  'think_modes',
+}
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))
 

@@ -1,5 +1,6 @@
 """Rewards [N] -> rewards [N]: lengths, repetition, limits, running scales, no labels."""
 
+from rljax.shaping.exploration import outcome_bonus, outcome_bonus_init, repeated_outcome
 from rljax.shaping.label_free import (
   entropy_reward,
   majority_vote,
@@ -39,7 +40,10 @@ __all__ = [
   'lcpo_max',
   'majority_vote',
   'no_eos_zero',
+  'outcome_bonus',
+  'outcome_bonus_init',
   'overlong_penalty',
+  'repeated_outcome',
   'repetition_penalty',
   'running_normalize',
   'running_normalize_init',
