@@ -1,8 +1,11 @@
 """Methods whose mechanism is a reward of texts: each config does what its paper says."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from rljax import config
+from rljax.binding import bind
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scorer, patterns
 
@@ -96,3 +99,46 @@ def test_equal_answers_have_equal_codes():
   assert code('x <a>7</a>', tag='a') == code('<a>7 </a>', tag='a') == code('7') >= 0
   number = {'extract': 'rewards.answers.extract_number'}
   assert code('it is 12.0', **number) == code('so 12', **number)
+
+
+# -- longwriter_zero ------------------------------------------------------------------------------
+
+
+def test_longwriter_zero_averages_rewards_that_were_normalised_alone():
+  settings = config.load(str(config.find('papers/longwriter_zero'))).rl
+  rng = np.random.default_rng(0)
+  groups = np.repeat(np.arange(3), 4)
+  parts = {name: rng.random(12) for name in settings.reward_components}
+  parts['form'] *= 100  # and still has a third of the say
+  bound = bind(settings.advantage)
+  arrays = {
+    'rewards': jnp.zeros(12),
+    'group_ids': jnp.asarray(groups, jnp.int32),
+    'reward_components': {name: jnp.asarray(x, jnp.float32) for name, x in parts.items()},
+  }
+  expected = np.zeros(12)
+  for part in parts.values():
+    for group in range(3):
+      own = part[groups == group]
+      expected[groups == group] += (own - own.mean()) / own.std(ddof=1) / 3
+  np.testing.assert_allclose(bound(arrays, bound.hyper(0)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_longwriter_zero_pays_for_length_by_a_trapezoid():
+  node = config.load(str(config.find('papers/longwriter_zero'))).rewards.reward.to_dict()
+  del node['rewards']['quality']  # needs a prompt with constraints
+  found = [score(node, ' '.join(map(str, range(n))))[1] for n in (5, 14, 20, 30, 36, 60)]
+  np.testing.assert_allclose([part['length'] for part in found], [0, 0.6, 1, 1, 0.6, 0], rtol=1e-6)
+  assert all(part['form'] == 0 for part in found)
+  assert score(node, 'again and again and again and again')[1]['form'] < 0
+
+
+# -- cls_rl ---------------------------------------------------------------------------------------
+
+
+def test_cls_rl_pays_only_if_the_whole_output_is_the_label():
+  node = config.load(str(config.find('papers/cls_rl'))).rewards.reward.to_dict()
+  thought = '<think>it has stripes</think><answer>tiger</answer>'
+  found = [score(node, text, 'tiger')[0] for text in ('tiger', 'a cat', 'it is tiger', thought)]
+  assert found == [1, 0, 0, 0]
+  assert score({**node, 'tag': 'answer'}, thought, 'tiger')[0] == 1
