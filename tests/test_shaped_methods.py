@@ -212,3 +212,26 @@ def test_both_forms_of_outcome_based_exploration_are_in_its_config():
   batch = outcomes([4, 4, 8, -1], [0, 0, 0, 0])
   found = shaped('papers/outcome_based_exploration', **batch)
   np.testing.assert_allclose(found, [1.1 - 0.1 / 3, 1.1 - 0.1 / 3, 1.1, 1], rtol=1e-6)
+
+
+# -- gui_g1 ---------------------------------------------------------------------------------------
+
+
+def test_gui_g1_scales_advantages_by_the_failures_of_the_group():
+  settings = config.load(str(config.find('papers/gui_g1'))).rl
+  bound = bind(settings.advantage_shaping.difficulty)
+  ids = jnp.arange(4, dtype=jnp.int32)
+  arrays = {
+    'advantages': jnp.ones((4, 2)),
+    'action_mask': jnp.array([[True, True]] * 3 + [[True, False]]),
+    'rewards': jnp.array([1.0, 0.0, 0.0, 0.0]),
+    'group_ids': jnp.array([0, 0, 1, 1], jnp.int32),
+    'segment_ids': jnp.zeros((4, 2), jnp.int32),
+    'sample_ids': ids[:, None],
+  }
+  found = bound(arrays, bound.hyper(0))
+  np.testing.assert_allclose(found[:, 0], np.array([2, 2, 4, 4]) / 3, rtol=1e-6)
+  np.testing.assert_allclose(found[:, 1], np.array([2, 2, 4, 0]) / 3, rtol=1e-6)
+  all_right = bound({**arrays, 'rewards': jnp.ones(4)}, bound.hyper(0))
+  np.testing.assert_array_equal(all_right, arrays['action_mask'])
+  assert settings.weights.name == 'weighting.fixed_length'

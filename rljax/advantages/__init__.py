@@ -5,6 +5,7 @@ from rljax.advantages.best_of import best_of
 from rljax.advantages.bootstrapped_reference import bootstrapped_reference
 from rljax.advantages.clip_advantages import clip_advantages
 from rljax.advantages.confidence_penalty import confidence_penalty
+from rljax.advantages.difficulty_scaled import difficulty_scaled
 from rljax.advantages.distillation_penalty import distillation_penalty
 from rljax.advantages.entropy_shaped import entropy_shaped
 from rljax.advantages.gae import gae
@@ -42,6 +43,7 @@ __all__ = [
   'bootstrapped_reference',
   'clip_advantages',
   'confidence_penalty',
+  'difficulty_scaled',
   'distillation_penalty',
   'entropy_shaped',
   'gae',

@@ -74,6 +74,8 @@ SHAPING = {
   'entropy_shaped, all': case('entropy_shaped', alpha=3.0, kappa=1.5),
   'confidence_penalty': case('confidence_penalty'),
   'confidence_penalty, of tokens': case('confidence_penalty', alpha=0.5, length_norm=True),
+  'difficulty_scaled': case('difficulty_scaled'),
+  'difficulty_scaled, half': case('difficulty_scaled', strength=0.5, threshold=0.0),
   'distillation_penalty': case('distillation_penalty'),
   'distillation_penalty, weaker': case('distillation_penalty', coef=0.3),
   'teacher_advantage': case('teacher_advantage'),

@@ -342,6 +342,24 @@ def entropy_shaped(batch, samples, *, alpha=0.4, kappa=2.0):
   return _shaped(batch, lambda a, p: a + min(alpha * batch['old_entropy'][p], abs(a) / kappa))
 
 
+def difficulty_scaled(batch, samples, *, strength=1.0, threshold=0.5):
+  rewards, groups = batch['rewards'], batch['group_ids']
+  scored = [i for i, r in enumerate(rewards) if groups[i] >= 0 and math.isfinite(r)]
+  failed = {}
+  for group in {groups[i] for i in scored}:
+    failed[group] = np.mean([rewards[i] < threshold for i in scored if groups[i] == group])
+  mean = np.mean([failed[groups[i]] for i in scored])
+  found = {}
+  for sample, places in samples:
+    if sample not in scored:
+      continue
+    factor = 1 - strength + strength * failed[groups[sample]] / mean
+    for place in places:
+      if batch['action_mask'][place]:
+        found[place] = batch['advantages'][place] * factor
+  return _on_tokens(batch, found)
+
+
 def distillation_penalty(batch, samples, *, coef=1.0):
   del samples
   old, teacher = batch['old_logprobs'], batch['teacher_logprobs']
