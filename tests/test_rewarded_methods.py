@@ -8,12 +8,14 @@ from rljax import config
 from rljax.binding import bind
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scorer, patterns
+from rljax.rewards.relevance import relevance
 
 
-def score(node, text, answer=42):
+def score(node, said, answer=42, **prompt):
   """(reward, components) of one completion."""
-  prompt = Prompt(text='6*7=<think> ...', prompt_id=0, answer=answer)
-  completion = Completion(prompt=prompt, tokens=(0,), text=text, truncated=False)
+  given = {'text': '6*7=<think> ...', 'prompt_id': 0, 'answer': answer, **prompt}
+  prompt = Prompt(**given)
+  completion = Completion(prompt=prompt, tokens=(0,), text=said, truncated=False)
   with Scorer(node, workers=0) as scorer:
     scores = scorer.score([completion])
   assert not scores.messages
@@ -142,3 +144,41 @@ def test_cls_rl_pays_only_if_the_whole_output_is_the_label():
   found = [score(node, text, 'tiger')[0] for text in ('tiger', 'a cat', 'it is tiger', thought)]
   assert found == [1, 0, 0, 0]
   assert score({**node, 'tag': 'answer'}, thought, 'tiger')[0] == 1
+
+
+# -- r3_regularized_reward ------------------------------------------------------------------------
+
+
+def test_r3_pays_for_relevance_with_length_and_against_repetition():
+  node = config.load(str(config.find('papers/r3_regularized_reward'))).rewards.reward.to_dict()
+  asked = {'text': 'Write about the garden of roses.', 'metadata': {'source': 'open'}}
+  words = ' '.join(f'word{i}' for i in range(20))
+  on, off = f'{words} garden roses', f'{words} market fish'
+  parrot = 'garden roses ' * 20
+  (good, _), (bad, _), (hacked, parts) = (score(node, t, **asked) for t in (on, off, parrot))
+  assert good > bad and good > hacked
+  assert parts['open.relevance'] > 0.5 and parts['open.repetition'] < -0.9
+  short, parts = score(node, 'garden roses', **asked)
+  assert parts['open.length'] == pytest.approx(0.1)
+  assert short == pytest.approx(parts['open.relevance'] + 0.5 * parts['open.length'])
+
+
+def test_r3_compares_with_the_reference_where_there_is_one():
+  node = config.load(str(config.find('papers/r3_regularized_reward'))).rewards.reward.to_dict()
+  asked = {'text': 'What is the key?', 'metadata': {'source': 'closed'}, 'answer': '4821'}
+  found = [score(node, text, **asked)[0] for text in ('4821', '1234', 'what is the key')]
+  assert found == [1, 0, 0]
+
+
+def test_relevance_is_the_cosine_of_what_embeds():
+  table = {'a': (1, 0), 'b': (0, 2), 'ab': (3, 3), '': (0, 0)}
+  found = relevance(
+    ['a', 'ab', 'b', ''], ['a', 'a', 'a', 'a'], [0] * 4, embed=lambda texts: map(table.get, texts)
+  )
+  np.testing.assert_allclose(found, [1, 0.5**0.5, 0, 0])
+  found = relevance(['x y', 'x x', 'z', ''], ['The X, y!'] * 4, [0] * 4)
+  np.testing.assert_allclose(found, [1, 0.5**0.5, 0, 0])
+  with pytest.raises(ValueError, match='1 vectors'):
+    relevance(['a'], ['b'], [0], embed=lambda texts: [[1.0]])
+  with pytest.raises(ValueError, match="to='reference'"):
+    relevance(['a'], ['b'], [0], to='reference')

@@ -39,10 +39,10 @@ def get_config():
     kinds=('keywords', 'forbidden', 'keyword_count', 'no_digits'),  # none that says a length
   )
   config.tokenizer = dict(name='tokenization.byte_level')
-  config.sft.max_length = 512
-  config.rl.update(max_prompt=256, max_new_tokens=256)
+  config.sft.max_length = 384
+  config.rl.update(max_prompt=192, max_new_tokens=192)
   for stage in (config.sft, config.rl):
-    stage.update(rows=16, row_length=512)
+    stage.update(rows=16, row_length=384)
   config.rewards.reward = dict(
     name='rewards.combinators.weighted',
     rewards=dict(
