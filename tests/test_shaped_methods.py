@@ -5,9 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases.shaping import samples
+from reference import batches
 from reference import shaping as reference
+from reference import token_advantages as token_reference
+from test_token_advantages import token_batch
 
 from rljax import config, shaping
+from rljax.advantages import refined_step_returns
 from rljax.binding import bind
 
 
@@ -235,3 +239,54 @@ def test_gui_g1_scales_advantages_by_the_failures_of_the_group():
   all_right = bound({**arrays, 'rewards': jnp.ones(4)}, bound.hyper(0))
   np.testing.assert_array_equal(all_right, arrays['action_mask'])
   assert settings.weights.name == 'weighting.fixed_length'
+
+
+# -- prm_clip_delta -------------------------------------------------------------------------------
+
+
+def refined(scores, outcome=1.0, **hyper):
+  """The first return of each step of one completion, two tokens a step."""
+  length = 2 * len(scores)
+  places = jnp.ones((1, length), bool), jnp.zeros((1, length), jnp.int32)
+  token_rewards = jnp.zeros((1, length)).at[0, 1::2].set(jnp.array(scores))
+  found = refined_step_returns(
+    jnp.array([outcome]),
+    token_rewards,
+    *places,
+    jnp.zeros((1, 1), jnp.int32),
+    (jnp.arange(length) // 2)[None],
+    **hyper,
+  )
+  np.testing.assert_array_equal(found[0, ::2], found[0, 1::2])
+  return found[0, ::2]
+
+
+def test_prm_clip_pays_nothing_for_steps_that_are_good_enough():
+  np.testing.assert_allclose(refined([0.9, 0.2, 0.6], mode='clip'), [0.7, 0.7, 1], rtol=1e-6)
+  np.testing.assert_array_equal(refined([0.9] * 9, mode='clip'), np.ones(9))
+
+
+def test_prm_delta_sums_to_the_present_score_however_many_steps_follow():
+  few, many = refined([0.9, 0.2], mode='delta'), refined([0.9, 0.2, *[0.9] * 9], mode='delta')
+  np.testing.assert_allclose(few, [1.9, 1.2], rtol=1e-6)
+  np.testing.assert_allclose(many[:2], few)
+
+
+def test_prm_clip_and_delta_bound_what_a_trajectory_earns():
+  found = refined([0.9, 0.2, 0.6], alpha=0.5)
+  np.testing.assert_allclose(found, [0.5, 0.2, 0.5], rtol=1e-6)
+  found = refined([0.9, 0.2, 0.6], outcome=0.0, eta=0.3)
+  np.testing.assert_allclose(found, [0, -0.1, 0], atol=1e-6)
+  with pytest.raises(ValueError, match="mode 'both'"):
+    refined([0.5], mode='both')
+
+
+@pytest.mark.parametrize('mode', ['clip', 'delta', 'clip+delta'])
+def test_refined_returns_of_packed_steps(mode):
+  batch = token_batch(1)
+  arrays = ('rewards', 'token_rewards', 'action_mask', 'segment_ids', 'sample_ids', 'step_ids')
+  found = refined_step_returns(*(jnp.asarray(batch[name]) for name in arrays), mode=mode)
+  expected = token_reference.refined_step_returns(
+    batch, list(batches.samples(batch)), mode=mode, name='step_ids'
+  )
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

@@ -27,6 +27,7 @@ from rljax.advantages.pass_at_k import pass_at_k
 from rljax.advantages.pkpo import pkpo
 from rljax.advantages.prefix_tree import prefix_tree
 from rljax.advantages.quantile_baseline import quantile_baseline
+from rljax.advantages.refined_step_returns import refined_step_returns
 from rljax.advantages.reinforce_pp_baseline import reinforce_pp_baseline
 from rljax.advantages.reward_to_go import reinforce_pp, remax, reward_to_go
 from rljax.advantages.role_baseline import role_baseline, role_baseline_init
@@ -67,6 +68,7 @@ __all__ = [
   'positive_only',
   'prefix_tree',
   'quantile_baseline',
+  'refined_step_returns',
   'reinforce_pp',
   'reinforce_pp_baseline',
   'remax',

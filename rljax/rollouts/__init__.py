@@ -4,6 +4,7 @@ from rljax.rollouts.filtered import dynamic_sampling
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.greedy import greedy_baseline
 from rljax.rollouts.programs import SamplerProgram
+from rljax.rollouts.scored_steps import step_scored
 from rljax.rollouts.single_turn import Experience, single_turn
 from rljax.rollouts.streamed import streamed
 
@@ -14,5 +15,6 @@ __all__ = [
   'dynamic_sampling',
   'greedy_baseline',
   'single_turn',
+  'step_scored',
   'streamed',
 ]

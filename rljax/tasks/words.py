@@ -22,6 +22,12 @@ def reward(completion: str, answer: str) -> dict[str, float]:
   return {'reward': float(completion == answer), 'similarity': similarity}
 
 
+def step_scores(completion: str, answer: str) -> list[tuple[str, float]]:
+  """Each letter as a step, and 1 if it is in its place, else 0."""
+  wanted = answer.ljust(len(completion), '\0')
+  return [(letter, float(letter == right)) for letter, right in zip(completion, wanted)]
+
+
 def demonstrate(prompt: Prompt) -> str:
   """The answer."""
   return prompt.answer

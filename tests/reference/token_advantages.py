@@ -6,6 +6,7 @@ Each takes the batch and the list of its samples (see `batches.samples`) and giv
 import math
 
 import numpy as np
+from reference.batches import T
 
 
 def _std(values, ddof):
@@ -206,6 +207,23 @@ def turn_returns(batch, samples, *, gamma=1.0):
 
 def step_returns(batch, samples, *, gamma=1.0):
   return _all_span_returns(batch, samples, 'step_ids', gamma)
+
+
+def refined_step_returns(
+  batch, samples, *, mode='clip+delta', eta=0.5, alpha=1.0, name='place'
+):
+  """`name` is the array of the steps; by default every token is one."""
+  process = batch | {'place': np.broadcast_to(np.arange(T), batch['tokens'].shape)}
+  process['rewards'] = np.where(np.isfinite(batch['rewards']), 0.0, np.nan)
+  found = {}
+  for sample, places in samples:
+    spans = _spans(process, sample, places, name)
+    scores = [p if mode == 'delta' else min(p - eta, 0) for _, p in spans]
+    if mode != 'clip':
+      scores = [p - after for p, after in zip(scores, [*scores[1:], 0.0])]
+    for k, (span, _) in enumerate(spans):
+      found |= dict.fromkeys(span, alpha * batch['rewards'][sample] + sum(scores[k:]))
+  return _on_tokens(batch, found)
 
 
 def _normalized(by_key, *, no_std=False, epsilon=1e-6, ddof=1):
