@@ -101,6 +101,7 @@ def interrupted(workdir, *rows, **changes):
   return summary
 
 
+@pytest.mark.slow
 def test_value_head_reference_and_minibatches(tmp_path):
   changes = dict(rl=WITH_ALL, checkpoint_every=3)
   interrupted(tmp_path / 'whole', **changes)

@@ -141,6 +141,7 @@ def test_mapped_over_seeds_and_rates_it_is_the_same(tokens_are_written, programs
       np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_what_is_part_of_the_program_makes_another(programs):
   other, fingerprints = dict(name='weighting.seq_mean_token_mean'), []
   for change in ({}, dict(loss=dict(clip_low=0.1)), dict(weights=other)):
