@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ from rljax.tokenization import Tokenizer, prompt_tokens
 from rljax.workdir import read_config
 
 EVALUATION_SEED = 0x5EED0000  # evaluation's noise differs from training's
-MOST_COMPARED = 20_000  # training prompts that are compared with held-out ones
+# Training prompts that are compared with held-out ones, and the time to make them.
+MOST_COMPARED, SECONDS_COMPARED = 20_000, 2.0
 EVALUATION_GROUP = 16  # completions of a prompt in one call, at most: they share its prefill
 
 
@@ -144,7 +146,9 @@ class World:
     node = self.config.evaluation
     if not node.overlap:
       return []
-    train = (prompt.text for prompt in itertools.islice(self.task.train, MOST_COMPARED))
+    stop = time.monotonic() + SECONDS_COMPARED  # some tasks take long to make their problems
+    first = itertools.islice(self.task.train, MOST_COMPARED)
+    train = (p.text for p in itertools.takewhile(lambda _: time.monotonic() < stop, first))
     test = [prompt.text for prompt in itertools.islice(self.task.test, node.num_prompts)]
     found = data.overlap(train, test, ngram=node.overlap)
     return [f'warning: {found}'] if found.shared else []

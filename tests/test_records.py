@@ -289,3 +289,23 @@ def test_a_run_says_that_its_splits_overlap(tmp_path):
   assert world.warnings() == []
   config.evaluation.overlap = 0
   assert world.warnings() == []
+
+
+def test_a_task_that_is_slow_to_make_delays_no_run_by_much(monkeypatch):
+  from rljax import assembly
+
+  made = []
+
+  def make(index):
+    made.append(index)
+    return Prompt(text='a b', prompt_id=index)
+
+  node = {'overlap': 13, 'num_prompts': 8}
+  config = type('Config', (), {'evaluation': type('Node', (), node)})
+  world = assembly.World(**dict.fromkeys(f.name for f in dataclasses.fields(assembly.World)))
+  train = tasks.procedural.Generated(10_000, make)
+  world.config, world.task = config, Task('t', train, [Prompt('c', 0)], 'x')
+  clock = iter([0.0, *(1.0 + i for i in range(10_000))])
+  monkeypatch.setattr(assembly.time, 'monotonic', lambda: next(clock))
+  monkeypatch.setattr(assembly, 'SECONDS_COMPARED', 5.5)
+  assert world.warnings() == [] and len(made) == 6

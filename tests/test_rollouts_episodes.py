@@ -18,6 +18,7 @@ from rljax.prompts import Prompt
 from rljax.rewards import Scorer, episode_return
 from rljax.rollouts import Generator, SamplerProgram, greedy_baseline, single_turn, streamed
 from rljax.rollouts.filtered import dynamic_sampling
+from rljax.rollouts.measures import experience_metrics
 from rljax.sharding import make_mesh
 
 WORDS = 'the cat sat on a mat and was glad of it, then it left'.split()
@@ -157,6 +158,32 @@ def test_an_answer_that_raises_ends_its_episode_without_a_reward(tokenizer):
   np.testing.assert_array_equal(np.isnan(found.scores.rewards), failed)
   assert found.scores.messages == {'OSError: the line is dead': failed.sum()}
   assert found.metrics['tools/failures'] == failed.mean()
+
+
+def test_an_environment_that_does_not_begin_and_an_answer_without_ids_are_failures(tokenizer):
+  @dataclasses.dataclass
+  class Odd(Talk):
+    def reset(self, prompt, seed):
+      if prompt.prompt_id == 11:
+        raise OSError('no line')
+      episode = super().reset(prompt, seed)
+      if prompt.prompt_id == 12:
+        episode.step = lambda turn: Reply(observation=object())
+      return episode
+
+  found = played(tokenizer, Odd())
+  assert [c.failure[:9] for c in found.completions[3:]] == ['OSError: '] * 3 + ['TypeError'] * 3
+  np.testing.assert_array_equal(np.isnan(found.scores.rewards), [False] * 3 + [True] * 6)
+  assert found.metrics['tools/failures'] == pytest.approx(2 / 3)
+  assert found.completions[3].prompt.metadata['episode'] == {'turns': 1, 'return': 0.0}
+
+
+def test_what_is_heard_is_no_sampled_token(tokenizer):
+  found = played(tokenizer, Talk())
+  said = experience_metrics(found)['rollout/tokens']
+  lengths = found.rollout.num_tokens - found.rollout.prompt_length
+  assert said == found.rollout.action_mask.sum() < lengths[:9].sum()
+  assert lengths[:9].sum() - said == round(9 * found.metrics['rollout/heard'])
 
 
 def test_an_answer_that_is_too_long_is_cut_and_one_without_room_ends_the_episode(tokenizer):

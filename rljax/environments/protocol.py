@@ -49,7 +49,8 @@ class Episode(Protocol):
   def step(self, turn: Turn) -> Reply:
     """Answers a turn.
 
-    An exception ends the episode: it is counted and the message printed, its sample has no reward.
+    An exception ends the episode, one of `reset` too: it is counted and the message printed, and
+    the sample has no reward.
     """
     ...
 

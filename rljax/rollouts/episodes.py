@@ -33,7 +33,8 @@ class Sample:
   """One episode as far as it has come.
 
   Attributes:
-    episode: who answers.
+    prompt: of the sample.
+    seed: of the episode.
     rollout: of [T], as the sample was last handed out.
     rewards: float32 [T], of the turns, each at its last token.
     known: tokens of the sample before its present turn.
@@ -42,10 +43,12 @@ class Sample:
     counts: of the replies.
     said: text of the last turn.
     failure: what went wrong.
+    episode: who answers; None before the first turn.
     is_over: nothing more will come.
   """
 
-  episode: Episode
+  prompt: Prompt
+  seed: int
   rollout: Rollout
   rewards: np.ndarray
   known: int
@@ -54,6 +57,7 @@ class Sample:
   counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
   said: str = ''
   failure: str = ''
+  episode: Episode | None = None
   is_over: bool = False
 
   def turn(self, rollout: Rollout, tokenizer: Tokenizer) -> Turn:
@@ -62,16 +66,31 @@ class Sample:
     self.rollout, self.said, self.turns = rollout, tokenizer.decode(tokens), self.turns + 1
     return Turn(tokens, self.said, bool(rollout.truncated), self.turns - 1)
 
-  def take(self, reply: concurrent.futures.Future[Reply]) -> Reply:
-    """The answer to the turn; a failure ends the episode."""
+  def reply(self, turn: Turn, generate: Generator) -> tuple[Reply, list[int]]:
+    """(the answer to a turn, what is heard of it); runs on a thread, beside those of others."""
+    if self.episode is None:
+      self.episode = generate.environment.reset(self.prompt, self.seed)
+    found = self.episode.step(turn)
+    if found.done:
+      return found, []
+    ids, most = found.observation, generate.environment.max_observation
+    if isinstance(ids, str):
+      ids = generate.tokenizer.encode(ids)
+    if len(ids) > most:  # without its middle
+      found = dataclasses.replace(found, counts={**found.counts, 'cut': 1})
+      ids = [*ids[: most - most // 2], *ids[len(ids) - most // 2 :]]
+    return found, list(ids)
+
+  def take(self, reply: concurrent.futures.Future) -> tuple[Reply, list[int]]:
+    """What `reply` has found; a failure ends the episode."""
     try:
-      found = reply.result()
+      found, ids = reply.result()
     except Exception as error:
       self.failure = f'{type(error).__name__}: {error}'[:200]
-      found = Reply(done=True, counts={'failures': 1})
+      found, ids = Reply(done=True, counts={'failures': 1}), []
     self.counts.update(found.counts)
     self.rewards[self.rollout.num_tokens - 1] = found.reward
-    return found
+    return found, ids
 
 
 class Play:
@@ -91,25 +110,14 @@ class Play:
     """What a sample has just said."""
     if row not in self.samples:
       key = (self.generate.seed, int(rollout.draw_ids), int(rollout.sample_index))
-      prompt = self.prompts[self.group_ids[row]]
       self.samples[row] = Sample(
-        episode=self.generate.environment.reset(prompt, hash(key) & 0x7FFFFFFF),
+        prompt=self.prompts[self.group_ids[row]],
+        seed=hash(key) & 0x7FFFFFFF,
         rollout=rollout,
         rewards=np.zeros(len(rollout.tokens), np.float32),
         known=int(rollout.prompt_length),
       )
     return self.samples[row].turn(rollout, self.generate.tokenizer)
-
-  def ids(self, sample: Sample, observation: str | tuple[int, ...]) -> list[int]:
-    """What is heard; one that is too long without its middle."""
-    most = self.generate.environment.max_observation
-    ids = observation
-    if isinstance(observation, str):
-      ids = self.generate.tokenizer.encode(observation)
-    if len(ids) > most:
-      sample.counts['cut'] += 1
-      ids = [*ids[: most - most // 2], *ids[len(ids) - most // 2 :]]
-    return list(ids)
 
   def answer(self, live: LiveRollout, replies: dict[int, concurrent.futures.Future]) -> bool:
     """Lets samples hear what was said to them; those that are over leave their slots.
@@ -119,10 +127,9 @@ class Play:
     """
     going_on = {}
     for row, reply in replies.items():
-      sample = self.samples[row]
-      found = sample.take(reply)
+      found, ids = self.samples[row].take(reply)
       if not found.done:
-        going_on[row] = self.ids(sample, found.observation)
+        going_on[row] = ids
     refused = live.append(going_on)
     for row in replies:
       sample = self.samples[row]
@@ -171,7 +178,7 @@ class Play:
     facts = {
       'turns': sample.turns,
       'return': float(sample.rewards.sum()),
-      **sample.episode.outcome(),
+      **({} if sample.episode is None else sample.episode.outcome()),
     }
     prompt = completion.prompt
     return dataclasses.replace(
@@ -215,7 +222,7 @@ def play(
       rows, rollouts, is_idle = live.read(finished)
       for i, row in enumerate(rows.tolist()):
         turn = own.turn(row, jax.tree.map(lambda x, i=i: x[i], rollouts))
-        waiting[pool.submit(own.samples[row].episode.step, turn)] = row
+        waiting[pool.submit(own.samples[row].reply, turn, generate)] = row
       if is_idle and waiting and not woken:
         concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
       there = [future for future in waiting if future.done()]

@@ -61,12 +61,11 @@ def greedy_baseline(
   groups = handed_on.rollout.group_ids
   baseline = np.where(groups >= 0, rewards[np.maximum(groups, 0)], 0).astype(np.float32)
   scored = rewards[np.isfinite(rewards) & (rollout.group_ids[greedy] >= 0)]
-  lengths = (rollout.num_tokens - rollout.prompt_length)[used]
   return dataclasses.replace(
     handed_on,
     extras={**handed_on.extras, 'baseline_rewards': baseline},
     metrics={
       'reward/baseline': float(scored.mean()) if len(scored) else float('nan'),
-      'rollout/tokens': int(lengths.sum()),
+      'rollout/tokens': int(rollout.action_mask[used].sum()),
     },
   )

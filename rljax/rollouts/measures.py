@@ -28,7 +28,7 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
     'reward/timeouts': scores.timeouts,
     'group/zero_variance': float(np.mean(np.array(spread) <= 1e-6)) if spread else 1.0,
     'group/size': len(groups) / max(len(spread), 1),
-    'rollout/tokens': int(lengths.sum()),
+    'rollout/tokens': int(rollout.action_mask[used].sum()),  # what is heard was not sampled
     'rollout/length_mean': float(lengths.mean()),
     'rollout/truncated': truncated,
     'rollout/eos_rate': 1.0 - truncated,
