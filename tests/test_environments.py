@@ -171,8 +171,9 @@ def test_several_tools_from_a_config(tmp_path):
   episode = binding.bind(node)({}).reset(PROMPT, 0)
   heard = [episode.step(turn(f'[{c}]')).observation for c in ('search: two', 'recall: x', '1+1')]
   assert heard[:2] == ['[1] two;', '=xWhat?;'] and "no tool '1+1'" in heard[2]
-  with pytest.raises(binding.BindingError, match='oven'):
-    tools(tools=('oven',))
+  for wrong in (('oven',), 'oven'):
+    with pytest.raises(binding.BindingError, match='oven'):
+      tools(tools=wrong)
   with pytest.raises(ValueError, match='the marks of a call'):
     tools(call=('', ']'))
 

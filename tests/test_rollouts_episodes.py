@@ -241,3 +241,13 @@ def test_a_run_with_a_tool(tmp_path):
   for row in rows:
     assert row['rollout/turns'] >= 1 and row['reward/errors'] == 0
   assert np.isfinite(summary['end']['greedy'])
+
+
+def test_a_strategy_without_episodes_is_refused_before_anything_is_trained(tmp_path):
+  refused = pytest.raises(ValueError, match='knows no environment')
+  with small_machine(tmp_path / 'programs'), refused:
+    run(
+      tmp_path / 'w', environment=dict(name='environments.guessing'),
+      rl=dict(rollout=dict(name='rollouts.streamed')),
+    )  # fmt: skip
+  assert not (tmp_path / 'w' / 'metrics.jsonl').exists()

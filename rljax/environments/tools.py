@@ -21,7 +21,7 @@ class ToolError(ValueError):
 
 def tools(
   *,
-  tools: Mapping[str, Any] | tuple[str, ...] = ('calculator',),
+  tools: Mapping[str, Any] | tuple[str, ...] | str = ('calculator',),
   call: tuple[str, str] = ('<tool_call>', '</tool_call>'),
   result: tuple[str, str] = ('<tool_result>', '</tool_result>'),
   error: str = 'error: {}',
@@ -53,6 +53,7 @@ def tools(
   """
   if not all(call):
     raise ValueError(f'tools: the marks of a call, {call}, must not be empty')
+  tools = (tools,) if isinstance(tools, str) else tools
   nodes = tools if isinstance(tools, Mapping) else {name: f'environments.{name}' for name in tools}
   bound = {}
   for name, node in nodes.items():

@@ -199,6 +199,9 @@ def play(
   or by a limit; the environment answers or ends the episode. An answer for which there is no room
   ends it too, as truncated. One that raises ends it, is counted, and its sample has no reward.
 
+  When a tool answers decides with which others a sample is drawn on. So tokens repeat but at near
+  ties, log-probs to rounding, and a run and its resume are equal to rounding and not to the bit.
+
   Args:
     generate: the sampler, with an environment.
     params: of the policy.

@@ -12,7 +12,7 @@ from rljax import binding
 from rljax.assembly import World
 from rljax.data.packing import pack
 from rljax.prompts import Prompt
-from rljax.rollouts import Experience, Generator
+from rljax.rollouts import Experience, Generator, streamed
 from rljax.rollouts.measures import experience_metrics, prompt_means, table_rows
 from rljax.stages.stage import Collected, Stage, make_stage_layout
 from rljax.structs import Batch, PyTree, TrainState
@@ -46,6 +46,11 @@ class Reinforcement(Stage):
     )
     super().__init__(name, world, layout=layout, draws=draws)
     self.strategy = binding.bind(node.rollout, STRATEGY_GETS)
+    if world.environment is not None and self.strategy.function is streamed:
+      raise ValueError(
+        f'{name}.rollout: {self.strategy.name} scores samples while others are drawn and knows no '
+        f'environment; rollouts.single_turn does'
+      )
     self._told: set[str] = set()
     # What a function asks for before the update, the sampler records.
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
