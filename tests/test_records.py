@@ -240,8 +240,25 @@ def test_each_source_keeps_its_reward(tmp_path):
 def test_what_cannot_be_mixed(tmp_path):
   with pytest.raises(ValueError, match='there are no sources'):
     mixed(tmp_path, sources={})
-  with pytest.raises(ValueError, match=r"the weight of 'a' is 0\.0; it is above 0"):
+  with pytest.raises(ValueError, match=r"the weight of 'a' is -1\.0; it is 0 or above"):
+    mixed(tmp_path, sources=dict(a=dict(task=dict(name='tasks.sorting'), weight=-1)))
+  with pytest.raises(ValueError, match='the weights of a are all 0'):
     mixed(tmp_path, sources=dict(a=dict(task=dict(name='tasks.sorting'), weight=0)))
+
+
+def test_a_source_without_weight_is_an_unseen_task(tmp_path):
+  small = dict(num_train=50, num_test=4)
+  sources = dict(
+    words=dict(task=dict(name='tasks.sorting', length=3, **small)),
+    unseen=dict(task=dict(name='tasks.reverse_text', **small), weight=0),
+  )
+  task = mixed(tmp_path, sources=sources)
+  assert {p.metadata['source'] for p in task.train} == {'words'} and len(task.train) == 50
+  assert [p.metadata['source'] for p in task.test] == ['words', 'unseen'] * 4
+  own = tasks.sorting(length=3, **small)
+  assert task.candidates(task.test[0], 7) == own.candidates(own.test[0], 7)
+  assert task.demonstrate(task.test[1]) == task.test[1].text[-2::-1]
+  assert mixed(tmp_path).candidates is None
 
 
 def test_a_curriculum_goes_on_in_a_mixture(tmp_path):

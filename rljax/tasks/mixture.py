@@ -13,40 +13,45 @@ from rljax.rewards import calls, nesting
 
 
 def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0) -> Task:
-  """Training prompts in the shares of `weights`; the held-out prompts of all, by turns.
+  """Training prompts in the shares of their weights; the held-out prompts of all, by turns.
 
-  A prompt's metadata has 'source'. Besides the reward of its task, a completion has the component
-  `<source>`, so each source has a metric of its own.
+  A source of weight 0 is held out as a whole: an unseen task beside the held-out prompts of those
+  that are trained on. A prompt's metadata has 'source'. Besides the reward of its task, a
+  completion has the component `<source>`, so each source has a metric of its own.
 
   Args:
-    sources: name → dict(task=<node of a task>, weight=<share, relative>).
+    sources: name → dict(task=<node of a task>, weight=<share, relative; 1 if it is not said>).
     label: name of the task, in metric names.
     seed: of the order within each source.
 
   Raises:
-    ValueError: no sources, a weight that is not above 0, or a task whose reward is a function;
+    ValueError: no sources, a weight below 0 or none above it, or a task whose reward is a function;
       names the source.
   """
   import grain
 
   if not sources:
     raise ValueError('mixture: there are no sources')
-  tasks, weights, parts, first = [], [], [], 0
+  tasks, weights, parts, first, whole = [], [], [], 0, 0
   for number, (source, entry) in enumerate(sources.items()):
     weight = float(entry.get('weight', 1.0))
-    if not weight > 0:
-      raise ValueError(f'mixture: the weight of {source!r} is {weight}; it is above 0')
+    if not weight >= 0:
+      raise ValueError(f'mixture: the weight of {source!r} is {weight}; it is 0 or above')
     task = binding.bind(entry['task'])({})
     if callable(task.reward):
       raise ValueError(f'mixture: the reward of {source!r} is neither a dotted name nor a node')
     mark = functools.partial(_mark, source, task.reward, first)
     tasks.append(dataclasses.replace(task, test=Marked(task.test, mark)))
-    marked = Marked(task.train, mark)
-    parts.append(grain.MapDataset.source(marked).shuffle(seed=seed + number).repeat())
-    weights.append(weight)
     first += max(len(task.train), len(task.test))
+    if weight:
+      marked = Marked(task.train, mark)
+      parts.append(grain.MapDataset.source(marked).shuffle(seed=seed + number).repeat())
+      weights.append(weight)
+      whole += len(task.train)
+  if not parts:
+    raise ValueError(f'mixture: the weights of {", ".join(sources)} are all 0')
   demonstrate = {source: task.demonstrate for source, task in zip(sources, tasks)}
-  whole = sum(len(task.train) for task in tasks)
+  candidates = {source: task.candidates for source, task in zip(sources, tasks)}
   return Task(
     name=label,
     train=Marked(grain.MapDataset.mix(parts, weights)[:whole], lambda prompt: prompt),
@@ -55,6 +60,9 @@ def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0
     demonstrate=None
     if None in demonstrate.values()
     else lambda prompt: demonstrate[prompt.metadata['source']](prompt),
+    candidates=None
+    if None in candidates.values()
+    else lambda prompt, draw: candidates[prompt.metadata['source']](prompt, draw),
     license='; '.join(dict.fromkeys(t.license for t in tasks if t.license)),
   )
 
