@@ -72,6 +72,7 @@ from rljax.losses.preference import (
 from rljax.losses.regularized_policy_gradient import regularized_policy_gradient
 from rljax.losses.reinforce import reinforce
 from rljax.losses.reward_models import bradley_terry, implicit_prm_loss, step_cross_entropy
+from rljax.losses.rover import rover
 from rljax.losses.sapo import sapo
 from rljax.losses.selective_nll import selective_nll
 from rljax.losses.sequence_clipped import sequence_clipped
@@ -152,6 +153,7 @@ __all__ = [
   'reinforce',
   'reverse_distillation',
   'robust_dpo',
+  'rover',
   'rpo',
   'sapo',
   'selective_nll',

@@ -87,6 +87,8 @@ CASES = {
     {'clip_low': 0.02, 'clip_high': 0.1, 'max_ratio': 1.3},
   ),
   'bapo': Case(losses.bapo, reference.bapo),
+  'rover': Case(losses.rover, reference.rover),
+  'rover, small': Case(losses.rover, reference.rover, {'rho': 0.3}),
   'approximate_prox_surrogate': Case(
     losses.approximate_prox_surrogate, reference.approximate_prox_surrogate
   ),

@@ -69,7 +69,9 @@ def _further(batch, seed):
   }
   teacher = 0.5 * rng('teacher_logprobs').normal(size=shape)
   out['teacher_logprobs'] = batch['logprobs'] + teacher
-  for name in ('old_entropy', 'sum_squares', 'old_sum_squares', 'self_certainty'):
+  for name in (
+    *('old_entropy', 'sum_squares', 'old_sum_squares', 'self_certainty', 'old_self_certainty'),
+  ):
     out[name] = rng(name).random(shape)
   for name in ('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'):
     out[name] = rng(name).random(shape)

@@ -172,6 +172,23 @@ def sspo(batch, samples, cotangent, *, clip_low=0.1, clip_high=0.1, max_width=2.
   return values, gradient
 
 
+def rover(batch, samples, cotangent, *, rho=1.0):
+  values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
+  for _, places in samples:
+    for i, p in enumerate(places):
+      if not batch['action_mask'][p]:
+        continue
+      q = rho * (batch['logprobs'][p] - batch['old_logprobs'][p])
+      target = batch['advantages'][p]
+      if i + 1 < len(places) and batch['action_mask'][places[i + 1]]:
+        here = places[i + 1]
+        # The mean over the vocabulary of a log-prob is −log V − KL(uniform ‖ π).
+        target += rho * (batch['old_self_certainty'][here] - batch['self_certainty'][here])
+      values[p] = (q - target) ** 2
+      gradient[p] = cotangent[p] * 2 * rho * (q - target)
+  return values, gradient
+
+
 def sequence_clipped(batch, samples, cotangent, *, clip_low=0.2, clip_high=0.2):
   def loss(gaps, advantages):
     pairs = [banded(math.exp(sum(gaps)), a, 1 - clip_low, 1 + clip_high) for a in advantages]
