@@ -155,6 +155,7 @@ def _rl() -> dict:
       speculate='',  # guess tokens: 'lookup', what has followed the last ones before; 'draft'
       num_draft=4,  # tokens guessed at a step, where any are
     ),
+    max_staleness=0,  # iterations that a rollout waits for its update: a sampler that far ahead
     epochs=1,  # passes over one rollout
     minibatches=1,  # optimizer steps of one pass
     curriculum=dict(name='curriculum.uniform'),  # which prompts come next

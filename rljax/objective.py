@@ -48,7 +48,8 @@ class Objective:
     controllers: 'kl', 'entropy' -> what moves their coefficient after an update.
     coefficients: numbers or schedules of 'kl', 'entropy', 'value', 'auxiliary', and 'jsd_beta'.
     teacher_top_k: tokens of the statistic teacher_top_k_kl.
-    on_policy: one optimizer step an iteration: the old log-probs are the new ones, constant.
+    on_policy: one optimizer step on a rollout of this very policy: the old log-probs are the new
+      ones, constant.
     bypass: the sampler's log-probs serve as the old ones.
   """
 
@@ -257,13 +258,19 @@ def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
       'jsd_beta': stage.get('jsd_beta', 0.5),
     },
     teacher_top_k=stage.get('teacher_top_k', 32),
-    on_policy=stage.get('epochs', 1) * stage.get('minibatches', 1) == 1,
+    on_policy=is_on_policy(stage),
     bypass=stage.get('old_logprobs', 'recompute') == 'sampler',
   )
   refuse_known_mistakes(objective, stage)
   if objective.kl_in_reward:
     term('kl', early)  # here, so that rljax's own functions are refused with their reason
   return objective
+
+
+def is_on_policy(stage: Mapping[str, Any]) -> bool:
+  """Whether a rollout is learnt from in one step, by the policy that drew it."""
+  steps = stage.get('epochs', 1) * stage.get('minibatches', 1)
+  return steps == 1 and not stage.get('max_staleness', 0)
 
 
 def _controller(stage: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

@@ -110,6 +110,18 @@ def test_value_head_reference_and_minibatches(tmp_path):
   assert any(row.get('policy/kl_ref', 0) > 0 for row in metrics.read_metrics(tmp_path / 'whole'))
 
 
+def test_rollouts_that_wait_are_kept(tmp_path):
+  """With a queue of two; at the third iteration of RL both were drawn before the checkpoint."""
+  changes = dict(rl=dict(max_staleness=2, old_logprobs='sampler'))
+  interrupted(tmp_path / 'whole', **changes)
+  interrupted(tmp_path / 'stopped', 10, **changes)
+  assert_same_run(tmp_path / 'whole', tmp_path / 'stopped')
+  rows = [r for r in metrics.read_metrics(tmp_path / 'whole') if 'rollout/age' in r]
+  assert [row['rollout/age'] for row in rows] == [0, 1, 2, 2]
+  ratios = [row['policy/ratio_max'] for row in rows]
+  assert ratios[0] == pytest.approx(1, abs=1e-5) and min(ratios[1:]) > 1.0001
+
+
 def test_an_early_end_of_sft_is_kept(tmp_path, monkeypatch):
   """SFT has reached its goal at iteration 2; what follows does not begin it again."""
   goal = stages.Supervised.is_good_enough

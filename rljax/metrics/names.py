@@ -32,6 +32,7 @@ LISTED = {
     'unfinished_groups',
     'turns',
     'heard',
+    'age',
   ),
   'policy': ('loss', 'ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old', 'entropy'),
   'value': ('loss', 'explained_variance'),

@@ -64,6 +64,8 @@ def why_not(stage: Stage) -> str | None:
     return f'stage {name!r} is of kind {stage.node.kind}'
   if world.task.twin is None:
     return f'the task {world.task.name} has no twin on token arrays'
+  if stage.node.max_staleness:
+    return 'its rollouts wait in a queue (max_staleness)'
   if stage.generate.environment is not None:
     return 'an environment answers on the host'
   if world.scorer is not world.judge:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -51,7 +53,11 @@ class Reinforcement(Stage):
         f'{name}.rollout: {self.strategy.name} scores samples while others are drawn and knows no '
         f'environment; rollouts.single_turn does'
       )
+    if node.max_staleness < 0:
+      raise ValueError(f'{name}.max_staleness is {node.max_staleness}; 0 or more iterations')
     self._told: set[str] = set()
+    # Rollouts that wait for their update, the oldest first: (iteration they were drawn in, data).
+    self._waiting: collections.deque[tuple[int, Collected]] = collections.deque()
     # What a function asks for before the update, the sampler records.
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
     self.generate = dataclasses.replace(self.generate, capture=capture)
@@ -70,6 +76,24 @@ class Reinforcement(Stage):
     return super().init(params, key)
 
   def collect(self, state: TrainState, iteration: int) -> Collected:
+    """The rollout whose turn it is.
+
+    It was drawn `max_staleness` iterations ago, or at the stage's start: as when the sampler runs
+    that far ahead of the update. An iteration draws one rollout, the first one those besides that
+    are wanted before any newer policy exists.
+    """
+    due = iteration + len(self._waiting)
+    while due < self.iterations and len(self._waiting) <= self.node.max_staleness:
+      self._waiting.append((iteration, self._draw_rollout(state, due)))
+      due += 1
+    drawn, collected = self._waiting.popleft()
+    age = {'rollout/age': iteration - drawn} if self.node.max_staleness else {}
+    return Collected(
+      self.place(collected.batch), {**collected.metrics, **age}, collected.rows
+    )
+
+  def _draw_rollout(self, state: TrainState, iteration: int) -> Collected:
+    """A rollout by the present policy, on the host."""
     started, scoring = time.perf_counter(), 0.0
 
     def score(completions):
@@ -104,7 +128,7 @@ class Reinforcement(Stage):
       'time/reward': scoring,
       'time/rollout': time.perf_counter() - started - scoring,
     }
-    return Collected(self.place(batch), metrics, table_rows(experience))
+    return Collected(batch, metrics, table_rows(experience))
 
   def draw(self, count: int) -> tuple[list[Prompt], np.ndarray]:
     """The next prompts, and the run-wide numbers of their draws."""
@@ -136,3 +160,21 @@ class Reinforcement(Stage):
       if message not in self._told:
         print(f'{self.name}: no reward for {count} completions: {message}', flush=True)
         self._told.add(message)
+
+  def state_dict(self) -> dict[str, Any]:
+    waiting = [(drawn, _as_record(collected)) for drawn, collected in self._waiting]
+    return {**super().state_dict(), 'waiting': waiting}
+
+  def load_state_dict(self, state: dict[str, Any]) -> None:
+    super().load_state_dict(state)
+    self._waiting.extend((drawn, _of_record(record)) for drawn, record in state['waiting'])
+
+
+def _as_record(collected: Collected) -> tuple[dict[str, Any], dict[str, Any], list]:
+  batch = {f.name: getattr(collected.batch, f.name) for f in dataclasses.fields(Batch)}
+  return (batch, collected.metrics, collected.rows)
+
+
+def _of_record(record: tuple[dict[str, Any], dict[str, Any], list]) -> Collected:
+  batch, metrics, rows = record
+  return Collected(Batch(**batch), metrics, rows)
