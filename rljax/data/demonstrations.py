@@ -16,19 +16,22 @@ def as_rollout(
   length: int,
   prompt_ids: Sequence[int],
   said: Sequence[Sequence[bool]] | None = None,
+  logprobs: Sequence[Sequence[float] | None] = (),
 ) -> Rollout:
   """Token ids of prompts and given completions → host `Rollout`, one group a demonstration.
 
-  What is said of a completion carries the action mask; log-probs are 0 (nobody drew them).
+  What is said of a completion carries the action mask; log-probs are 0 where none are given.
 
   Args:
     prompts, completions: ids; the completion ends with its stop token.
     length: T.
     prompt_ids: names for errors.
     said: for each token of each completion, whether it is learnt; None = all.
+    logprobs: of each completion the log-probs of its tokens, nats, under whoever wrote it, or None.
 
   Raises:
-    ValueError: a demonstration is longer than `length`; names it.
+    ValueError: a demonstration is longer than `length`, or has another number of log-probs; names
+      it.
   """
   count = len(prompts)
   prompt_length = np.array([len(p) for p in prompts], np.int32)
@@ -46,13 +49,21 @@ def as_rollout(
   action_mask = mask & (slots >= prompt_length[:, None])
   for row, marks in enumerate(said or ()):
     action_mask[row, prompt_length[row] : num_tokens[row]] = marks
-  nothing = np.zeros((count, length), np.float32)
+  given = np.zeros((count, length), np.float32)
+  for row, own in enumerate(logprobs):
+    if own is not None and len(own) != len(completions[row]):
+      raise ValueError(
+        f'the demonstration of prompt {prompt_ids[row]} has {len(own)} log-probs for '
+        f'{len(completions[row])} tokens; it needs one for each, the stop token included'
+      )
+    if own is not None:
+      given[row, prompt_length[row] : num_tokens[row]] = own
   return Rollout(
     tokens=tokens,
     mask=mask,
     action_mask=action_mask,
-    behavior_logprobs=nothing,
-    policy_logprobs=nothing,
+    behavior_logprobs=given,
+    policy_logprobs=given,
     policy_step=np.zeros((count, length), np.int32),
     group_ids=np.arange(count, dtype=np.int32),
     draw_ids=np.arange(count, dtype=np.uint32),

@@ -33,6 +33,7 @@ from rljax.losses.nll import nll
 from rljax.losses.opmd import opmd
 from rljax.losses.optimal_advantage import a_star, oapl
 from rljax.losses.pacs import pacs
+from rljax.losses.pear_nll import pear_nll
 from rljax.losses.positive_nll import positive_nll
 from rljax.losses.preference import (
   alpha_po,
@@ -144,6 +145,7 @@ __all__ = [
   'opmd',
   'orpo',
   'pacs',
+  'pear_nll',
   'positive_nll',
   'prime_rl',
   'r_dpo',

@@ -18,7 +18,11 @@ DEV_SAMPLES = 3
 
 
 class Supervised(Stage):
-  """Kind 'sft': demonstrations of the task in place of samples."""
+  """Kind 'sft': demonstrations of the task in place of samples.
+
+  Where it is known what log-probs whoever wrote a demonstration gave its tokens, they stand in the
+  prompt's metadata as 'completion_logprobs'.
+  """
 
   def __init__(self, name: str, world: World, draws: int = 0):
     node = world.config[name]
@@ -48,6 +52,7 @@ class Supervised(Stage):
       length=self.node.max_length,
       prompt_ids=[p.prompt_id for p in prompts],
       said=[said for _, said in shown],
+      logprobs=[p.metadata.get('completion_logprobs') for p in prompts],
     )
     batch, capacity = pack(rollout, np.zeros(len(prompts), np.float32), self.layout)
     metrics = {'rollout/capacity': capacity, 'rollout/tokens': int(rollout.num_tokens.sum())}

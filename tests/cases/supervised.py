@@ -25,6 +25,18 @@ CASES = {
     functools.partial(supervised.selective_nll, max_entropy=0.6, max_kl=0.2),
     {'max_entropy': 0.6, 'max_kl': 0.2},
   ),
+  'pear_nll': Case(losses.pear_nll, supervised.pear_nll),
+  'pear_nll, blocks': Case(
+    losses.pear_nll, supervised.pear_nll, {'level': 'block', 'block_size': 2, 'high': 1.5}
+  ),
+  'pear_nll, tokens': Case(
+    losses.pear_nll,
+    lambda logprobs, policy_logprobs, **_: supervised.importance_weighted_nll(
+      logprobs, policy_logprobs, low=0.1, high=10.0
+    ),
+    {'level': 'token'},
+    couples='token',
+  ),
   'forward_distillation': Case(
     losses.forward_distillation, functools.partial(supervised.handed_on, 'teacher_forward_kl')
   ),

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 def dynamic_nll(logprobs):
   return -math.exp(logprobs) * logprobs, -math.exp(logprobs)
@@ -16,6 +18,20 @@ def selective_nll(logprobs, entropy, full_kl, *, max_entropy=1.0, max_kl=0.5):
   if entropy > max_entropy or full_kl > max_kl:
     return 0.0, 0.0
   return -logprobs, -1.0
+
+
+def pear_nll(batch, samples, cotangent, *, level='sequence', block_size=8, low=0.1, high=10.0):
+  values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
+  for _, places in samples:
+    first = next(i for i, p in enumerate(places) if batch['action_mask'][p])
+    size = len(places) if level == 'sequence' else block_size
+    for begin in range(first, len(places), size):
+      block = [p for p in places[begin : begin + size] if batch['action_mask'][p]]
+      total = sum(batch['logprobs'][p] - batch['policy_logprobs'][p] for p in block)
+      weight = min(max(math.exp(total), low), high)
+      for p in block:
+        values[p], gradient[p] = -weight * batch['logprobs'][p], -weight * cotangent[p]
+  return values, gradient
 
 
 def handed_on(name, *, factor=1.0, **numbers):
