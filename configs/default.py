@@ -184,6 +184,7 @@ def _rl() -> dict:
     reference_update=dict(name='regularizers.reference_average'),
     entropy=dict(name='regularizers.entropy_bonus'),
     entropy_coef=0.0,  # reward per nat; 0 = off
+    entropy_top_p=1.0,  # of nucleus_entropy: the probability that its tokens reach; 1 = all
     entropy_controller=None,  # or dict(name='regularizers.adaptive_entropy', …): moves it
     value=None,  # or dict(name='losses.clipped_value') for an advantage that needs values
     value_coef=0.1,  # weight of the value loss; small on a trunk that the policy shares

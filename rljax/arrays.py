@@ -71,6 +71,7 @@ FREE = ('completion_length',)  # no forward pass: made for those too that can do
 LATE_STATISTICS = {
   'logprobs': None,  # name -> the frozen role whose distribution it compares with
   'entropy': None,
+  'nucleus_entropy': None,
   'sum_squares': None,
   'self_certainty': None,
   'full_kl': 'reference',

@@ -36,11 +36,13 @@ def token_statistics(
   others: Mapping[str, tuple[Unembed, PyTree, Array]] | None = None,
   jsd_beta: Array | float = 0.5,
   top_k: int = 32,
+  top_p: Array | float = 1.0,
 ) -> dict[str, Array]:
   """Statistics of the distribution from which each token was drawn.
 
   With z = logits(hidden[t−1]) / temperature[t], p = softmax(z) and q the same of another role:
     logprobs[t] = log p(tokens[t]),  entropy[t] = −Σ_v p log p,  sum_squares[t] = Σ_v p²,
+    nucleus_entropy[t]: entropy of the best entries that reach top_p, renormalised,
     self_certainty[t] = KL(uniform ‖ p),
     full_kl[t] = KL(p ‖ q),  full_forward_kl[t] = KL(q ‖ p) with q of the reference,
     teacher_reverse_kl[t] = KL(p ‖ q),  teacher_forward_kl[t] = KL(q ‖ p),
@@ -71,6 +73,7 @@ def token_statistics(
       with. Constant.
     jsd_beta: β of teacher_jsd, 0 … 1; at the ends it is KL(q ‖ p) and KL(p ‖ q). Constant.
     top_k: entries of q in teacher_top_k_kl (more where the last is tied).
+    top_p: of nucleus_entropy, fraction. Constant.
 
   Returns:
     dict, statistic -> at least float32 [..., T], nats (sum_squares: a probability).
@@ -95,6 +98,7 @@ def token_statistics(
   fixed = {
     'heads': {role: other[1] for role, other in others.items()},
     'jsd_beta': jnp.asarray(jsd_beta, _wide(hidden)),
+    'top_p': jnp.asarray(top_p, _wide(hidden)),
   }
   unembeds = tuple((role, other[0]) for role, other in others.items())
   live = tuple(name for name in statistics if name not in constant)
@@ -213,7 +217,9 @@ class _Pass(NamedTuple):
     """(what a statistic sees, by the role that it compares with, log-normaliser)."""
     logp, lse = _log_softmax(logits, s['temperature'], lse)
     chosen = _is_target(s['target'], logp.shape[-1])
-    own = Slot(logp, jnp.exp(logp), chosen, None, fixed['jsd_beta'], self.top_k)
+    own = Slot(
+      logp, jnp.exp(logp), chosen, None, fixed['jsd_beta'], self.top_k, fixed['top_p']
+    )
     seen = {None: own}
     for role, unembed in self.unembeds:
       other = unembed(fixed['heads'][role], _clean(s['others'][role], s['valid']))

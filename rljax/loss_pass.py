@@ -147,6 +147,7 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
       others={role: (policies[role], frozen[role]) for role in roles},
       jsd_beta=hyper['coefficients']['jsd_beta'],
       top_k=objective.teacher_top_k,
+      top_p=hyper['coefficients']['entropy_top_p'],
     )
   if objective.value is not None and not shared_value:
     now |= forward(policies['value'], params['value'], rows, temperature, value=True)

@@ -46,7 +46,8 @@ class Objective:
     correction: factor of the policy loss for the mismatch of sampler and trainer.
     derived: arrays of the minibatch that a loss asks for by these names, from before the update.
     controllers: 'kl', 'entropy' -> what moves their coefficient after an update.
-    coefficients: numbers or schedules of 'kl', 'entropy', 'value', 'auxiliary', and 'jsd_beta'.
+    coefficients: numbers or schedules of 'kl', 'entropy', 'value', 'auxiliary', and
+      'jsd_beta' and 'entropy_top_p'.
     teacher_top_k: tokens of the statistic teacher_top_k_kl.
     on_policy: one optimizer step on a rollout of this very policy: the old log-probs are the new
       ones, constant.
@@ -256,6 +257,7 @@ def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
     coefficients={
       **{name: stage.get(f'{name}_coef', 0.0) for name in COEFFICIENTS},
       'jsd_beta': stage.get('jsd_beta', 0.5),
+      'entropy_top_p': stage.get('entropy_top_p', 1.0),
     },
     teacher_top_k=stage.get('teacher_top_k', 32),
     on_policy=is_on_policy(stage),

@@ -155,12 +155,14 @@ def _steered(objective, hyper, memory, batch, metrics) -> dict[str, PyTree]:
   measured = {'kl': 'policy/kl_ref', 'entropy': 'policy/entropy'}
   samples, moved = jnp.sum(batch.group_ids >= 0), {}
   for name, bound in objective.controllers.items():
-    if measured[name] not in metrics:
+    own = f'method/{getattr(objective, name).name}/measured'  # of a term with a measure of its own
+    followed = own if own in metrics else measured[name]
+    if followed not in metrics:
       kl = objective.kl.name
       raise ObjectiveError(f'{name}_controller follows the diagnostic kl_ref, which {kl} lacks')
     old = memory[f'{name}_controller']
     coefficient, state = bound(
-      {'measured': metrics[measured[name]], 'num_samples': samples},
+      {'measured': metrics[followed], 'num_samples': samples},
       hyper[f'{name}_controller'],
       state=old['state'],
     )

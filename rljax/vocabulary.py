@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rljax import filters
+
 Array = jax.Array
 
 END = 1e-4  # a jsd_beta closer than this to 0 or 1 counts as 0 or 1
@@ -26,6 +28,7 @@ class Slot(NamedTuple):
     logq: [..., V] of the other role, or None.
     jsd_beta: scalar.
     top_k: int.
+    top_p: scalar, of the nucleus.
   """
 
   logp: Array
@@ -34,6 +37,7 @@ class Slot(NamedTuple):
   logq: Array | None
   jsd_beta: Array
   top_k: int
+  top_p: Array
 
 
 class Statistic(NamedTuple):
@@ -67,6 +71,23 @@ def _entropy(s: Slot) -> Array:
 
 def _entropy_slope(s: Slot, value: Array) -> Array:
   return -times(s.p, s.logp + value[..., None])
+
+
+def _nucleus(s: Slot) -> tuple[Array, Array]:
+  """(p of the smallest set of best entries that reaches top_p, renormalised; its logarithm)."""
+  kept = filters.top_p(s.logp, jnp.broadcast_to(s.top_p, s.logp.shape[:-1]))
+  logp = kept - jax.nn.logsumexp(kept, axis=-1, keepdims=True)
+  return jnp.exp(logp), logp
+
+
+def _nucleus_entropy(s: Slot) -> Array:
+  p, logp = _nucleus(s)
+  return -_sum(times(p, logp))
+
+
+def _nucleus_entropy_slope(s: Slot, value: Array) -> Array:
+  p, logp = _nucleus(s)
+  return -times(p, logp + value[..., None])
 
 
 def _sum_squares(s: Slot) -> Array:
@@ -161,6 +182,7 @@ def _top_k_kl_slope(s: Slot, value: Array) -> Array:
 STATISTICS = {
   'logprobs': Statistic(_logprob, _logprob_slope),
   'entropy': Statistic(_entropy, _entropy_slope),
+  'nucleus_entropy': Statistic(_nucleus_entropy, _nucleus_entropy_slope),
   'sum_squares': Statistic(_sum_squares, _sum_squares_slope),
   'self_certainty': Statistic(_self_certainty, _self_certainty_slope),
   'full_kl': Statistic(_reverse_kl, _reverse_kl_slope, 'reference'),

@@ -19,7 +19,7 @@ PACKAGE = ROOT / 'rljax'
 FLOORS = {
   '0': ('structs prompts masking traits binding tokenization files', 'chex flax etils'),
   '1a': (
-    'vocabulary log_ratios logprobs filters losses regularizers advantages weighting corrections '
+    'filters vocabulary log_ratios logprobs losses regularizers advantages weighting corrections '
     'selection shaping',
     'chex',
   ),

@@ -16,7 +16,7 @@ SEGMENTS = np.array(
   [[0, 0, 0, 0, 1, 1, 2, 2, 2, -1, -1], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]], np.int32
 )
 NAMES = tuple(STATISTICS)
-BETA, TOP_K = 0.3, 3
+BETA, TOP_K, TOP_P = 0.3, 3, 0.7
 
 
 def unembed(head, hidden):
@@ -47,9 +47,13 @@ def naive(head, hidden, tokens, temperature, other):
   mixture = jnp.log((1 - BETA) * p + BETA * q)
   reverse, forward = jnp.sum(p * (logp - logq), axis=-1), jnp.sum(q * (logq - logp), axis=-1)
   top = q >= jnp.sort(q, axis=-1)[..., -TOP_K, None]
+  # Those that stand before an entry in descending order, and so say whether it is kept.
+  best = jnp.sum(jnp.where(p[..., None, :] > p[..., :, None], p[..., None, :], 0), -1) < TOP_P
+  inside = jax.nn.log_softmax(logp, where=best)
   found = {
     'logprobs': jnp.take_along_axis(logp, tokens[:, 1:, None], axis=-1)[..., 0],
     'entropy': -jnp.sum(p * logp, axis=-1),
+    'nucleus_entropy': -jnp.sum(jnp.where(best, jnp.exp(inside) * inside, 0), axis=-1),
     'sum_squares': jnp.sum(p**2, axis=-1),
     'self_certainty': -jnp.mean(logp, axis=-1) - jnp.log(V),
     'full_kl': reverse,
@@ -82,6 +86,7 @@ def chunked(
     others={'reference': (unembed, *other), 'teacher': (unembed, *other)},
     jsd_beta=beta,
     top_k=TOP_K,
+    top_p=TOP_P,
   )
 
 
@@ -106,6 +111,7 @@ def test_values_are_the_definition():
       np.asarray(unembed(*other)),
       beta=BETA,
       top_k=TOP_K,
+      top_p=TOP_P,
     )
     for chunk_size in (1, 4, 64):
       found = chunked(head, hidden, tokens, temperature, other, chunk_size=chunk_size)

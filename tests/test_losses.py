@@ -25,7 +25,7 @@ from rljax.binding import signature
 
 DIFFERENTIATED = (
   *('logprobs', 'sequence_logprobs', 'new_values', 'scores', 'token_scores'),
-  *('entropy', 'sum_squares', 'self_certainty', 'full_kl', 'full_forward_kl'),
+  *('entropy', 'nucleus_entropy', 'sum_squares', 'self_certainty', 'full_kl', 'full_forward_kl'),
   *('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'),
 )
 MAPS = {'segment_ids', 'sample_ids', 'sample_slots'}

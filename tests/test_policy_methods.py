@@ -1,10 +1,15 @@
 """Methods whose mechanism is a loss or a divergence: each config does what its paper says."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from reference import batches
+from tiny_updates import GRPO, make
+from tiny_updates import batches as batches_of_updates
 
-from rljax import config
+from rljax import config, regularizers
 from rljax.binding import bind
 from rljax.logprobs import token_statistics
 
@@ -57,3 +62,74 @@ def test_rover_centres_rewards_and_does_not_scale_them():
   bound = bind(stage_of('papers/rover').advantage)
   arrays = {'rewards': jnp.array([1.0, 0, 0, 0]), 'group_ids': jnp.zeros(4, jnp.int32)}
   np.testing.assert_allclose(bound(arrays, bound.hyper(0)), [0.75, -0.25, -0.25, -0.25])
+
+
+# -- siren ----------------------------------------------------------------------------------------
+
+
+def test_siren_takes_the_most_uncertain_places_of_each_completion():
+  node = stage_of('papers/siren').derived.peaks
+  bound = bind({**node, 'fraction': 0.5})
+  arrays = {
+    'old_entropy': jnp.array([[9, 1, 3, 2, 0, 5, 5, 0, 4, 9]], jnp.float32),
+    'action_mask': jnp.array([[0, 1, 1, 1, 0, 1, 1, 1, 1, 0]], bool),
+    'segment_ids': jnp.array([[0, 0, 0, 0, 1, 1, 1, 1, 1, -1]], jnp.int32),
+  }
+  found = bound(arrays, bound.hyper(0))
+  np.testing.assert_allclose(found, np.array([[0, 0, 1, 1, 0, 1, 1, 0, 0, 0]]) * 7 / 4, rtol=1e-6)
+  least = bound({**arrays, 'old_entropy': jnp.zeros((1, 10))}, {'fraction': 0.01})
+  np.testing.assert_allclose(least, np.array([[0, 1, 0, 0, 0, 1, 0, 0, 0, 0]]) * 7 / 2)
+
+
+def test_peaks_of_siren_are_those_of_a_sort():
+  batch = batches.packed(3)
+  names = ('old_entropy', 'action_mask', 'segment_ids')
+  found = np.asarray(regularizers.peak_positions(*(jnp.asarray(batch[n]) for n in names)))
+  expected = np.zeros(found.shape)
+  for _, places in batches.samples(batch):
+    actions = sorted((-batch['old_entropy'][p], p) for p in places if batch['action_mask'][p])
+    for _, place in actions[: math.ceil(0.2 * len(actions))]:
+      expected[place] = 1
+  expected *= batch['action_mask'].sum() / expected.sum()
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_siren_leaves_unlikely_tokens_and_certain_places_alone():
+  logits = np.log([[0.5, 0.4, 0.06, 0.04], [0.97, 0.01, 0.01, 0.01], [0.25] * 4])
+  table, tokens, node = jnp.asarray(logits), [0, 1, 2], stage_of('papers/siren')
+  term, top_p = bind(node.entropy), node.entropy_top_p
+  peaks = jnp.array([[0, 3.0, 0]])
+
+  def loss(table):
+    found = statistics(table, tokens, ('nucleus_entropy',), top_p=top_p)
+    return jnp.sum(term({**found, 'peaks': peaks}, {})[0])
+
+  two = np.array([5, 4]) / 9
+  np.testing.assert_allclose(loss(table), 3 * np.sum(two * np.log(two)), rtol=1e-5)
+  slope = np.asarray(jax.grad(loss)(table))
+  assert slope[0, 0] > 0 > slope[0, 1] and not np.any(slope[0, 2:]) and not np.any(slope[1:])
+
+
+def test_siren_returns_to_the_entropy_of_the_first_update():
+  bound = bind(stage_of('papers/siren').entropy_controller)
+  state, found = bound.first_state(), []
+  for measured in (np.nan, 0.4, 0.1, np.nan, 0.4, 0.6):
+    given = {'measured': jnp.float32(measured), 'num_samples': 8}
+    coefficient, state = bound(given, {'beta': 2.0}, state=state)
+    found.append(float(coefficient))
+  np.testing.assert_allclose(found, [0, 0, 1.2, 0, 0, -0.8], atol=1e-6)
+
+
+def test_siren_follows_its_own_measure_and_not_the_entropy_of_all_tokens():
+  node = stage_of('papers/siren')
+  terms = ('entropy', 'entropy_controller', 'derived')
+  stage = {**GRPO, **{name: node[name].to_dict() for name in terms}, 'entropy_top_p': 0.5}
+  step, state, hyper, frozen = make(stage)
+  batch = batches_of_updates(0)
+  state, seen = step(state, frozen, batch, hyper(0))
+  anchor = float(state.method_state['entropy_controller']['state'])
+  assert anchor == float(seen['method/peak_entropy/measured']) != float(seen['policy/entropy'])
+  assert float(seen['method/anchored_entropy/entropy_coef']) == 0
+  state, _ = step(state, frozen, batch, hyper(1))
+  _, seen = step(state, frozen, batch, hyper(2))
+  assert float(seen['method/anchored_entropy/entropy_coef']) != 0

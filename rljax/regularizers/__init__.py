@@ -15,6 +15,12 @@ from rljax.regularizers.kl import full_reverse_kl, k3_reward, kl_reward, reverse
 from rljax.regularizers.kl_in_loss import absolute_in_loss, forward_k3, k1_in_loss, k2_in_loss
 from rljax.regularizers.kl_with_ratio import ratio_k1, ratio_k3, sequence_kl
 from rljax.regularizers.low_probability import low_probability_kl
+from rljax.regularizers.peak_entropy import (
+  anchored_entropy,
+  anchored_entropy_init,
+  peak_entropy,
+  peak_positions,
+)
 
 __all__ = [
   'absolute',
@@ -23,6 +29,8 @@ __all__ = [
   'adaptive_entropy_init',
   'adaptive_kl',
   'adaptive_kl_init',
+  'anchored_entropy',
+  'anchored_entropy_init',
   'entropy_bonus',
   'f_divergence',
   'forward_k3',
@@ -38,6 +46,8 @@ __all__ = [
   'k3_reward',
   'kl_reward',
   'low_probability_kl',
+  'peak_entropy',
+  'peak_positions',
   'ratio_k1',
   'ratio_k3',
   'reference_average',

@@ -44,4 +44,10 @@ CASES = {
   'k3_reward': case('k3_reward'),
   'entropy_bonus': case('entropy_bonus'),
   'sampled_entropy_bonus': case('sampled_entropy_bonus'),
+  'peak_entropy': case('peak_entropy'),
 }
+ARRAYS = {
+  'nucleus_entropy': lambda batch, rng: rng.random(batch['logprobs'].shape),
+  'peaks': lambda batch, rng: 3.0 * (rng.random(batch['logprobs'].shape) < 0.3),
+}
+OTHERS = {'peak_positions', 'anchored_entropy', 'anchored_entropy_init'}

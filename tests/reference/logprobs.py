@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def token_statistics(logits, tokens, segment_ids, temperature, other_logits, *, beta, top_k):
+def token_statistics(logits, tokens, segment_ids, temperature, other_logits, *, beta, top_k, top_p):
   """logits [R, T, V] of each slot -> dict of [R, T]; the other's are of reference and teacher."""
   rows, length = tokens.shape
   found = {}
@@ -13,7 +13,7 @@ def token_statistics(logits, tokens, segment_ids, temperature, other_logits, *, 
         continue
       logp = _log_softmax(logits[r, t - 1] / temperature[r, t])
       logq = _log_softmax(other_logits[r, t - 1] / temperature[r, t])
-      for name, value in _of_slot(logp, logq, tokens[r, t], beta, top_k).items():
+      for name, value in _of_slot(logp, logq, tokens[r, t], beta, top_k, top_p).items():
         found.setdefault(name, np.zeros((rows, length)))[r, t] = value
   return found
 
@@ -22,13 +22,19 @@ def _kl(logp, logq):
   return sum(np.exp(lp) * (lp - lq) for lp, lq in zip(logp, logq))
 
 
-def _of_slot(logp, logq, token, beta, top_k):
+def _of_slot(logp, logq, token, beta, top_k, top_p):
   mixture = np.log((1 - beta) * np.exp(logp) + beta * np.exp(logq))
   jsd = beta * _kl(logq, mixture) + (1 - beta) * _kl(logp, mixture)
   largest = np.argsort(-logq)[:top_k]
+  nucleus = []
+  for lp in sorted(logp, reverse=True):
+    if np.exp(nucleus).sum() < top_p:
+      nucleus.append(lp)
+  nucleus = _log_softmax(np.array(nucleus))
   return {
     'logprobs': logp[token],
     'entropy': -sum(np.exp(lp) * lp for lp in logp),
+    'nucleus_entropy': -sum(np.exp(lp) * lp for lp in nucleus),
     'sum_squares': sum(np.exp(2 * lp) for lp in logp),
     'self_certainty': _kl(np.full(len(logp), -np.log(len(logp))), logp),
     'full_kl': _kl(logp, logq),

@@ -128,6 +128,10 @@ def k3_reward(old_logprobs, ref_logprobs):
   return k3(old_logprobs - ref_logprobs), 0.0
 
 
+def peak_entropy(nucleus_entropy, peaks):
+  return -peaks * nucleus_entropy, -peaks
+
+
 def entropy_bonus(entropy):
   return -entropy, -1.0
 
