@@ -133,3 +133,43 @@ def test_siren_follows_its_own_measure_and_not_the_entropy_of_all_tokens():
   state, _ = step(state, frozen, batch, hyper(1))
   _, seen = step(state, frozen, batch, hyper(2))
   assert float(seen['method/anchored_entropy/entropy_coef']) != 0
+
+
+# -- rapo_reward_aware ----------------------------------------------------------------------------
+
+
+def samples_in_rows(rewards, groups):
+  """One sample of two tokens in each row, the second one sampled."""
+  num = len(rewards)
+  return {
+    'rewards': jnp.array(rewards, jnp.float32),
+    'group_ids': jnp.array(groups, jnp.int32),
+    'action_mask': jnp.tile(jnp.array([[False, True]]), (num, 1)),
+    'segment_ids': jnp.zeros((num, 2), jnp.int32),
+    'sample_ids': jnp.arange(num, dtype=jnp.int32)[:, None],
+  }
+
+
+def test_rapo_reward_aware_weighs_the_reference_by_rewards_within_the_group():
+  bound = bind({**stage_of('papers/rapo_reward_aware').derived.reward_weight, 'tau': 0.5})
+  given = samples_in_rows([1, 0, 0, 1, 1, np.nan, 1], [0, 0, 0, 1, 1, 0, -1])
+  found = bound(given, bound.hyper(0))
+  good = 3 * np.exp(2) / (np.exp(2) + 2)
+  expected = [good, good / np.exp(2), good / np.exp(2), 1, 1, 0, 0]
+  np.testing.assert_allclose(found[:, 1], expected, rtol=1e-6)
+  assert not np.any(found[:, 0])
+
+
+def test_rapo_reward_aware_holds_on_to_all_that_the_reference_does():
+  node, tokens = stage_of('papers/rapo_reward_aware'), [0, 0]
+  bound, reference = bind(node.kl), jnp.log(jnp.array([[0.6, 0.3, 0.1], [1 / 3] * 3]))
+  other = {'reference': (lambda head, hidden: hidden, {}, reference[None])}
+
+  def loss(logits):
+    found = statistics(logits, tokens, ('full_forward_kl',), others=other)
+    return jnp.sum(bound({**found, 'reward_weight': jnp.array([[0, 2.0]])}, {})[0])
+
+  new = jnp.log(jnp.array([[0.2, 0.3, 0.5], [1 / 3] * 3]))
+  # The gradient of KL(q ‖ p) in the logits is p − q, whatever was sampled.
+  expected = 2 * np.array([[0.2 - 0.6, 0, 0.5 - 0.1], [0, 0, 0]])
+  np.testing.assert_allclose(jax.grad(loss)(new), expected, atol=1e-6)

@@ -21,6 +21,7 @@ from rljax.regularizers.peak_entropy import (
   peak_entropy,
   peak_positions,
 )
+from rljax.regularizers.reward_aware import reward_aware_kl, reward_softmax
 
 __all__ = [
   'absolute',
@@ -52,6 +53,8 @@ __all__ = [
   'ratio_k3',
   'reference_average',
   'reverse_kl',
+  'reward_aware_kl',
+  'reward_softmax',
   'sampled_distillation',
   'sampled_entropy_bonus',
   'sequence_kl',

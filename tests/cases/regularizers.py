@@ -45,9 +45,12 @@ CASES = {
   'entropy_bonus': case('entropy_bonus'),
   'sampled_entropy_bonus': case('sampled_entropy_bonus'),
   'peak_entropy': case('peak_entropy'),
+  'reward_aware_kl': case('reward_aware_kl'),
 }
 ARRAYS = {
   'nucleus_entropy': lambda batch, rng: rng.random(batch['logprobs'].shape),
   'peaks': lambda batch, rng: 3.0 * (rng.random(batch['logprobs'].shape) < 0.3),
+  'full_forward_kl': lambda batch, rng: rng.random(batch['logprobs'].shape),
+  'reward_weight': lambda batch, rng: rng.random(batch['logprobs'].shape),
 }
-OTHERS = {'peak_positions', 'anchored_entropy', 'anchored_entropy_init'}
+OTHERS = {'reward_softmax', 'peak_positions', 'anchored_entropy', 'anchored_entropy_init'}

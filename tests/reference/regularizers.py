@@ -132,6 +132,10 @@ def peak_entropy(nucleus_entropy, peaks):
   return -peaks * nucleus_entropy, -peaks
 
 
+def reward_aware_kl(full_forward_kl, reward_weight):
+  return reward_weight * full_forward_kl, reward_weight
+
+
 def entropy_bonus(entropy):
   return -entropy, -1.0
 
