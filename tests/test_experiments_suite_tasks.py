@@ -1,0 +1,93 @@
+"""The suite's tasks: what is right, what demonstrations get wrong, what steps are worth."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from rljax import config, tokenization
+
+EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
+sys.path.append(str(EXPERIMENTS))
+
+from suite import chain  # noqa: E402
+
+
+def check_task(task, tokenizer):
+  """What holds of all: prompts and demonstrations have ids, and no problem is on both sides."""
+  trained = {p.metadata['problem'] for p in task.train[:2000]}
+  held_out = {p.metadata['problem'] for p in task.test}
+  assert not trained & held_out and len(held_out) == len(task.test)
+  for prompt in task.train[:50]:
+    shown = task.demonstrate(prompt)
+    assert shown == task.demonstrate(prompt)
+    assert tokenizer.decode(tokenizer.encode(prompt.text)) == prompt.text
+    assert tokenizer.decode(tokenizer.encode(shown)) == shown
+
+
+def check_config(name, task):
+  """The config builds, its alphabet and its limits hold all prompts and demonstrations."""
+  settings = config.resolve(config.load(str(EXPERIMENTS / f'suite/configs/{name}.py')))
+  tokenizer = tokenization.characters(alphabet=settings.tokenizer.alphabet)
+  check_task(task, tokenizer)
+  for prompt in task.train[:500]:
+    asked, said = len(prompt.text), len(task.demonstrate(prompt)) + 1
+    assert asked <= settings.rl.max_prompt and said <= settings.rl.max_new_tokens
+    assert asked + said <= settings.sft.max_length
+
+
+# -- chain
+
+
+def test_chain():
+  check_config('chain', chain.chain())
+
+
+def test_what_is_right_in_a_chain():
+  way = chain.Way('y', 7, ('+3', '-4'))
+  assert way.end == 6
+  good = chain.reward('y+3=0-4=6', way)
+  assert good == {'reward': 1, 'branch': 1, 'steps': 1, 'short': 1}
+  dead = chain.reward('x+3=0-4=6', way)  # all steps right, and worth nothing
+  assert dead == {'reward': 0, 'branch': 0, 'steps': 1, 'short': 0}
+  for wrong in ('y+3=0', 'y+3=0-4=5', 'y+3=0-4=6+1=7', 'y+3=0-4=', '+3=0-4=6', ''):
+    assert chain.reward(wrong, way)['reward'] == 0, wrong
+  assert 'long' in chain.reward('', chain.Way('x', 0, ('+1',) * 6))
+
+
+def test_steps_of_a_chain_are_scored_one_by_one():
+  way = chain.Way('y', 7, ('+3', '-4', '+1'))
+  for said in ('y+3=0-4=6+1=7', 'x+3=1-4=7+1=8', 'y+3=2-4=6', 'yyyy', 'y+3=0-4=6+1=7+1=8', ''):
+    assert ''.join(text for text, _ in chain.step_scores(said, way)) == said
+  # A wrong result is one wrong step; what goes on rightly from there is right.
+  assert [x for _, x in chain.step_scores('y+3=1-4=7+1=8', way)] == [1, 0, 1, 1]
+  assert [x for _, x in chain.step_scores('x+3=0-5=5', way)] == [0, 1, 0]
+  assert [x for _, x in chain.step_scores('y+3=0-4=6+1=7+1=8', way)] == [1, 1, 1, 1, 0]
+
+
+def test_the_noise_of_chains_is_the_one_asked_for():
+  task = chain.chain(step_noise=0.15, branch_noise=0.3)
+  prompts = task.train[:1500]
+  found = [chain.reward(task.demonstrate(p), p.answer) for p in prompts]
+  assert np.mean([x['branch'] for x in found]) == pytest.approx(0.7, abs=0.04)
+  assert np.mean([x['steps'] for x in found]) == pytest.approx(0.85, abs=0.02)
+  assert {len(p.answer.moves) for p in prompts} == set(range(2, 9))
+  clean = chain.chain(step_noise=0, branch_noise=0)
+  assert all(chain.reward(clean.demonstrate(p), p.answer)['reward'] for p in prompts[:100])
+
+
+def test_labelled_steps_of_a_chain_are_labelled_rightly():
+  task, seen = chain.chain(), []
+  for prompt in task.train[:50]:
+    shown = task.steps(prompt, 3)
+    assert shown == task.steps(prompt, 3)
+    scored = chain.step_scores(''.join(text for text, _ in shown), prompt.answer)
+    assert [bool(x) for _, x in scored] == [is_right for _, is_right in shown]
+    seen += [is_right for _, is_right in shown]
+  assert 0.5 < np.mean(seen) < 0.75
+
+
+def test_a_chain_that_cannot_be():
+  with pytest.raises(ValueError, match='max_move=10'):
+    chain.chain(max_move=10)
