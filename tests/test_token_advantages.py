@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases.token_advantages import ARRAYS, CASES, CUTS, SHAPING
+from cases.token_advantages import ARRAYS, CASES, CUTS, SHAPING, STATES
 from reference import batches
 
 from rljax import advantages
@@ -63,7 +63,14 @@ def arrays_of(case, batch, dtype=None):
 
 @functools.cache
 def compiled(function, **static):
-  return jax.jit(functools.partial(function, **static))
+  return jax.jit(functools.partial(forgetful(function), **static))
+
+
+def forgetful(function):
+  """The function without the state that it may take and return."""
+  if 'state' not in signature(function).reserved:
+    return function
+  return lambda *arrays, **hyper: function(*arrays, **hyper, state=STATES[function.__name__])[0]
 
 
 def run(case, batch):
@@ -173,10 +180,11 @@ def test_masked_entries_have_no_influence(case):
 def test_all_arguments_are_constants(case):
   arrays = arrays_of(case, token_batch(0), jnp.float32)
   floats = {n: x for n, x in arrays.items() if jnp.issubdtype(x.dtype, jnp.floating)}
+  function = forgetful(case.function)
 
   def total(floats):
     ordered = [(arrays | floats)[n] for n in arrays]
-    return sum(jnp.sum(x**2) for x in jax.tree.leaves(case.function(*ordered, **case.hyper)))
+    return sum(jnp.sum(x**2) for x in jax.tree.leaves(function(*ordered, **case.hyper)))
 
   value, gradients = jax.jit(jax.value_and_grad(total))(floats)
   assert value > 0
@@ -201,11 +209,11 @@ def test_hyper_parameters_may_be_traced_and_mapped(case):
   static = {n: v for n, v in hyper.items() if n not in traced}
   if not traced:
     return
-  batch = token_batch(0)
+  batch, function = token_batch(0), forgetful(case.function)
   with jax.enable_x64(True):
     ordered = list(arrays_of(case, batch).values())
     two = {n: jnp.array([0.8 * v, v]) for n, v in traced.items()}
-    found = outputs(jax.jit(jax.vmap(lambda h: case.function(*ordered, **static, **h)))(two))
+    found = outputs(jax.jit(jax.vmap(lambda h: function(*ordered, **static, **h)))(two))
   for a, b in zip(found, run(case, batch), strict=True):
     np.testing.assert_allclose(a[1], b, atol=1e-10)
 

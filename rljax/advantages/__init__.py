@@ -7,6 +7,7 @@ from rljax.advantages.clip_advantages import clip_advantages
 from rljax.advantages.confidence_penalty import confidence_penalty
 from rljax.advantages.difficulty_scaled import difficulty_scaled
 from rljax.advantages.distillation_penalty import distillation_penalty
+from rljax.advantages.entropy_gate import entropy_gate, entropy_gate_init
 from rljax.advantages.entropy_shaped import entropy_shaped
 from rljax.advantages.gae import gae
 from rljax.advantages.gigpo import gigpo, step_reinforce, turn_leave_one_out
@@ -33,6 +34,8 @@ from rljax.advantages.reward_to_go import reinforce_pp, remax, reward_to_go
 from rljax.advantages.role_baseline import role_baseline, role_baseline_init
 from rljax.advantages.signs import positive_only, signs
 from rljax.advantages.single_stream import single_stream, single_stream_init
+from rljax.advantages.source_normalize import source_normalize
+from rljax.advantages.source_weighted import source_weighted, source_weighted_init
 from rljax.advantages.state_values import low_probability_cuts, state_value_differences
 from rljax.advantages.teacher_advantage import teacher_advantage
 from rljax.advantages.turn_returns import step_returns, turn_returns
@@ -46,6 +49,8 @@ __all__ = [
   'confidence_penalty',
   'difficulty_scaled',
   'distillation_penalty',
+  'entropy_gate',
+  'entropy_gate_init',
   'entropy_shaped',
   'gae',
   'gigpo',
@@ -78,6 +83,9 @@ __all__ = [
   'signs',
   'single_stream',
   'single_stream_init',
+  'source_normalize',
+  'source_weighted',
+  'source_weighted_init',
   'state_value_differences',
   'step_reinforce',
   'step_returns',

@@ -52,6 +52,11 @@ STATES = {
     'right': np.linspace(1, 5, NUM_PROMPTS),
     'wrong': np.linspace(4, 2, NUM_PROMPTS),
   },
+  'source_weighted': {
+    'count': np.array([[3.0, 0.0], [2.0, 4.0], [0.0, 1.0], [5.0, 2.0]]),
+    'mean': np.array([[0.2, 0.0], [0.4, 0.7], [0.0, 0.3], [0.6, 0.5]]),
+    'squares': np.array([[0.3, 0.0], [0.2, 0.5], [0.0, 0.0], [0.9, 0.1]]),
+  },
 }
 
 
@@ -134,6 +139,8 @@ CASES = {
   'raft, threshold': case(advantages.positive_only, threshold=0.25),
   'w_reinforce': case(advantages.signs),
   'nsr': case(advantages.signs, positive=0.0, threshold=0.25),
+  'qwenlong': case(advantages.source_normalize, sources=('format', 'correct')),
+  'recap': case(advantages.source_weighted, sources=('correct', 'format'), window=4),
   'spo': case(advantages.single_stream, num_prompts=NUM_PROMPTS),
   'spo, not whitened': case(
     advantages.single_stream,

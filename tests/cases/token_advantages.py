@@ -75,6 +75,8 @@ SHAPING = {
   'clip_advantages, below': case('clip_advantages', low=0.1),
   'entropy_shaped': case('entropy_shaped'),
   'entropy_shaped, all': case('entropy_shaped', alpha=3.0, kappa=1.5),
+  'entropy_gate': case('entropy_gate'),
+  'entropy_gate, open': case('entropy_gate', low=0.6, high=0.9),
   'confidence_penalty': case('confidence_penalty'),
   'confidence_penalty, of tokens': case('confidence_penalty', alpha=0.5, length_norm=True),
   'difficulty_scaled': case('difficulty_scaled'),
@@ -84,6 +86,8 @@ SHAPING = {
   'teacher_advantage': case('teacher_advantage'),
   'teacher_advantage, of sequences': case('teacher_advantage', couples='sequence', gamma=1.0),
 }
+# What a function that remembers is given as its state.
+STATES = {'entropy_gate': np.array(True)}
 # Where samples are cut into steps.
 CUTS = {
   'low_probability_cuts': case('low_probability_cuts', cuts_per_step=2),

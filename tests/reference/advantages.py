@@ -326,3 +326,53 @@ def bootstrapped_reference(rewards, group_ids, *, key, max_share=0.9):
     return [0 if abs(sum(found)) > max_share * (len(places) - 1) else x for x in found]
 
   return _by_group(rewards, group_ids, one)
+
+
+def _source(reward_components, sources, i):
+  """Place of the first source of which the sample has a component, or −1."""
+  finite = [k for k, name in enumerate(sources) if math.isfinite(reward_components[name][i])]
+  return finite[0] if finite else -1
+
+
+def source_normalize(rewards, group_ids, reward_components, *, sources, epsilon=1e-6):
+  out, used = np.zeros(len(rewards)), np.flatnonzero(np.isfinite(rewards) & (group_ids >= 0))
+  own = {i: _source(reward_components, sources, i) for i in used}
+  for i in used:
+    members = _members(rewards, group_ids, i)
+    peers = [float(rewards[j]) for j in used if own[j] == own[i]]
+    if not (_constant(members) or _constant(peers)):
+      out[i] = (rewards[i] - sum(members) / len(members)) / (_std(peers, 1) + epsilon)
+  return out
+
+
+def source_weighted(
+  rewards, group_ids, reward_components, state, *, sources, window, temperature=1.0
+):
+  used = np.flatnonzero(np.isfinite(rewards) & (group_ids >= 0))
+  history, scores = {name: x[1:].tolist() for name, x in state.items()}, {}
+  for name in history:
+    history[name].append([0.0] * len(sources))
+  for k in range(len(sources)):
+    here = [float(rewards[i]) for i in used if _source(reward_components, sources, i) == k]
+    if here:
+      history['count'][-1][k], history['mean'][-1][k] = len(here), sum(here) / len(here)
+      history['squares'][-1][k] = _std(here, 0) ** 2 * len(here)
+    rows = [[history[n][t][k] for n in ('count', 'mean', 'squares')] for t in range(window)]
+    if not any(n for n, _, _ in rows):
+      continue
+    whole = _mean_of(rows)
+    total = sum(n for n, _, _ in rows)
+    std = math.sqrt(sum(q + n * (m - whole) ** 2 for n, m, q in rows) / total)
+    earlier, recent = _mean_of(rows[: window // 2]), _mean_of(rows[window // 2 :])
+    instability = 0.0 if std == 0 else min(std / whole, 3.0) if whole > 0 else 3.0
+    convergence = min(recent / earlier, 3.0) if earlier and recent is not None else 1.0
+    scores[k] = math.exp((instability - convergence) / temperature)
+  weights = {k: len(scores) * s / sum(scores.values()) for k, s in scores.items()}
+  factor = [weights.get(_source(reward_components, sources, i), 1) for i in range(len(rewards))]
+  return np.array(factor) * group_normalize(rewards, group_ids), history
+
+
+def _mean_of(rows):
+  """Mean reward of some iterations; None where nothing was scored."""
+  total = sum(n for n, _, _ in rows)
+  return sum(n * m for n, m, _ in rows) / total if total else None

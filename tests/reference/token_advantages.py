@@ -382,3 +382,13 @@ def distillation_penalty(batch, samples, *, coef=1.0):
   del samples
   old, teacher = batch['old_logprobs'], batch['teacher_logprobs']
   return _shaped(batch, lambda a, p: a - coef * (old[p] - teacher[p]))
+
+
+def entropy_gate(batch, samples, *, low=0.1, high=0.3):
+  """With the state shut."""
+  del samples
+  places = [tuple(p) for p in np.argwhere(batch['action_mask'])]
+  mean = sum(batch['entropy'][p] for p in places) / len(places)
+  shut = mean > low
+  own = {p: batch['advantages'][p] for p in places}
+  return _on_tokens(batch, {p: max(a, 0) if shut else a for p, a in own.items()})
