@@ -290,3 +290,42 @@ def test_refined_returns_of_packed_steps(mode):
     batch, list(batches.samples(batch)), mode=mode, name='step_ids'
   )
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+# -- campo ----------------------------------------------------------------------------------------
+
+
+def test_campo_charges_a_loop_by_how_early_it_begins():
+  node = config.load(str(config.find('papers/campo'))).rl.reward_shaping.loops
+  bound = bind({**node, 'coefficient': 1.0})
+
+  def reward(*texts):
+    num, length = len(texts), max(map(len, texts)) + 1
+    tokens, actions = np.zeros((num, length), np.int32), np.zeros((num, length), bool)
+    for row, text in enumerate(texts):
+      tokens[row, 1 : len(text) + 1] = [ord(letter) for letter in text]
+      actions[row, 1 : len(text) + 1] = True
+    ids = jnp.arange(num, dtype=jnp.int32)
+    arrays = {
+      'rewards': jnp.ones(num),
+      'tokens': jnp.asarray(tokens),
+      'action_mask': jnp.asarray(actions),
+      'segment_ids': jnp.zeros((num, length), jnp.int32),
+      'sample_ids': ids[:, None],
+      'sample_slots': ids,
+    }
+    return np.asarray(bound(arrays, bound.hyper(0)))
+
+  found = reward('abcdefghij', 'aaaaaaaaaa', 'abcdeaaaaa', 'xyxyxyxyxy', 'aaabbbcccd', '')
+  np.testing.assert_allclose(found, [1, 0.3, 0.8, 0.7, 1, 1], rtol=1e-6)
+  with pytest.raises(ValueError, match='repeats=1'):
+    bound.function(**{name: None for name in bound.arrays}, repeats=1)
+
+
+def test_campo_gives_completions_more_room_stage_by_stage():
+  settings = config.load(str(config.find('papers/campo')))
+  first, last = (settings[name] for name in settings.stages[1:])
+  assert first.kind == last.kind == 'rl' and first.max_new_tokens < last.max_new_tokens
+  assert first.reward_shaping == last.reward_shaping
+  baseline = config.load(str(config.find('presets/clip_higher'))).rl
+  assert first.iterations + last.iterations == baseline.iterations

@@ -16,6 +16,7 @@ from rljax.shaping.length import (
   shorter_better,
 )
 from rljax.shaping.limits import difficulty_limit, no_eos_zero, overlong_penalty, stop_properly
+from rljax.shaping.loop_penalty import loop_penalty
 from rljax.shaping.repetition_penalty import repetition_penalty
 from rljax.shaping.running_normalize import running_normalize, running_normalize_init
 from rljax.shaping.scaling import clip_reward, scale_reward
@@ -38,6 +39,7 @@ __all__ = [
   'kimi_length',
   'lcpo_exact',
   'lcpo_max',
+  'loop_penalty',
   'majority_vote',
   'no_eos_zero',
   'outcome_bonus',

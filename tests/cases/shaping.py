@@ -82,6 +82,10 @@ CASES = {
   'repetition_penalty': case(shaping.repetition_penalty),
   'repetition_penalty, one': case(shaping.repetition_penalty, n=1, max_penalty=-0.5),
   'repetition_penalty, two': case(shaping.repetition_penalty, n=2),
+  'loop_penalty': case(shaping.loop_penalty, min_length=2),
+  'loop_penalty, short': case(
+    shaping.loop_penalty, coefficient=1.0, max_period=2, repeats=2, min_length=3
+  ),
   'unlikeliness': case(shaping.unlikeliness),
   'unlikeliness, strong': case(shaping.unlikeliness, beta=0.8),
   'majority_vote': case(shaping.majority_vote),

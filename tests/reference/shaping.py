@@ -178,6 +178,42 @@ def repetition_penalty(
   return _alone(rewards, one)
 
 
+def loop_penalty(
+  rewards,
+  tokens,
+  action_mask,
+  segment_ids,
+  sample_ids,
+  sample_slots,
+  *,
+  coefficient=0.5,
+  max_period=32,
+  repeats=3,
+  min_length=16,
+):
+  def loops(said):
+    """Whether the end of a text is one pattern, again and again."""
+    for period in range(1, max_period + 1):
+      length = max(repeats * period, min_length)
+      tail = said[-length:]
+      if len(tail) == length and all(a == b for a, b in zip(tail, tail[period:])):
+        return True
+    return False
+
+  def one(i):
+    places = _actions(i, action_mask, segment_ids, sample_ids, sample_slots)
+    said = []
+    for number, place in enumerate(places):
+      if said and place[-1] != places[number - 1][-1] + 1:
+        said = []  # something masked stands between them
+      said.append(int(tokens[place]))
+      if loops(said):
+        return rewards[i] - coefficient * (len(places) - number) / len(places)
+    return rewards[i]
+
+  return _alone(rewards, one)
+
+
 def unlikeliness(rewards, group_ids, sequence_policy_logprobs, *, beta=0.25):
   def one(i, group):
     likelier = [j for j in group if sequence_policy_logprobs[j] > sequence_policy_logprobs[i]]
