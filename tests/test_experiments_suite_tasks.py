@@ -11,7 +11,7 @@ from rljax import config, tokenization
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 sys.path.append(str(EXPERIMENTS))
 
-from suite import chain  # noqa: E402
+from suite import chain, graded  # noqa: E402
 
 
 def check_task(task, tokenizer):
@@ -91,3 +91,39 @@ def test_labelled_steps_of_a_chain_are_labelled_rightly():
 def test_a_chain_that_cannot_be():
   with pytest.raises(ValueError, match='max_move=10'):
     chain.chain(max_move=10)
+
+
+# -- graded
+
+
+def test_graded():
+  check_config('graded', graded.graded())
+
+
+def test_components_of_graded():
+  right = '[013579]'
+  assert graded.reward(right, right) == {
+    'reward': 1, 'place': 0.1, 'format': 0.6, 'length': pytest.approx(0.3), 'kept': 1
+  }  # fmt: skip
+  near = graded.reward('[013597]', right)
+  assert near == {
+    'reward': pytest.approx(1 - 0.1 / 3), 'place': pytest.approx(0.1 * 4 / 6), 'format': 0.6,
+    'length': pytest.approx(0.3), 'kept': 1,
+  }  # fmt: skip
+  assert graded.reward('013579', right)['format'] == graded.reward('', right)['reward'] == 0
+  assert graded.reward('[01357]', right)['length'] == pytest.approx(0.25)
+  paid = graded.reward('[111111]', right)  # format and length without the digits
+  assert paid['reward'] > 0.9 and paid['kept'] == pytest.approx(1 / 6)
+  for wrong in ('[013579', '[0135799]', '[013579]]', '[[013579]', '013579]'):
+    assert graded.reward(wrong, right)['reward'] < 1 - 1e-3, wrong
+
+
+def test_the_noise_of_graded_is_the_one_asked_for():
+  task = graded.graded(digit_noise=0.4, format_noise=0.25, length_noise=0.25)
+  found = [graded.reward(task.demonstrate(p), p.answer) for p in task.train[:1500]]
+  assert np.mean([x['format'] == 0.6 for x in found]) == pytest.approx(0.75, abs=0.04)
+  assert np.mean([x['length'] > 0.29 for x in found]) == pytest.approx(0.75, abs=0.04)
+  # Some exchanged digits are equal.
+  assert np.mean([x['reward'] == 1 for x in found]) == pytest.approx(0.75**2 * 0.62, abs=0.04)
+  with pytest.raises(ValueError, match='noise'):
+    graded.graded(digit_noise=1.5)
