@@ -51,7 +51,7 @@ def split(
   low: int = 20,
   high: int = 178,
   num_train: int = 100_000,
-  num_test: int = 1024,
+  num_test: int = 1431,
   seed: int = 0,
 ) -> Task:
   """Numbers to split; the tokenizer is `tokenization.characters(alphabet=ALPHABET)`.
