@@ -1,5 +1,6 @@
 """The suite's tasks: what is right, what demonstrations get wrong, what steps are worth."""
 
+import collections
 import pathlib
 import sys
 
@@ -11,19 +12,24 @@ from rljax import config, tokenization
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 sys.path.append(str(EXPERIMENTS))
 
-from suite import chain, graded  # noqa: E402
+from suite import chain, graded, ops, two_skill  # noqa: E402
+
+
+def shown(task, count):
+  """The training prompts that have demonstrations."""
+  return [p for p in task.train[:count] if p.metadata.get('domain') != 'never']
 
 
 def check_task(task, tokenizer):
   """What holds of all: prompts and demonstrations have ids, and no problem is on both sides."""
   trained = {p.metadata['problem'] for p in task.train[:2000]}
   held_out = {p.metadata['problem'] for p in task.test}
-  assert not trained & held_out and len(held_out) == len(task.test)
-  for prompt in task.train[:50]:
-    shown = task.demonstrate(prompt)
-    assert shown == task.demonstrate(prompt)
+  assert not trained & held_out and len({p.text for p in task.test}) == len(task.test)
+  for prompt in shown(task, 50):
+    said = task.demonstrate(prompt)
+    assert said == task.demonstrate(prompt)
     assert tokenizer.decode(tokenizer.encode(prompt.text)) == prompt.text
-    assert tokenizer.decode(tokenizer.encode(shown)) == shown
+    assert tokenizer.decode(tokenizer.encode(said)) == said
 
 
 def check_config(name, task):
@@ -31,7 +37,7 @@ def check_config(name, task):
   settings = config.resolve(config.load(str(EXPERIMENTS / f'suite/configs/{name}.py')))
   tokenizer = tokenization.characters(alphabet=settings.tokenizer.alphabet)
   check_task(task, tokenizer)
-  for prompt in task.train[:500]:
+  for prompt in shown(task, 500):
     asked, said = len(prompt.text), len(task.demonstrate(prompt)) + 1
     assert asked <= settings.rl.max_prompt and said <= settings.rl.max_new_tokens
     assert asked + said <= settings.sft.max_length
@@ -80,11 +86,11 @@ def test_the_noise_of_chains_is_the_one_asked_for():
 def test_labelled_steps_of_a_chain_are_labelled_rightly():
   task, seen = chain.chain(), []
   for prompt in task.train[:50]:
-    shown = task.steps(prompt, 3)
-    assert shown == task.steps(prompt, 3)
-    scored = chain.step_scores(''.join(text for text, _ in shown), prompt.answer)
-    assert [bool(x) for _, x in scored] == [is_right for _, is_right in shown]
-    seen += [is_right for _, is_right in shown]
+    found = task.steps(prompt, 3)
+    assert found == task.steps(prompt, 3)
+    scored = chain.step_scores(''.join(text for text, _ in found), prompt.answer)
+    assert [bool(x) for _, x in scored] == [is_right for _, is_right in found]
+    seen += [is_right for _, is_right in found]
   assert 0.5 < np.mean(seen) < 0.75
 
 
@@ -127,3 +133,50 @@ def test_the_noise_of_graded_is_the_one_asked_for():
   assert np.mean([x['reward'] == 1 for x in found]) == pytest.approx(0.75**2 * 0.62, abs=0.04)
   with pytest.raises(ValueError, match='noise'):
     graded.graded(digit_noise=1.5)
+
+
+# -- two skills
+
+
+def test_two_skill():
+  check_config('two_skill', two_skill.two_skill())
+
+
+def test_the_domains_of_two_skill():
+  task = two_skill.two_skill()
+  counts = collections.Counter(p.metadata['domain'] for p in task.test)
+  assert counts == {'ops': 768, 'reverse': 256, 'never': 128}
+  train = collections.Counter(p.metadata['domain'] for p in task.train[:9000])
+  assert train['ops'] == 6000 and train['reverse'] == 2000
+  assert train['shown'] == pytest.approx(100, abs=30)
+  assert all(p.text[0] == 'e' for p in task.test if p.metadata['domain'] == 'never')
+
+
+def test_what_is_right_in_two_skill():
+  task = two_skill.two_skill()
+  for prompt in task.train[:40]:
+    domain, text = prompt.metadata['domain'], prompt.text.removesuffix('=')
+    found = two_skill.reward(prompt.answer, prompt.answer, prompt.metadata)
+    assert found == {'reward': 1, 'never' if domain == 'shown' else domain: 1}
+    assert two_skill.reward('000', prompt.answer, prompt.metadata)['reward'] == 0
+    if domain == 'reverse':
+      assert prompt.answer == text[::-1]
+    else:
+      assert prompt.answer == ops.apply(text[0], text[1:])
+    pairs = task.candidates(prompt, 0)
+    assert len(dict(pairs)) == len(pairs) >= 2
+    assert all((worth == 1) == (said == prompt.answer) for said, worth in pairs)
+
+
+def test_the_noise_of_two_skill_is_the_one_asked_for():
+  task, right = two_skill.two_skill(shares=(0.3, 0.5, 0.7, 0.9), shown=0.5), {}
+  for prompt in shown(task, 6000):
+    domain = prompt.metadata['domain']
+    key = prompt.text[0] if domain == 'ops' else domain
+    right.setdefault(key, []).append(task.demonstrate(prompt) == prompt.answer)
+  for letter, share in zip('abcd', (0.7, 0.5, 0.3, 0.1)):
+    assert np.mean(right[letter]) == pytest.approx(share, abs=0.05)
+  assert all(right['reverse']) and all(right['shown'])
+  unseen = next(p for p in task.train[:100] if p.metadata['domain'] == 'never')
+  with pytest.raises(ValueError, match='has no demonstration'):
+    task.demonstrate(unseen)
