@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from rljax.curriculum import domains, fixed, most_varied, uniform
+from rljax.curriculum import domains, fixed, most_varied, sets, uniform
 from rljax.prompts import Prompt
 
 PROMPTS = [Prompt(text=str(i), prompt_id=i) for i in range(20)]
@@ -143,3 +143,27 @@ def test_domains_that_cannot_be():
       domains(labelled({'a': 3}), shares=wrong)
   with pytest.raises(ValueError, match='memory=1'):
     domains(labelled({'a': 3}), shares={'a': 1}, memory=1)
+
+
+# -- sets
+
+
+def test_sets_are_drawn_whole():
+  drawn = ids(sets(PROMPTS, seed=1, size=5).sample(40))
+  runs = [tuple(drawn[i : i + 5]) for i in range(0, 40, 5)]
+  assert all(run == tuple(range(run[0], run[0] + 5)) and run[0] % 5 == 0 for run in runs)
+  assert sorted(runs[:4]) == sorted(runs[4:]) and runs[:4] != sorted(runs[:4])
+  first = sets(PROMPTS, seed=1, size=5)
+  first.sample(15)
+  second = sets(PROMPTS, seed=1, size=5)
+  second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+  assert ids(second.sample(25)) == drawn[15:]
+
+
+def test_what_is_no_set():
+  with pytest.raises(ValueError, match='size=3 with 20 prompts'):
+    sets(PROMPTS, size=3)
+  with pytest.raises(ValueError, match='7 prompts are asked for'):
+    sets(PROMPTS, size=5).sample(7)
+  with pytest.raises(ValueError, match='the saved size is 5, this run has 4'):
+    sets(PROMPTS, size=4).load_state_dict(sets(PROMPTS, size=5).state_dict())

@@ -13,6 +13,7 @@ from rljax.tasks.lookup import ALPHABET as LOOKUP
 from rljax.tasks.paths import ALPHABET as PATHS
 from rljax.tasks.paths import shortest
 from rljax.tasks.ranking import ALPHABET as RANKING
+from rljax.tasks.reranking import ALPHABET as RERANKING
 from rljax.tasks.retrieval import ALPHABET as RETRIEVAL
 from rljax.tasks.retrieval import CALL, ERROR, RESULT
 
@@ -23,6 +24,7 @@ FAMILIES = [
   (tasks.digits, {'num_digits': 2, 'num_terms': 4, 'num_test': 100}, DIGITS, '11111'),
   (tasks.edits, {'length': 12, 'num_edits': 8}, EDITS, 'a'),
   (tasks.ranking, {'num_items': 6, 'num_parts': 1}, RANKING, 'abcdefghijklm'),
+  (tasks.reranking, {'num_documents': 3, 'num_relevant': 1}, RERANKING, '<t>1</t><a>1>1</a>'),
   (tasks.retrieval, {'hops': 5, 'tool_share': 0.5}, RETRIEVAL, '1'),
 ]
 MAKES = [family[0] for family in FAMILIES]

@@ -34,16 +34,54 @@ def ndcg(
     exponential gain: Burges et al. 2005.
   Differs from the source: the discount log₂(i + 1) of public implementations.
   """
-  k = _places(k)
-  gains = {item: 2.0**r - 1 if exponential else float(r) for item, r in relevance.items()}
-  if not gains or min(gains.values()) < 0 or max(gains.values()) <= 0:
-    raise ValueError(f'ndcg: relevance {dict(relevance)!r}; needs numbers ≥ 0, one of them > 0')
-  best = sorted(gains.values(), reverse=True)
+  gains, best = _gains(relevance, exponential)
   return _discounted([gains.get(item, 0.0) for item in _first(ranked)], k) / _discounted(best, k)
 
 
+def _gains(
+  relevance: Mapping[Hashable, float], exponential: bool
+) -> tuple[dict[Hashable, float], list[float]]:
+  """(gain of each item, gains in the best order)."""
+  gains = {item: 2.0**r - 1 if exponential else float(r) for item, r in relevance.items()}
+  if not gains or min(gains.values()) < 0 or max(gains.values()) <= 0:
+    raise ValueError(f'ndcg: relevance {dict(relevance)!r}; needs numbers ≥ 0, one of them > 0')
+  return gains, sorted(gains.values(), reverse=True)
+
+
 def _discounted(gains: Sequence[float], k: int | None) -> float:
-  return math.fsum(gain / math.log2(place + 2) for place, gain in enumerate(gains[:k]))
+  return math.fsum(gain / math.log2(place + 2) for place, gain in enumerate(gains[: _places(k)]))
+
+
+def ndcg_of_scores(
+  scores: Mapping[Hashable, float],
+  relevance: Mapping[Hashable, float],
+  *,
+  k: int | None = None,
+  exponential: bool = False,
+) -> float:
+  """`ndcg` of the items in the order of their scores, in the mean over the orders of equal ones.
+
+  So equal scores for everything earn what a random order does.
+
+  Args:
+    scores: of each item, the best the highest.
+    relevance, k, exponential: as in `ndcg`.
+
+  Raises:
+    ValueError: as `ndcg`.
+
+  Source: McSherry and Najork 2008, "Computing information retrieval performance measures
+    efficiently in the presence of tied scores".
+  Differs from the source: nothing
+  """
+  gains, best = _gains(relevance, exponential)
+  tied: dict[float, list[float]] = {}
+  for item, score in scores.items():
+    tied.setdefault(score, []).append(gains.get(item, 0.0))
+  expected: list[float] = []
+  for score in sorted(tied, reverse=True):
+    expected += [math.fsum(tied[score]) / len(tied[score])] * len(tied[score])
+  return _discounted(expected, k) / _discounted(best, k)
 
 
 def recall_at_k(
@@ -116,6 +154,25 @@ def rank_biased_overlap(
   ]
   at_end = (overlap[many] + rate * (many - few)) / many
   return (1 - p) * math.fsum(shares) + at_end * p**many
+
+
+def distribution_match(one: Sequence[float], other: Sequence[float], *, span: float) -> float:
+  """max(0, 1 − W₁/span), W₁ the mean distance of equally many numbers, each set in its order.
+
+  It does not ask which number belongs to what: it is 1 for any permutation.
+
+  Args:
+    one, other: equally many numbers, at least one.
+    span: distance at which nothing is left, > 0.
+
+  Raises:
+    ValueError: sets of different sizes, empty ones, or span ≤ 0.
+  """
+  if len(one) != len(other) or not one or not span > 0:
+    raise ValueError(f'distribution_match: {len(one)} and {len(other)} numbers, span={span}; needs '
+                     'equally many, one at least, and span > 0')
+  apart = math.fsum(abs(a - b) for a, b in zip(sorted(one), sorted(other))) / len(one)
+  return max(0.0, 1 - apart / span)
 
 
 def set_iou(one: Iterable[Hashable], other: Iterable[Hashable]) -> float:

@@ -18,6 +18,7 @@ from rljax.tasks.published import published as published
 from rljax.tasks.puzzles import puzzles as puzzles
 from rljax.tasks.ranking import ranking as ranking
 from rljax.tasks.records import records as records
+from rljax.tasks.reranking import reranking as reranking
 from rljax.tasks.retrieval import retrieval as retrieval
 from rljax.tasks.reverse_text import reverse_text as reverse_text
 from rljax.tasks.signs import signs as signs
