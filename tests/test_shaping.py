@@ -20,6 +20,7 @@ APART = {  # tested by themselves
   'outcome_bonus',
   'repeated_outcome',
   'running_normalize',
+  'spread_filter',
   'think_modes',
 }
 

@@ -89,6 +89,58 @@ def distinctness(completions: Sequence[str], *, n: int = 2) -> list[float]:
 distinctness.level = 'group'
 
 
+def diverse_answers(
+  completions: Sequence[str],
+  answers: Sequence[Any],
+  *,
+  marker: str = '',
+  low: float = 0.0,
+  high: float = 0.5,
+) -> list[dict[str, float]]:
+  """The share of the group's other answers that differ, where the own one is near the reference.
+
+  d = 1 − edit ratio of the answer and str(reference); outside low ≤ d ≤ high nothing is paid. So
+  the reference need not be repeated word for word, and it is not left for anything else.
+
+  Args:
+    completions: of a group.
+    answers: the references, one for each.
+    marker: the answer of a completion is what follows the last of these; '' = all of it. Without a
+      marker there is no answer.
+    low, high: the band of d, both included.
+
+  Returns:
+    For each 'reward', and the components 'deviation' (d; 1 without an answer) and 'differs'.
+
+  Raises:
+    ValueError: a band that is empty.
+
+  Source: DARL, "Encouraging Diverse Answers for General Reasoning without Verifiers".
+  Differs from the source: formula not confirmed against the paper; the measure of deviation and the
+    band are guesses.
+  """
+  if not low <= high:
+    raise ValueError(f'diverse_answers: there is nothing between low={low} and high={high}')
+  own = [_answer(text, marker) for text in completions]
+  found = []
+  for i, (answer, reference) in enumerate(zip(own, answers)):
+    others = [other for j, other in enumerate(own) if j != i]
+    far = 1.0 if answer is None else 1 - similarity.edit_ratio(answer, str(reference))
+    differs = sum(other != answer for other in others) / max(len(others), 1)
+    paid = answer is not None and low <= far <= high
+    found.append({'reward': differs * paid, 'deviation': far, 'differs': differs})
+  return found
+
+
+diverse_answers.level = 'group'
+
+
+def _answer(text: str, marker: str) -> str | None:
+  if marker not in text:
+    return None
+  return (text.rpartition(marker)[2] if marker else text).strip()
+
+
 def _grams(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
   size = max(min(n, len(words)), 1)
   return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}

@@ -3,6 +3,7 @@
 from rljax.rollouts.filtered import dynamic_sampling
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.greedy import greedy_baseline
+from rljax.rollouts.likelihood import reference_likelihood
 from rljax.rollouts.programs import SamplerProgram
 from rljax.rollouts.scored_steps import step_scored
 from rljax.rollouts.single_turn import Experience, single_turn
@@ -14,6 +15,7 @@ __all__ = [
   'SamplerProgram',
   'dynamic_sampling',
   'greedy_baseline',
+  'reference_likelihood',
   'single_turn',
   'step_scored',
   'streamed',

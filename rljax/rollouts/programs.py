@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from rljax.sampling import Finished, advance, append, begin, release, sample
+from rljax.sampling.score import score
 from rljax.structs import Array, Policy, PyTree, Requests, Rollout, SamplerSettings
 
 ROWS_AT_ONCE = 32  # samples that are answered in one call
@@ -48,6 +49,21 @@ class SamplerProgram:
       return sample(self.policy, params, requests, seed=seed, settings=settings, mesh=self.mesh)
 
     return jax.jit(sampler)
+
+  def logprobs(
+    self, params: PyTree, tokens: Array, num_tokens: Array, temperature: Array | float = 1.0
+  ) -> Array:
+    """float32 [N, T], nats, of given texts [N, T], see `sampling.score`; a future."""
+    return self.scores(self._with_draft(params), tokens, num_tokens, temperature)
+
+  @functools.cached_property
+  def scores(self) -> Any:
+    """The jitted `(params, tokens, num_tokens, temperature) -> log-probs`."""
+
+    def scored(params, tokens, num_tokens, temperature):
+      return score(self.policy, params, tokens, num_tokens, temperature=temperature)['logprobs']
+
+    return jax.jit(scored)
 
   @functools.cached_property
   def steps(self) -> tuple[Any, Any]:

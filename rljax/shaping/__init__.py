@@ -20,6 +20,7 @@ from rljax.shaping.loop_penalty import loop_penalty
 from rljax.shaping.repetition_penalty import repetition_penalty
 from rljax.shaping.running_normalize import running_normalize, running_normalize_init
 from rljax.shaping.scaling import clip_reward, scale_reward
+from rljax.shaping.spread_filter import spread_filter, spread_filter_init
 from rljax.shaping.step_bonus import (
   adaptive_step_bonus,
   adaptive_step_bonus_init,
@@ -52,6 +53,8 @@ __all__ = [
   'scale_reward',
   'self_certainty_reward',
   'shorter_better',
+  'spread_filter',
+  'spread_filter_init',
   'step_bonus',
   'stop_properly',
   'think_modes',

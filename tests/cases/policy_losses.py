@@ -19,6 +19,7 @@ CASES = {
     {'clip_low': 0.1, 'clip_high': 0.28, 'dual_clip': 1.5},
   ),
   'reinforce': Case(losses.reinforce, plain.reinforce),
+  'verifree': Case(losses.verifree, reference.verifree),
   'gspo': Case(losses.gspo, reference.gspo),
   'gspo, wide': Case(losses.gspo, reference.gspo, {'clip_low': 0.1, 'clip_high': 0.2}),
   'gspo_token': Case(losses.gspo_token, reference.gspo_token),
@@ -100,6 +101,7 @@ CASES = {
 }
 ARRAYS = {
   'covariance_selected': lambda batch, rng: rng.random(batch['logprobs'].shape) < 0.4,
+  'reference_mask': lambda batch, rng: rng.random(batch['logprobs'].shape) < 0.4,
   'ratio_low': lambda batch, rng: np.full(batch['logprobs'].shape, 0.7),
   'ratio_high': lambda batch, rng: np.full(batch['logprobs'].shape, 1.3),
 }

@@ -152,6 +152,15 @@ def gspo_token(batch, samples, cotangent, *, clip_low=3e-4, clip_high=4e-4):
   return _per_sample(batch, samples, cotangent, loss)
 
 
+def verifree(batch, samples, cotangent):
+  values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
+  for sample, places in samples:
+    for p in places:
+      weight = batch['rewards'][sample] if batch['reference_mask'][p] else batch['advantages'][p]
+      values[p], gradient[p] = -weight * batch['logprobs'][p], -weight * cotangent[p]
+  return values, gradient
+
+
 def sspo(batch, samples, cotangent, *, clip_low=0.1, clip_high=0.1, max_width=2.0):
   values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
   for _, places in samples:
