@@ -181,6 +181,8 @@ def _rl() -> dict:
     kl_placement='loss',  # or 'reward', with regularizers.kl_reward
     kl_controller=None,  # or dict(name='regularizers.adaptive_kl', …): moves kl_coef
     reference_every=0,  # iterations between updates of the reference; 0 = it stays
+    reference_trigger=None,  # or dict(name='regularizers.reward_stalls', …): when else it moves
+    reference_resets_optimizer=False,  # whether the optimizer begins anew with it
     reference_update=dict(name='regularizers.reference_average'),
     entropy=dict(name='regularizers.entropy_bonus'),
     entropy_coef=0.0,  # reward per nat; 0 = off

@@ -122,15 +122,13 @@ class Run:
       collected = stage.collect(state, progress.done)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(progress.done))
       progress.done, progress.draws = progress.done + 1, stage.draws
-      progress.keep_reference(frozen, stage.next_reference(state, frozen, progress.done))
+      told = {**collected.metrics, **stage.rename(seen)}
+      state, reference = stage.renew(state, frozen, progress.done, told)
+      progress.keep_reference(frozen, reference)
       progress.tokens += collected.metrics['rollout/tokens'] if stage.samples else 0
       costs = {'time/iteration': time.perf_counter() - started, **metrics.device_memory()}
-      self.delayed.write(
-        progress.done,
-        {**collected.metrics, **stage.rename(seen), **costs},
-        stage=stage.name,
-        step=progress.done * stage.steps_per_iteration,
-      )
+      step = progress.done * stage.steps_per_iteration
+      self.delayed.write(progress.done, {**told, **costs}, stage=stage.name, step=step)
       self.writers.samples(progress.done, collected.rows, stage=stage.name)
       if stage.learns_from_reward:
         history.append(collected.metrics)

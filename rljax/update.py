@@ -28,14 +28,20 @@ def init_train_state(
   method_state: Mapping[str, PyTree] | None = None,
 ) -> TrainState:
   """A train state at step 0 with fresh optimizers; moments take the sharding of their params."""
-  opt_state = {role: optimizers[role]({}).init(params[role]) for role in params}
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    opt_state=opt_state,
+    opt_state=first_moments(params, optimizers),
     key=key,
     method_state=dict(method_state or {}),
   )
+
+
+def first_moments(
+  params: Mapping[str, PyTree], optimizers: Mapping[str, Bound]
+) -> dict[str, PyTree]:
+  """The states of the optimizers of the trained roles before their first step."""
+  return {role: optimizers[role]({}).init(params[role]) for role in params}
 
 
 def make_update_step(

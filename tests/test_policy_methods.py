@@ -5,13 +5,17 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from reference import batches
+from tiny_runs import tiny_config
 from tiny_updates import GRPO, make
 from tiny_updates import batches as batches_of_updates
 
-from rljax import config, regularizers
+from rljax import assembly, config, regularizers, update
 from rljax.binding import bind
 from rljax.logprobs import token_statistics
+from rljax.stages import make_stage
+from rljax.stages.resets import Resets
 
 
 def stage_of(name, key='rl'):
@@ -173,3 +177,58 @@ def test_rapo_reward_aware_holds_on_to_all_that_the_reference_does():
   # The gradient of KL(q ‖ p) in the logits is p − q, whatever was sampled.
   expected = 2 * np.array([[0.2 - 0.6, 0, 0.5 - 0.1], [0, 0, 0]])
   np.testing.assert_allclose(jax.grad(loss)(new), expected, atol=1e-6)
+
+
+# -- prorl ----------------------------------------------------------------------------------------
+
+
+def test_prorl_renews_where_training_stalls():
+  rewards = [0.1 * i for i in range(6)] + [0.5] * 6
+  due = [regularizers.reward_stalls(rewards[:n], patience=3) for n in range(13)]
+  assert due == [False] * 11 + [True] * 2
+  assert not regularizers.reward_stalls([0.0, 0.02], patience=1)
+  assert regularizers.reward_stalls([0.0, 0.02], patience=1, min_gain=0.05)
+  far = [regularizers.kl_exceeds([0.0, 0.3, 0.3][:n], window=2, limit=0.2) for n in range(4)]
+  assert far == [False, False, False, True]
+  with pytest.raises(ValueError, match='patience=0'):
+    regularizers.reward_stalls([0.0], patience=0)
+  with pytest.raises(ValueError, match='window=0'):
+    regularizers.kl_exceeds([0.0], window=0)
+
+
+def test_prorl_counts_from_the_last_renewal_also_in_a_later_start():
+  node = {'reference_trigger': {'name': 'regularizers.reward_stalls', 'patience': 2}}
+  resets, due = Resets('rl', node, has_reference=True), []
+  for done in range(1, 11):
+    resets.see({'reward/mean': 0.5, 'policy/kl_ref': None})
+    due.append(resets.is_due(done))
+    saved = resets.state_dict()
+    resets = Resets('rl', node, has_reference=True)
+    resets.load_state_dict(saved)
+  assert [done for done, is_due in enumerate(due, 1) if is_due] == [4, 8]
+  with pytest.raises(ValueError, match='looks at reward/mean'):
+    resets.see({})
+  with pytest.raises(ValueError, match='the stage has none'):
+    Resets('rl', node, has_reference=False)
+  with pytest.raises(ValueError, match='the reference stays'):
+    Resets('rl', {'reference_resets_optimizer': True}, has_reference=True)
+
+
+def test_prorl_starts_the_optimizer_anew_with_the_reference():
+  node = stage_of('papers/prorl')
+  terms = ('reference_trigger', 'reference_update', 'reference_resets_optimizer')
+  own = {name: node.to_dict()[name] for name in terms}
+  own['reference_trigger']['patience'] = 1
+  setup = tiny_config(stages=('rl',), rl={'kl_coef': 0.1, **own})
+  stage = make_stage('rl', assembly.assemble(config.resolve(setup)))
+  state = stage.init({'policy': stage.world.params['policy']}, jax.random.key(0))
+  frozen = {'reference': jax.tree.map(jnp.copy, state.params['policy'])}
+  collected = stage.collect(state, 0)
+  for done, rewards in ((1, 0.2), (2, 0.5), (3, 0.5)):
+    state, _ = stage.update(state, frozen, collected.batch, stage.hyper(0))
+    state, reference = stage.renew(state, frozen, done, {'reward/mean': rewards})
+    assert (reference is None) == (done < 3)
+  jax.tree.map(np.testing.assert_array_equal, reference, state.params['policy'])
+  fresh = update.first_moments(state.params, stage.optimizers)
+  jax.tree.map(np.testing.assert_array_equal, state.opt_state, fresh)
+  assert int(state.step) == 3

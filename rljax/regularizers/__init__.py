@@ -21,6 +21,7 @@ from rljax.regularizers.peak_entropy import (
   peak_entropy,
   peak_positions,
 )
+from rljax.regularizers.resets import kl_exceeds, reward_stalls
 from rljax.regularizers.reward_aware import reward_aware_kl, reward_softmax
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
   'k3',
   'k3_plus',
   'k3_reward',
+  'kl_exceeds',
   'kl_reward',
   'low_probability_kl',
   'peak_entropy',
@@ -55,6 +57,7 @@ __all__ = [
   'reverse_kl',
   'reward_aware_kl',
   'reward_softmax',
+  'reward_stalls',
   'sampled_distillation',
   'sampled_entropy_bonus',
   'sequence_kl',

@@ -12,6 +12,7 @@ from rljax import arrays, binding, objective, sharding, update
 from rljax.assembly import World
 from rljax.data.packing import Layout, make_layout, shared_fraction
 from rljax.prompts import Prompt
+from rljax.stages.resets import Resets
 from rljax.structs import Batch, Policy, PyTree, TrainState
 from rljax.tokenization import prompt_tokens
 
@@ -32,6 +33,7 @@ class Stage:
     iterations: of the stage.
     steps_per_iteration: optimizer steps.
     draws: prompts drawn so far in the run; numbers the draws.
+    resets: when the reference moves.
     update: `(state, frozen, batch, hyper) -> (state, metrics)`, jitted; there after `init`.
     samples: whether the policy draws what it learns from.
     learns_from_reward: whether equal rewards mean that nothing is learnt.
@@ -54,10 +56,12 @@ class Stage:
     self.objective = objective.build(node, self.makes)
     self.layout = layout
     self._average: Callable[..., PyTree] | None = None  # the program of the next reference
+    self._fresh: Callable[..., PyTree] | None = None  # the program of an optimizer's start
     self._check_micro_batches()
     if layout.share_prompts:
       check_prefixes(name, world.policies)
     self._check_roles()
+    self.resets = Resets(name, node, has_reference=self.needs_reference)
     self.steps_per_iteration = node.get('epochs', 1) * layout.minibatches
     steps = node.iterations * self.steps_per_iteration
     roles = {self.role: node.optimizer}
@@ -124,8 +128,7 @@ class Stage:
     self, state: TrainState, frozen: dict[str, PyTree], done: int
   ) -> PyTree | None:
     """The reference of the iterations to come, where this one changes it."""
-    every = self.node.get('reference_every', 0)
-    if not self.needs_reference or not every or done % every:
+    if not self.resets.is_due(done):
       return None
     average = binding.bind(self.node.reference_update, ('policy', 'reference'))
     given = {'policy': state.params['policy'], 'reference': frozen['reference']}
@@ -134,6 +137,21 @@ class Stage:
       shardings = jax.tree.map(lambda x: x.sharding, frozen['reference'])
       self._average = jax.jit(lambda *given: average(*given), out_shardings=shardings)
     return self._average(given, average.hyper(done))
+
+  def renew(
+    self, state: TrainState, frozen: dict[str, PyTree], done: int, metrics: Mapping[str, Any]
+  ) -> tuple[TrainState, PyTree | None]:
+    """(the train state, the reference or None: it stays) of the iterations to come."""
+    self.resets.see(metrics)
+    reference = self.next_reference(state, frozen, done)
+    if reference is None or not self.resets.with_optimizer:
+      return state, reference
+    if self._fresh is None:
+      shardings = jax.tree.map(lambda x: x.sharding, state.opt_state)
+      self._fresh = jax.jit(
+        lambda params: update.first_moments(params, self.optimizers), out_shardings=shardings
+      )
+    return state.replace(opt_state=self._fresh(state.params)), reference
 
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration of the stage."""
@@ -179,10 +197,11 @@ class Stage:
 
   def state_dict(self) -> dict[str, Any]:
     """What the stage remembers besides the train state and `draws`, which outlives it."""
-    return {'curriculum': self.curriculum.state_dict()}
+    return {'curriculum': self.curriculum.state_dict(), 'resets': self.resets.state_dict()}
 
   def load_state_dict(self, state: dict[str, Any]) -> None:
     self.curriculum.load_state_dict(state['curriculum'])
+    self.resets.load_state_dict(state['resets'])
 
 
 def _bind_optimizer(node: Any, steps: int) -> binding.Bound:

@@ -53,4 +53,7 @@ ARRAYS = {
   'full_forward_kl': lambda batch, rng: rng.random(batch['logprobs'].shape),
   'reward_weight': lambda batch, rng: rng.random(batch['logprobs'].shape),
 }
-OTHERS = {'reward_softmax', 'peak_positions', 'anchored_entropy', 'anchored_entropy_init'}
+OTHERS = {
+  *('peak_positions', 'anchored_entropy', 'anchored_entropy_init'),
+  *('reward_softmax', 'reward_stalls', 'kl_exceeds'),
+}
