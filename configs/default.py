@@ -76,6 +76,7 @@ def _preference() -> dict:
     candidates=2,  # completions of one prompt; 2 = pairs
     labels='utility',  # rewards: how good each is; 'sign': 1 for the best, −1 for the others
     mismatched=False,  # besides, a completion of another prompt: losses.kto measures its KL on it
+    advantage=None,  # or a function of the utilities, for a loss of tokens: offline RL
     loss=dict(name='losses.dpo'),
     weights=dict(name='weighting.group_mean'),
     selections={},  # name -> function: what carries the loss

@@ -232,3 +232,70 @@ def test_prorl_starts_the_optimizer_anew_with_the_reference():
   fresh = update.first_moments(state.params, stage.optimizers)
   jax.tree.map(np.testing.assert_array_equal, state.opt_state, fresh)
   assert int(state.step) == 3
+
+
+# -- ddro -----------------------------------------------------------------------------------------
+
+
+def test_ddro_prefers_the_relevant_of_two_documents_of_the_prompt():
+  settings = config.load(str(config.find('papers/ddro')))
+  task, bound = bind(settings.task)({}), bind(settings.preference.loss)
+  for prompt in task.train[:3]:
+    pairs = dict(pair.split(':') for pair in prompt.text[:35].split(','))
+    found = task.candidates(prompt, 4)
+    assert found[0] == (pairs[prompt.text[36:38]], 1.0) and task.candidates(prompt, 4) == found
+    assert {name for name, _ in found} == set(pairs.values()) and len(found) == len(pairs)
+    assert {utility for _, utility in found[1:]} == {0.0}
+    assert task.candidates(prompt, 5) != found
+  zeros = jnp.zeros(2)
+  groups, utility = jnp.zeros(2, jnp.int32), jnp.array([1.0, 0])
+
+  def loss(logprobs):
+    arrays = {
+      'sequence_logprobs': logprobs,
+      'sequence_ref_logprobs': zeros,
+      'rewards': utility,
+      'group_ids': groups,
+    }
+    return jnp.sum(bound(arrays, bound.hyper(0))[0])
+
+  np.testing.assert_allclose(jax.grad(loss)(zeros), [-0.05, 0.05])
+  longer = bind({'name': 'tasks.lookup', 'chain': 2, 'num_pairs': 6})({})
+  ends = longer.candidates(longer.train[0], 0)
+  assert ends[0][0] == longer.train[0].answer and len(ends) == 3
+
+
+# -- image_styling_offline_rl ---------------------------------------------------------------------
+
+
+def test_image_styling_offline_rl_weighs_the_likelihood_of_given_completions():
+  settings = config.load(str(config.find('papers/image_styling_offline_rl')))
+  node = settings.preference.to_dict()
+  assert settings.stages == ('sft', 'preference')  # and nothing is sampled
+  utility, groups = np.array([1, 0.5, 0, 0.9]), jnp.array([0, 0, 1, 1], jnp.int32)
+  standard = (utility - utility.mean()) / utility.std(ddof=1)
+  exponential = {'name': 'advantages.exponential_weights', 'temperature': 0.5}
+  raw = {**node['advantage'], 'center': 'none', 'scale': 'none'}
+  for advantage, expected in (
+    (node['advantage'], standard),
+    (raw, utility),
+    (exponential, np.exp(2 * (utility - utility.mean()))),
+  ):
+    bound = bind(advantage)
+    given = {'rewards': jnp.asarray(utility, jnp.float32), 'group_ids': groups}
+    weights = bound(given, bound.hyper(0))
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-6)
+    tokens = jnp.broadcast_to(weights[:, None], (4, 3))
+    given, loss = {'logprobs': -jnp.ones((4, 3)), 'advantages': tokens}, bind(node['loss'])
+    np.testing.assert_allclose(loss(given, {})[0], tokens, rtol=1e-6)
+
+
+def test_image_styling_offline_rl_learns_from_scored_data_without_sampling():
+  node = stage_of('papers/image_styling_offline_rl', 'preference').to_dict()
+  own = {name: node[name] for name in ('advantage', 'loss', 'weights')}
+  setup = tiny_config(stages=('preference',), preference={'max_length': 8, 'rows': 64, **own})
+  stage = make_stage('preference', assembly.assemble(config.resolve(setup)))
+  state = stage.init({'policy': stage.world.params['policy']}, jax.random.key(0))
+  batch = stage.collect(state, 0).batch
+  _, seen = stage.update(state, {}, batch, stage.hyper(0))
+  assert not stage.samples and float(seen['update/grad_norm']) > 0

@@ -9,6 +9,7 @@ from rljax.advantages.difficulty_scaled import difficulty_scaled
 from rljax.advantages.distillation_penalty import distillation_penalty
 from rljax.advantages.entropy_gate import entropy_gate, entropy_gate_init
 from rljax.advantages.entropy_shaped import entropy_shaped
+from rljax.advantages.exponential_weights import exponential_weights
 from rljax.advantages.gae import gae
 from rljax.advantages.gigpo import gigpo, step_reinforce, turn_leave_one_out
 from rljax.advantages.gpg import gpg
@@ -52,6 +53,7 @@ __all__ = [
   'entropy_gate',
   'entropy_gate_init',
   'entropy_shaped',
+  'exponential_weights',
   'gae',
   'gigpo',
   'gpg',

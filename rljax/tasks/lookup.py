@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from rljax.prompts import Task
+from rljax.prompts import Prompt, Task
 from rljax.tasks import drawn, procedural
 from rljax.tasks.words import LETTERS, demonstrate, is_word
 
@@ -98,8 +98,18 @@ def lookup(
     seed=seed,
     reward='tasks.lookup.reward',
     demonstrate=demonstrate,
+    candidates=candidates if num_pairs > chain else None,
     well_formed=functools.partial(is_word, letters=frozenset(LETTERS)),
   )
+
+
+def candidates(prompt: Prompt, draw: int) -> list[tuple[str, float]]:
+  """The end of the chain with utility 1, then the ends of others, in random order, with 0."""
+  pairs = [pair.split(':') for pair in prompt.text.partition('?')[0].split(',')]
+  keys = {key for key, _ in pairs}
+  others = [value for _, value in pairs if value not in keys and value != prompt.answer]
+  shuffled = procedural.Draw('candidates', prompt.text, draw).shuffled(others)
+  return [(prompt.answer, 1.0), *((value, 0.0) for value in shuffled)]
 
 
 def _add_keys(keys: list[str], num: int, draw: procedural.Draw, length: int) -> list[str]:

@@ -82,6 +82,10 @@ CASES = {
   'rloo': case(advantages.leave_one_out),
   'opo': case(advantages.length_weighted_baseline),
   'gpg': case(advantages.gpg),
+  'exponential_weights': case(advantages.exponential_weights),
+  'exponential_weights, bounded': case(
+    advantages.exponential_weights, temperature=0.5, max_weight=2.0
+  ),
   'gpg, nonzero rewards': case(
     advantages.gpg, traits=MEAN | RELATIVE, alpha='nonzero_rewards', f_norm=0.5
   ),

@@ -42,6 +42,15 @@ def group_normalize(rewards, group_ids, *, center='group', scale='group', epsilo
   return out
 
 
+def exponential_weights(rewards, group_ids, *, temperature=1.0, max_weight=20.0):
+  used = [i for i, g in enumerate(group_ids) if g >= 0 and math.isfinite(rewards[i])]
+  mean = sum(rewards[i] for i in used) / max(len(used), 1)
+  out = np.zeros(len(rewards))
+  for i in used:
+    out[i] = min(math.exp((rewards[i] - mean) / temperature), max_weight)
+  return out
+
+
 def leave_one_out(rewards, group_ids):
   out = np.zeros(len(rewards))
   for i, (reward, group) in enumerate(zip(rewards, group_ids, strict=True)):
