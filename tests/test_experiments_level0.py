@@ -125,7 +125,17 @@ def test_the_table_says_what_differs(world, rloo):
   assert '| holds |' in rows['| better']
 
 
-def test_what_the_tree_does_not_have_is_refused(world):
-  node = {**level0.RLOO, 'reward_components': ('format',)}
-  with pytest.raises(level0.LevelZeroError, match='reward_components'):
-    level0.make_gradients(node, world)
+@pytest.mark.parametrize(
+  ('changes', 'missing'),
+  [
+    (dict(reward_components=('format',)), 'reward_components'),
+    (dict(rollout=dict(name='rollouts.step_scored', scores='')), 'rollout strategy rollouts.step'),
+    (
+      dict(advantage=dict(name='advantages.gae'), value=dict(name='losses.clipped_value')),
+      'critic',
+    ),
+  ],
+)
+def test_what_the_tree_does_not_have_is_refused(world, changes, missing):
+  with pytest.raises(level0.LevelZeroError, match=missing):
+    level0.make_gradients({**level0.RLOO, **changes}, world)

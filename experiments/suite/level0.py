@@ -5,10 +5,12 @@
 
 On a tree of completions (`suite.tree`) the gradient of the expected reward, less the KL where a
 config has one, is a sum. What trains is what is measured: the objective of the config's last stage
-through `prepare` and the loss pass, on groups of 8 drawn from the tree; its rollout strategy, its
-task and the number of its samples are not there. Method and baseline see the same draws; the row
-A/A is the baseline on others; RLOO is what variances are relative to. With --drift the samples are
-of another policy than the one whose gradient is taken, as in later steps of an update.
+through `prepare` and the loss pass, on groups of 8 drawn from the tree, all in one minibatch; its
+task and the number of its samples are not there. A bonus of entropy shows as a bias.
+
+Method and baseline see the same draws; the row A/A is the baseline on others; RLOO is what
+variances are relative to. With --drift the samples are of another policy than the one whose
+gradient is taken, as in later steps of an update.
 
 <out> holds results.jsonl (one line for each arm and batch of iterations) and table.md.
 """
@@ -41,6 +43,7 @@ RLOO = dict(
 BETTER = {'bias²': -1, 'variance': -1, 'cosine': 1, 'zero groups': -1}  # which way
 WARM_UP = 8  # iterations before what is measured, where a method remembers
 CHUNK = 512
+STRATEGY = 'rollouts.single_turn'
 
 
 class LevelZeroError(ValueError):
@@ -49,14 +52,14 @@ class LevelZeroError(ValueError):
 
 def check(terms, node):
   """Refuses what would silently be another method here."""
-  known = {'reward'}
+  components, extras = node.get('reward_components') or (), node.get('extras') or ()
+  strategy = (node.get('rollout') or {}).get('name', STRATEGY)
   missing = {
-    'a critic': terms.value is not None,
-    'the role reward': bool(terms.late & set(arrays.SCORES)),
-    f'reward_components {node.get("reward_components")}': bool(
-      set(node.get('reward_components') or ()) - known
-    ),
-    f'extras {node.get("extras")}': bool(node.get('extras')),
+    'critic': terms.value is not None,
+    'reward model': bool(terms.late & set(arrays.SCORES)),
+    f'reward_components {tuple(components)}': bool(set(components) - {'reward'}),
+    f'extras {tuple(extras)}': bool(extras),
+    f'rollout strategy {strategy}': strategy != STRATEGY,
   }
   if found := [name for name, asked in missing.items() if asked]:
     raise LevelZeroError(f'level 0 has no {", no ".join(found)}; measure it on a task')
