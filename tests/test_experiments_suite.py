@@ -112,8 +112,8 @@ def test_ops_rules_agree_in_one_place_at_most():
 
 def test_ops_reward():
   prompt = ops.prompt_of('b', '4072', 0)
-  assert (prompt.text, prompt.answer, prompt.metadata['trap']) == ('b4072=', '072', '724')
-  for completion, right in (('072', 1), ('72', 0), ('0720', 0), ('724', 0), ('', 0), ('072=', 0)):
+  assert (prompt.text, prompt.answer, prompt.metadata['trap']) == ('4072b', '072', '724')
+  for completion, right in (('072', 1), ('72', 0), ('0720', 0), ('724', 0), ('', 0), ('072b', 0)):
     found = ops.reward(completion, prompt.answer, prompt.metadata)
     assert found == {'reward': right, 'category_b': right, 'trap': completion == '724'}
 
@@ -147,8 +147,8 @@ def test_ops_refuses_what_cannot_be():
 
 def test_ops_holds_out_digits_for_all_letters():
   task = ops.ops()
-  held_out = {prompt.text[1:] for prompt in task.test}
-  assert not held_out & {prompt.text[1:] for prompt in task.train[:20_000]}
+  held_out = {prompt.text[:4] for prompt in task.test}
+  assert not held_out & {prompt.text[:4] for prompt in task.train[:20_000]}
   for prompts in (task.test, task.train[:1024]):
     counts = collections.Counter(prompt.metadata['category'] for prompt in prompts)
     assert set(counts) == set('abcd') and len(set(counts.values())) == 1

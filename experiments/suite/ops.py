@@ -1,6 +1,6 @@
 """Ops: a letter says which three of four digits are wanted, in which order.
 
-    prompt      b4072=
+    prompt      4072b
     completion  072
 
 Every letter has a rule of its own, and of its demonstrations a known share is wrong: what a policy
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from rljax.prompts import Prompt, Task
 from rljax.tasks import procedural
 
-ALPHABET = 'abcde0123456789='
+ALPHABET = 'abcde0123456789'
 # Two rules agree in one place at most, so that what helps one letter does not help another.
 RULES = {'a': (0, 1, 2), 'b': (1, 2, 3), 'c': (2, 3, 0), 'd': (3, 0, 1), 'e': (0, 2, 1)}
 WRONG = ('digits', 'spread', 'trap')
@@ -64,7 +64,7 @@ def demonstrate(prompt, *, shares, wrong):
 
 def ops(
   *,
-  shares: Sequence[float] = (0.3, 0.7, 0.9, 0.97),
+  shares: Sequence[float] = (0.2, 0.5, 0.8, 0.95),
   wrong: str = 'digits',
   num_train: int = 400_000,
   num_test: int = 1792,
@@ -128,7 +128,7 @@ def prompt_of(letter, digits, prompt_id):
   letters = list(RULES)
   after = letters[(letters.index(letter) + 1) % len(letters)]
   return Prompt(
-    text=f'{letter}{digits}=',
+    text=f'{digits}{letter}',
     prompt_id=prompt_id,
     answer=apply(letter, digits),
     metadata={'category': letter, 'digits': digits, 'trap': apply(after, digits)},

@@ -14,13 +14,13 @@ def get_config():
   config.rewards.workers = 0  # the reward costs less than a process
   config.evaluation.update(num_prompts=1024)
 
-  config.sft.update(iterations=1500, prompts=256, max_length=18)
+  config.sft.update(iterations=800, prompts=256, max_length=18)
   config.sft.update(stop_accuracy=0.33, stop_every=25)
   config.sft.optimizer.update(learning_rate=3e-3, warmup_steps=20)
 
-  config.rl.update(iterations=50, prompts=32, samples=16, max_prompt=6, max_new_tokens=20)
+  config.rl.update(iterations=50, prompts=32, samples=16, max_prompt=6, max_new_tokens=16)
   config.rl.minibatches = 1
   config.rl.optimizer.learning_rate = 3e-4
   config.sft.update(rows=128, row_length=18, packed=False)
-  config.rl.update(rows=128, row_length=26, packed=False)
+  config.rl.update(rows=128, row_length=22, packed=False)
   return config
