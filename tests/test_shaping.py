@@ -17,6 +17,7 @@ USED = BATCH['group_ids'] >= 0
 SCORED = USED & np.isfinite(BATCH['rewards'])
 APART = {  # tested by themselves
   'adaptive_step_bonus',
+  'collective_vote',
   'outcome_bonus',
   'repeated_outcome',
   'running_normalize',

@@ -81,6 +81,11 @@ def extract_unmarked(completion: str, kind: str, letters: str = '') -> Extracted
   return Extracted(found[-1], '') if found else None
 
 
+def whole(completion: str) -> str | None:
+  """All of the completion, any white space as one space; None where there is nothing else."""
+  return ' '.join(completion.split()) or None
+
+
 def extract_number(completion: str) -> Fraction | None:
   """The number that a completion gives as its answer, where the prompt asks for `####`.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from rljax import binding
-from rljax.rewards import answers, layout, nesting, similarity, units
+from rljax.rewards import answers, embeddings, layout, nesting, similarity, units
 from rljax.rewards.nesting import Reward
 
 
@@ -76,7 +76,8 @@ def distinctness(completions: Sequence[str], *, n: int = 2) -> list[float]:
   """
   if n < 1:
     raise ValueError(f'distinctness: n={n}; needs a word at least')
-  grams = [_grams([word.lower() for word in units.words(text)], n) for text in completions]
+  words = [[word.lower() for word in units.words(text)] for text in completions]
+  grams = [set(embeddings.ngrams(own, n)) for own in words]
   if len(grams) < 2:
     return [0.0] * len(grams)
   found = []
@@ -139,11 +140,6 @@ def _answer(text: str, marker: str) -> str | None:
   if marker not in text:
     return None
   return (text.rpartition(marker)[2] if marker else text).strip()
-
-
-def _grams(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
-  size = max(min(n, len(words)), 1)
-  return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
 
 
 def _jaccard(one: set, other: set) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from rljax import binding
-from rljax.rewards import layout, nesting
+from rljax.rewards import answers, layout, nesting
 from rljax.rewards.nesting import Reward
 
 CODES = 2**24 - 1  # float32 holds all of them exactly
@@ -37,7 +37,7 @@ def coded(
   """
   find = binding.resolve(extract) if isinstance(extract, str) and extract else extract
   part = layout.section(fields['completion'], tag)
-  answer = None if part is None else find(part) if find else ' '.join(part.split()) or None
+  answer = None if part is None else (find or answers.whole)(part)
   found = nesting.nested(reward, 'reward')(fields)
   return {**found, 'answer_code': -1.0 if answer is None else float(_code(answer))}
 

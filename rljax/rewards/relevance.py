@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rljax.rewards import similarity
+from rljax.rewards import embeddings, similarity
 
 TO = ('prompt', 'answer')
 
@@ -18,7 +16,7 @@ def relevance(
   answers: Sequence[Any],
   *,
   to: str = 'prompt',
-  embed: Callable[[Sequence[str]], Sequence[Sequence[float]]] | None = None,
+  embed: embeddings.Embed | None = None,
 ) -> list[float]:
   """cos(e(completion), e(prompt)), or of the answer; 0 where one of them is the zero vector.
 
@@ -42,18 +40,13 @@ def relevance(
   """
   _check(to)
   others = list(prompts) if to == 'prompt' else [str(answer) for answer in answers]
-  if embed is None:
-    return [_of_words(text, other) for text, other in zip(completions, others)]
   texts = [*completions, *others]
-  vectors = [[float(x) for x in vector] for vector in embed(texts)]
-  if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
-    raise ValueError(
-      f'relevance: embed gave {len(vectors)} vectors of the lengths '
-      f'{sorted({len(vector) for vector in vectors})} for {len(texts)} texts; needs one for each, '
-      'all of one length'
-    )
+  if embed is None:
+    vectors = [embeddings.counts(similarity.normalized_words(text)) for text in texts]
+  else:
+    vectors = embeddings.embedded('relevance', texts, embed)
   half = len(completions)
-  return [_cosine(one, other) for one, other in zip(vectors[:half], vectors[half:])]
+  return [embeddings.cosine(one, other) for one, other in zip(vectors[:half], vectors[half:])]
 
 
 def _check(to: str = 'prompt', **_: Any) -> None:
@@ -64,14 +57,3 @@ def _check(to: str = 'prompt', **_: Any) -> None:
 relevance.level = 'batch'
 relevance.check = _check
 relevance.objects_in = ('embed',)
-
-
-def _of_words(text: str, other: str) -> float:
-  counts = [Counter(similarity.normalized_words(t)) for t in (text, other)]
-  words = sorted(counts[0] | counts[1])
-  return _cosine(*([count[word] for word in words] for count in counts))
-
-
-def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
-  norms = math.hypot(*one) * math.hypot(*other)
-  return sum(x * y for x, y in zip(one, other)) / norms if norms else 0.0

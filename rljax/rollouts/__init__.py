@@ -1,5 +1,6 @@
 """How prompts become scored samples: the generator and the strategies that drive it."""
 
+from rljax.rollouts.crowd import crowd
 from rljax.rollouts.filtered import dynamic_sampling
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.greedy import greedy_baseline
@@ -13,6 +14,7 @@ __all__ = [
   'Experience',
   'Generator',
   'SamplerProgram',
+  'crowd',
   'dynamic_sampling',
   'greedy_baseline',
   'reference_likelihood',

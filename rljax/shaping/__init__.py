@@ -1,5 +1,6 @@
 """Rewards [N] -> rewards [N]: lengths, repetition, limits, running scales, no labels."""
 
+from rljax.shaping.crowd import collective_vote
 from rljax.shaping.exploration import outcome_bonus, outcome_bonus_init, repeated_outcome
 from rljax.shaping.label_free import (
   entropy_reward,
@@ -34,6 +35,7 @@ __all__ = [
   'adaptive_step_bonus_init',
   'alp',
   'clip_reward',
+  'collective_vote',
   'cosine_length',
   'difficulty_limit',
   'entropy_reward',

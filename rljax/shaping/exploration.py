@@ -65,7 +65,7 @@ def outcome_bonus(
   """
   if center not in CENTERS:
     raise ValueError(f'outcome_bonus: center {center!r} is not one of {", ".join(CENTERS)}')
-  old, answered, answers = _answers(
+  old, answered, answers = coded_answers(
     'outcome_bonus', rewards, group_ids, reward_components, component
   )
   place = _hash(prompt_ids, answers) % jnp.uint32(size)
@@ -106,7 +106,7 @@ def repeated_outcome(
   Differs from the source: the divisor is not confirmed against the paper.
   Fidelity: recalled
   """
-  old, answered, answers = _answers(
+  old, answered, answers = coded_answers(
     'repeated_outcome', rewards, group_ids, reward_components, component
   )
   _, counted = scored(rewards, group_ids)
@@ -115,10 +115,21 @@ def repeated_outcome(
   return jnp.where(answered, old - coefficient * same / others, old)
 
 
-def _answers(
+def coded_answers(
   label: str, rewards: Array, group_ids: Array, components: Mapping[str, Array], component: str
 ) -> tuple[Array, Array, Array]:
-  """(rewards as given, who is scored and has an answer, numbers of the answers)."""
+  """(rewards as given, who is scored and has an answer, numbers of the answers).
+
+  Args:
+    label: of the function whose mistake a message names.
+    rewards: float [N]; not finite = unscorable.
+    group_ids: int32 [N]; −1 = unused.
+    components: name -> float [N].
+    component: number of the answer; < 0 or not finite = none.
+
+  Raises:
+    ValueError: there is no such component.
+  """
   if component not in components:
     known = ', '.join(sorted(components)) or 'none'
     raise ValueError(f'{label}: no component {component!r}; there are {known}')

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import Counter
 
 from rljax.prompts import Prompt, Task, TokenTwin
 from rljax.tasks import procedural, words
@@ -72,6 +74,26 @@ def sorting(
     license='Apache-2.0 (generated)',
     twin=token_twin(length=length, letters=letters, test_fraction=test_fraction),
   )
+
+
+def in_order(completion: str) -> float:
+  """Share of the neighbouring letters that are in order; 0 for less than two letters.
+
+  It sees no prompt: one letter again and again has all of it.
+  """
+  pairs = list(itertools.pairwise(completion))
+  return sum(a <= b for a, b in pairs) / len(pairs) if pairs else 0.0
+
+
+def kept(completion: str, answer: str) -> float:
+  """Letters in common with the prompt / letters of the longer: 1 for any order of them.
+
+  Args:
+    completion: any text.
+    answer: the letters of the prompt.
+  """
+  shared = (Counter(completion) & Counter(answer)).total()
+  return shared / max(len(completion), len(answer))
 
 
 def token_twin(
