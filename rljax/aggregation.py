@@ -58,7 +58,7 @@ def minibatch_weights(
 
 
 def _has_rows(x: Any, leading: int) -> bool:
-  return getattr(x, 'ndim', 0) == leading
+  return getattr(x, 'ndim', 0) >= leading
 
 
 def _of_minibatch(known, kept, hyper, objective, key):

@@ -46,8 +46,10 @@ OLD = {
   'old_sum_squares': 'sum_squares',
   'old_self_certainty': 'self_certainty',
 }
+CAPTURED = {'old_attention_entropy': 'attention_entropy', 'old_hidden': 'hidden'}
+WIDE = ('old_hidden',)  # [K, M, r, T, D]: kept until the weights are made, and not for the loss
 FROZEN = {'ref_logprobs': 'reference', 'teacher_logprobs': 'teacher'}
-PREPARED = (*OLD, *FROZEN, 'values')
+PREPARED = (*OLD, *CAPTURED, *FROZEN, 'values')
 FILLED = ('returns', 'advantages')
 # Sums over the action tokens of each sample: before the update, and in the loss pass too.
 SEQUENCE = {
@@ -84,7 +86,7 @@ LATE_STATISTICS = {
 LATE_SEQUENCE = {'sequence_logprobs': 'logprobs', 'sequence_forward_kl': 'full_forward_kl'}
 SCORES = ('scores', 'token_scores')  # of the role 'reward'
 LATE = (
-  *EARLY,
+  *(name for name in EARLY if name not in WIDE),
   *LATE_STATISTICS,
   *FILLED,
   *SCORES,

@@ -28,24 +28,30 @@ def forward(
   constant: tuple[str, ...] = (),
   value: bool = False,
   scores: bool = False,
+  capture: tuple[str, ...] = (),
   where: Array | None = None,
   chunk_size: int = 512,
   others: Mapping[str, tuple[Policy, PyTree]] | None = None,
   **options: Array | int,
 ) -> dict[str, Array]:
-  """One pass over rows [r, T]: the token statistics asked for, 'values', 'token_scores'.
+  """One pass over rows [r, T]: the token statistics asked for, 'values', 'token_scores', and what
+  `capture` names.
 
   `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t], or the
   logits of its histogram [r, T, bins];
-  `token_scores[t]` is what the same head says once tokens[t] is there. A statistic that compares
+  `token_scores[t]` is what the same head says once tokens[t] is there. To be captured are 'hidden'
+  [r, T, D], once tokens[t] is there, and 'attention_entropy', of the state from which tokens[t] is
+  drawn. A statistic that compares
   with another role takes a pass of that role too: `others`, role -> (policy, parameters). Those
   named in `constant` are not differentiated; `where` and `options` are those of
   `token_statistics`.
   """
-  hidden = _hidden(policy, params, rows)
-  out = {}
+  hidden, aux = _hidden(policy, params, rows, capture)
+  out = {'hidden': hidden} if 'hidden' in capture else {}
+  if 'attention_entropy' in capture:
+    out['attention_entropy'] = masking.shift(aux['attention_entropy'], rows['segment_ids'])
   if statistics:
-    out = token_statistics(
+    out |= token_statistics(
       policy.unembed,
       policy.head(params),
       hidden,
@@ -73,16 +79,19 @@ def _of_next(said: Array, segment_ids: Array) -> Array:
   return shift(said, segment_ids)
 
 
-def _hidden(policy: Policy, params: PyTree, rows: Mapping[str, Array]) -> Array:
-  hidden, _ = policy.hidden(
+def _hidden(
+  policy: Policy, params: PyTree, rows: Mapping[str, Array], capture: tuple[str, ...] = ()
+) -> tuple[Array, dict[str, Array]]:
+  inside = tuple(name for name in capture if name != 'hidden')
+  return policy.hidden(
     params,
     rows['tokens'],
     segment_ids=rows['segment_ids'],
     positions=rows['positions'],
     prefix_ids=rows.get('prefix_ids'),
+    **({'capture': inside} if inside else {}),  # other people's models know no such argument
   )
-  return hidden
 
 
 def _head_and_hidden(policy: Policy, params: PyTree, rows: Mapping[str, Array]) -> tuple:
-  return policy.unembed, policy.head(params), _hidden(policy, params, rows)
+  return policy.unembed, policy.head(params), _hidden(policy, params, rows)[0]

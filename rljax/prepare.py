@@ -71,13 +71,13 @@ def prepare(
     (batch with old and reference log-probs, values, returns, advantages [K, M, r, T], derived
     arrays and weights, metrics of the whole iteration, the next method_state).
   """
-  batch, metrics = _forward_passes(
+  batch, wide, metrics = _forward_passes(
     batch, params, frozen, hyper, objective=objective, policies=policies, chunk_size=chunk_size
   )
   key = jax.random.key(0) if key is None else key
   sampled = _of_scored(batch, batch.rewards)
   early = {**arrays.token_arrays(batch), **arrays.sample_arrays(batch), 'action_mask': sampled}
-  early |= {'prox_step': step, 'step': step}
+  early |= {**wide, 'prox_step': step, 'step': step}
   if objective.sampler_is_old:
     early['old_logprobs'] = batch.policy_logprobs
   early = arrays.with_sums(early, objective.early)
@@ -136,21 +136,23 @@ class _Memory:
 
 
 def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_size):
-  """The batch with the arrays of `objective.needs`, and the mismatch metrics if it has old ones."""
+  """(the batch with the arrays of `objective.needs`, those of `arrays.WIDE`, metrics)."""
   needs, metrics = objective.needs, {}
   if not needs:
-    return batch, metrics
+    return batch, {}, metrics
   old = {arrays.OLD[name]: name for name in arrays.OLD if name in needs}
+  captured = {arrays.CAPTURED[name]: name for name in arrays.CAPTURED if name in needs}
   values, shared_value = 'values' in needs, 'value' not in policies
 
   def passes(rows):
     temperature = token_temperature(batch.temperature, rows['sample_ids'], rows['segment_ids'])
     options = dict(where=rows['action_mask'], chunk_size=chunk_size)
     out = {}
-    if old or (values and shared_value):
-      asked = dict(statistics=tuple(old), value=values and shared_value, **options)
+    if old or captured or (values and shared_value):
+      asked = dict(statistics=tuple(old), capture=tuple(captured), **options)
+      asked['value'] = values and shared_value
       own = forward(policies['policy'], params['policy'], rows, temperature, **asked)
-      out |= {old.get(name, name): x for name, x in own.items()}
+      out |= {{**old, **captured}.get(name, name): x for name, x in own.items()}
     if values and not shared_value:
       out |= forward(policies['value'], params['value'], rows, temperature, value=True)
     if values:
@@ -163,6 +165,7 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
 
   rows = arrays.token_arrays(batch)
   filled = jax.lax.stop_gradient(map_micro(passes, rows, batch.num_micro))
+  wide = {name: filled.pop(name) for name in arrays.WIDE if name in filled}
   fields = {name: filled.pop(name) for name in list(filled) if hasattr(batch, name)}
   batch = batch.replace(**fields, extras={**batch.extras, **filled})
   if 'old_logprobs' in needs:
@@ -174,7 +177,7 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
       sample_ids=batch.sample_ids,
     )
     metrics |= {f'rollout/mismatch_{k}': metrics[f'mismatch/abs_{k}'] for k in ('mean', 'max')}
-  return batch, metrics
+  return batch, wide, metrics
 
 
 def _with_advantages(batch, early, objective, memory, kept) -> Batch:

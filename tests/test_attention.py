@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rljax.models.attention import attention
+from rljax.models.attention import attention, attention_entropy
 from rljax.models.row_attention import cut_rows
 
 R, T, H, KV, D = 2, 13, 4, 2, 6
@@ -173,3 +173,21 @@ def test_heads_that_do_not_divide():
   q, k, v = qkv()
   with pytest.raises(ValueError, match='3 query heads are no multiple of 2'):
     attention(q[:, :, :3], k, v)
+
+
+@pytest.mark.parametrize('block', [512, 5])
+def test_the_entropy_of_attention_is_that_of_its_weights(block):
+  q, k, _ = qkv()
+  given = dict(segment_ids=SEGMENTS, positions=POSITIONS, prefix_ids=PREFIXES)
+  entropy = jax.jit(functools.partial(attention_entropy, **given, query_block=block))(q, k)
+  # Values that tell the keys apart give the weights back.
+  identity = jnp.broadcast_to(jnp.eye(T)[None, :, None, :], (R, T, KV, T))
+  found = np.zeros(entropy.shape)
+  for first in range(0, T, D):
+    part = identity[..., first : first + D]
+    part = jnp.pad(part, ((0, 0), (0, 0), (0, 0), (0, D - part.shape[-1])))
+    weights = np.asarray(attention(q, k, part, **given), np.float64)
+    found -= np.sum(weights * np.log(np.where(weights > 0, weights, 1)), axis=-1)
+  np.testing.assert_allclose(entropy, found, atol=2e-5)
+  assert np.max(found) > 0.8 and not np.any(np.asarray(entropy)[SEGMENTS < 0])
+  assert not np.any(jax.grad(lambda q: jnp.sum(attention_entropy(q, k, **given)))(q))

@@ -106,7 +106,7 @@ def repacked(batch, seed=0):
   """(the same samples under other numbers in other rows, [(place, new place), …])."""
   rng, shape, mapping = np.random.default_rng(seed), batch['action_mask'].shape, []
   number = rng.permutation(batches.N)  # old sample -> new one
-  tokens = [name for name, x in batch.items() if np.shape(x) == shape]
+  tokens = [name for name, x in batch.items() if np.shape(x)[:3] == shape]
   out = {name: np.zeros_like(batch[name]) for name in tokens}
   for name, x in batch.items():
     if np.shape(x) == (batches.N,):
@@ -156,7 +156,8 @@ def dirty(case, batch, filler):
   for name in signature(case.function).arrays:
     x = batch[name]
     kept = counted if name == 'token_rewards' else action
-    if x.shape == kept.shape and name not in ('action_mask', 'segment_ids'):
+    if x.shape[:3] == kept.shape and name not in ('action_mask', 'segment_ids'):
+      kept = kept.reshape(kept.shape + (1,) * (x.ndim - kept.ndim))
       integer = np.issubdtype(x.dtype, np.integer)
       out[name] = np.where(kept, x, 77 if integer else filler).astype(x.dtype)
     elif x.shape == (batches.N,) and np.issubdtype(x.dtype, np.floating):

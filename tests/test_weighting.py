@@ -14,6 +14,7 @@ from rljax.binding import signature
 
 # Name -> hyper-parameters.
 CASES = {
+  'attention_mean': {'focus': 2.0},
   'token_mean': {},
   'token_sum': {},
   'seq_mean_token_mean': {},
@@ -123,6 +124,7 @@ def matrix_batch(counted):
     'sample_ids': np.arange(4, dtype=np.int32).reshape(1, 4, 1),
     'sample_slots': np.arange(4, dtype=np.int32),
     'group_ids': np.array([0, 0, 1, 1], np.int32),
+    'old_attention_entropy': np.full((1, 4, 5), 0.7, np.float32),
   }
 
 
@@ -135,6 +137,7 @@ def test_golden_values():
   assert found == {
     'token_sum': pytest.approx(-0.48, abs=1e-6),
     'token_mean': pytest.approx(-0.0342857143, abs=1e-7),
+    'attention_mean': pytest.approx(-0.0342857143, abs=1e-7),
     'seq_mean_token_sum': pytest.approx(-0.12, abs=1e-7),
     'seq_mean_token_mean': pytest.approx(-0.0609166667, abs=1e-7),
     'fixed_length': pytest.approx(-0.024, abs=1e-7),

@@ -15,6 +15,7 @@ from rljax.advantages.gigpo import gigpo, step_reinforce, turn_leave_one_out
 from rljax.advantages.gpg import gpg
 from rljax.advantages.greedy_baseline import greedy_baseline
 from rljax.advantages.group_normalize import group_normalize
+from rljax.advantages.hidden_rank import hidden_rank
 from rljax.advantages.hierarchical import hierarchical
 from rljax.advantages.implicit_process_rewards import implicit_process_rewards
 from rljax.advantages.leave_one_out import leave_one_out
@@ -37,6 +38,7 @@ from rljax.advantages.signs import positive_only, signs
 from rljax.advantages.single_stream import single_stream, single_stream_init
 from rljax.advantages.source_normalize import source_normalize
 from rljax.advantages.source_weighted import source_weighted, source_weighted_init
+from rljax.advantages.stage_normalize import stage_normalize
 from rljax.advantages.state_values import low_probability_cuts, state_value_differences
 from rljax.advantages.teacher_advantage import teacher_advantage
 from rljax.advantages.turn_returns import step_returns, turn_returns
@@ -59,6 +61,7 @@ __all__ = [
   'gpg',
   'greedy_baseline',
   'group_normalize',
+  'hidden_rank',
   'hierarchical',
   'implicit_process_rewards',
   'leave_one_out',
@@ -88,6 +91,7 @@ __all__ = [
   'source_normalize',
   'source_weighted',
   'source_weighted_init',
+  'stage_normalize',
   'state_value_differences',
   'step_reinforce',
   'step_returns',

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax.models.row_attention import MASKED, PRECISION, Blocks, attend_rows, cut_rows
+from rljax.models.row_attention import FLOOR, MASKED, PRECISION, Blocks, attend_rows, cut_rows
 
 Array = jax.Array
 
@@ -91,6 +91,29 @@ def attention(
   else:
     out, lse = _in_blocks(block, queries, query_block)
   return (out, lse) if return_lse else out
+
+
+def attention_entropy(q: Array, k: Array, **seen: Any) -> Array:
+  """H_t = −Σ_s a_ts·log a_ts = lse_t − scale·q_t·(Σ_s a_ts·k_s), a the weights of `attention`.
+
+  The mean of the scores is the score of the mean key, and that is what attention gives with the
+  keys for values: no weights stand in memory, but one more attention is computed.
+
+  Args:
+    q: float [R, T, H, d].
+    k: float [R, T, KV, d].
+    **seen: segment_ids, prefix_ids, positions, window, query_block, blocks: as in `attention`, in
+      its training form.
+
+  Returns:
+    at least float32 [R, T, H], nats, of the query at t; 0 for one that sees a single key or none.
+    Constant.
+  """
+  q, k = jax.lax.stop_gradient((q, k))
+  wide = jnp.promote_types(q.dtype, jnp.float32)
+  key, lse = attention(q.astype(wide), k.astype(wide), k.astype(wide), return_lse=True, **seen)
+  mean = jnp.sum(q.astype(wide) * key, axis=-1) * q.shape[-1] ** -0.5
+  return jnp.maximum(jnp.where(lse > FLOOR, lse - mean, 0), 0)
 
 
 def _visible(positions: Array, kv_lengths: Array, keys: int, window: int | None) -> Array:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax.models import cache, cached
-from rljax.models.attention import PRECISION, attention
+from rljax.models.attention import PRECISION, attention, attention_entropy
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import embed, layer, matrix_product, rms_norm, rope_table, wide
 from rljax.models.parameters import axes, cast, init
@@ -93,23 +93,36 @@ def hidden(
   positions: Array,
   prefix_ids: Array | None = None,
   routing: Any = None,
+  capture: tuple[str, ...] = (),
 ) -> tuple[Array, dict[str, Array]]:
-  """See `Policy.hidden`. A dense model has no routing: aux is {}."""
+  """See `Policy.hidden`. A dense model has no routing.
+
+  Raises:
+    ValueError: `capture` names what there is not.
+  """
   del routing
+  if unknown := set(capture) - {'attention_entropy'}:
+    raise ValueError(f'hidden: capture {sorted(unknown)} is unknown; there is attention_entropy')
   dtype = jnp.dtype(config.compute_dtype)
   table = rope_table(config, positions)
   seen = dict(window=config.window, query_block=config.query_block)
   blocks = cut_rows(segment_ids, prefix_ids, positions, **seen)
 
-  def attend(q, k, v):
-    return attention(q, k, v, positions=positions, blocks=blocks, **seen)
-
   def body(x, w):
-    return _rows(layer(config, w, x, table, attend)[0]), None
+    captured = {}
+
+    def attend(q, k, v):
+      if capture:
+        entropy = attention_entropy(q, k, positions=positions, blocks=blocks, **seen)
+        captured['attention_entropy'] = jnp.mean(entropy, axis=-1)
+      return attention(q, k, v, positions=positions, blocks=blocks, **seen)
+
+    return _rows(layer(config, w, x, table, attend)[0]), captured
 
   x = _rows(embed(params['embedding'], tokens, dtype, config.embed_gradient))
-  x, _ = jax.lax.scan(_remat(body, config.remat), x, params['layers'])
-  return rms_norm(x, params['final_norm'], config.norm_eps), {}
+  x, captured = jax.lax.scan(_remat(body, config.remat), x, params['layers'])
+  aux = {name: jnp.mean(of_layers, axis=0) for name, of_layers in captured.items()}
+  return rms_norm(x, params['final_norm'], config.norm_eps), aux
 
 
 def _rows(x: Array) -> Array:

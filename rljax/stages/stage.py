@@ -86,7 +86,8 @@ class Stage:
   def _check_roles(self) -> None:
     """Refuses functions that look at a model which the stage does not have."""
     terms = self.objective
-    asked = {'policy'} if terms.statistics or terms.needs & set(arrays.OLD) else set()
+    own = terms.needs & {*arrays.OLD, *arrays.CAPTURED}
+    asked = {'policy'} if terms.statistics or own else set()
     asked |= {'reward'} if terms.late & set(arrays.SCORES) else set()
     for role in sorted(terms.frozen_roles - set(self.world.policies)):
       raise ValueError(

@@ -28,6 +28,13 @@ def step_scores(completion: str, answer: str) -> list[tuple[str, float]]:
   return [(letter, float(letter == right)) for letter, right in zip(completion, wanted)]
 
 
+def half_scores(completion: str, answer: str) -> list[tuple[str, float]]:
+  """Two stages, as many letters as half of the answer and the rest: the share of each in place."""
+  middle = (len(answer) + 1) // 2
+  stages = (completion[:middle], answer[:middle]), (completion[middle:], answer[middle:])
+  return [(said, reward(said, right)['similarity']) for said, right in stages if said]
+
+
 def demonstrate(prompt: Prompt) -> str:
   """The answer."""
   return prompt.answer

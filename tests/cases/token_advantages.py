@@ -62,6 +62,10 @@ CASES = {
   'step_reinforce, centred': case('step_reinforce', set(), no_std=True, step_gamma=0.5),
   'turn_leave_one_out': case('turn_leave_one_out'),
   'turn_leave_one_out, discounted': case('turn_leave_one_out', set(), gamma=0.8),
+  'stage_normalize': case('stage_normalize'),
+  'stage_normalize, each for itself': case(
+    'stage_normalize', {'scale_invariant'}, downstream=0.5, ddof=0, epsilon=1e-5
+  ),
   'state_value_differences': case('state_value_differences'),
   'state_value_differences, discounted': case('state_value_differences', gamma=0.8),
   'implicit_process_rewards': case('implicit_process_rewards'),
@@ -81,6 +85,8 @@ SHAPING = {
   'confidence_penalty, of tokens': case('confidence_penalty', alpha=0.5, length_norm=True),
   'difficulty_scaled': case('difficulty_scaled'),
   'difficulty_scaled, half': case('difficulty_scaled', strength=0.5, threshold=0.0),
+  'hidden_rank': case('hidden_rank', stride=1),
+  'hidden_rank, sparse': case('hidden_rank', stride=2, kappa=1.2),
   'distillation_penalty': case('distillation_penalty'),
   'distillation_penalty, weaker': case('distillation_penalty', coef=0.3),
   'teacher_advantage': case('teacher_advantage'),
@@ -114,6 +120,7 @@ ARRAYS = {
   'baseline_rewards': lambda batch, rng: rng.normal(size=batch['rewards'].shape),
   'prm_logprobs': lambda batch, rng: -3 * rng.random(batch['action_mask'].shape),
   'state_values': lambda batch, rng: rng.normal(size=batch['action_mask'].shape),
+  'old_hidden': lambda batch, rng: rng.normal(size=(*batch['action_mask'].shape, 8)),
   'turn_ids': lambda batch, rng: _numbers(batch, rng),
   'step_ids': lambda batch, rng: _numbers(batch, rng),
   'state_ids': lambda batch, rng: rng.integers(-1, 2, batch['action_mask'].shape).astype(np.int32),

@@ -71,6 +71,7 @@ def _further(batch, seed):
   out['teacher_logprobs'] = batch['logprobs'] + teacher
   for name in (
     *('old_entropy', 'sum_squares', 'old_sum_squares', 'self_certainty', 'old_self_certainty'),
+    'old_attention_entropy',
   ):
     out[name] = rng(name).random(shape)
   for name in ('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'):

@@ -3,6 +3,7 @@
 Each takes the batch and the list of its samples (see `batches.samples`) and gives [M, r, T].
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -392,3 +393,50 @@ def entropy_gate(batch, samples, *, low=0.1, high=0.3):
   shut = mean > low
   own = {p: batch['advantages'][p] for p in places}
   return _on_tokens(batch, {p: max(a, 0) if shut else a for p, a in own.items()})
+
+
+def stage_normalize(batch, samples, *, downstream=1.0, epsilon=1e-6, ddof=1):
+  returns, own = {}, {}
+  for sample, places in samples:
+    decided = _decisions(batch, sample, places) if batch['group_ids'][sample] >= 0 else []
+    value, before = 0.0, None
+    for place, reward in reversed(decided):
+      stage = batch['step_ids'][place]
+      value = reward + (value if stage == before else downstream * value)
+      before = stage
+      own[tuple(place)] = key = (batch['group_ids'][sample], stage, sample)
+      returns[key] = value
+  result = {}
+  for key in returns:
+    peers = [v for other, v in returns.items() if other[:2] == key[:2]]
+    mean = sum(peers) / len(peers)
+    result[key] = 0 if _equal(peers) else (returns[key] - mean) / (_std(peers, ddof) + epsilon)
+  return _on_tokens(batch, {place: result[key] for place, key in own.items()})
+
+
+def _effective_rank(states):
+  singular = np.linalg.svd(np.array(states), compute_uv=False)
+  share = singular[singular > 1e-9] / singular.sum()
+  return math.exp(-sum(p * math.log(p) for p in share))
+
+
+def hidden_rank(batch, samples, *, stride, kappa=2.0):
+  found, tokens = [], []
+  for _, places in samples:
+    actions = [p for p in places if batch['action_mask'][p]]
+    if actions:
+      states = [batch['old_hidden'][p] for p in actions[::stride]]
+      ranks = [_effective_rank(states[: j + 1]) for j in range(len(states))]
+      change = [r - sum(ranks[:j]) / j for j, r in enumerate(ranks) if j]
+      turns = [b - a for a, b in itertools.pairwise(change)]
+      found.append([ranks[-1], *(sum(x) / len(x) if x else 0.0 for x in (change, turns))])
+      tokens.append(actions)
+  rank, velocity, acceleration = np.array(found).T
+  mix = 1 / (1 + np.exp(-acceleration))
+  z = [np.tanh((x - x.mean()) / x.std()) for x in (rank, velocity)]
+  out = {}
+  for bonus, actions in zip(mix * z[0] + (1 - mix) * z[1], tokens):
+    for p in actions:
+      a = batch['advantages'][p]
+      out[p] = a + min(max(bonus, 0), abs(a) / kappa)
+  return _on_tokens(batch, out)

@@ -57,3 +57,11 @@ def group_mean(loss, batch, samples):
   for group, x in _places(loss, batch, samples):
     groups[group] = groups.get(group, 0) + x
   return np.mean(list(groups.values()))
+
+
+def attention_mean(loss, batch, samples, *, focus):
+  places = [p for _, own in samples for p in own if batch['action_mask'][p]]
+  entropy = np.array([batch['old_attention_entropy'][p] for p in places])
+  z = (entropy - entropy.mean()) / entropy.std()
+  soft = 1 / (1 + np.exp(focus * z))
+  return sum(w * loss[p] for w, p in zip(soft, places)) / soft.sum()
