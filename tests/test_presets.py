@@ -56,7 +56,9 @@ def batch_of(stage):
   if stage.samples:
     rollout = rollout_of(stage)
     nothing = np.zeros(len(rollout.group_ids), np.float32)
-    of_tokens = {'turn_ids': np.zeros_like(rollout.tokens), 'reference_mask': rollout.mask}
+    numbers, amounts = np.zeros_like(rollout.tokens), np.zeros_like(rollout.policy_logprobs)
+    of_tokens = {'turn_ids': numbers, 'step_ids': numbers, 'reference_mask': rollout.mask}
+    of_tokens |= {'potential_gains': amounts, 'idle_steps': amounts}
     extras = {name: of_tokens.get(name, nothing) for name in stage.node.extras}
     components = {name: nothing for name in stage.node.reward_components}
     return pack(rollout, nothing, stage.layout, components=components, extras=extras)[0]

@@ -40,6 +40,7 @@ from rljax.advantages.source_normalize import source_normalize
 from rljax.advantages.source_weighted import source_weighted, source_weighted_init
 from rljax.advantages.stage_normalize import stage_normalize
 from rljax.advantages.state_values import low_probability_cuts, state_value_differences
+from rljax.advantages.step_potential import step_potential
 from rljax.advantages.teacher_advantage import teacher_advantage
 from rljax.advantages.turn_returns import step_returns, turn_returns
 from rljax.advantages.whiten import whiten
@@ -93,6 +94,7 @@ __all__ = [
   'source_weighted_init',
   'stage_normalize',
   'state_value_differences',
+  'step_potential',
   'step_reinforce',
   'step_returns',
   'teacher_advantage',

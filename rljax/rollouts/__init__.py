@@ -5,6 +5,7 @@ from rljax.rollouts.filtered import dynamic_sampling
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.greedy import greedy_baseline
 from rljax.rollouts.likelihood import reference_likelihood
+from rljax.rollouts.probes import probed
 from rljax.rollouts.programs import SamplerProgram
 from rljax.rollouts.scored_steps import step_scored
 from rljax.rollouts.single_turn import Experience, single_turn
@@ -17,6 +18,7 @@ __all__ = [
   'crowd',
   'dynamic_sampling',
   'greedy_baseline',
+  'probed',
   'reference_likelihood',
   'single_turn',
   'step_scored',

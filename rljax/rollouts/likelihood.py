@@ -73,14 +73,14 @@ def reference_likelihood(
   used = np.flatnonzero(found.rollout.group_ids >= 0)
   whole = [_splice(generate, c, marker) for c in found.completions]
   length = found.rollout.tokens.shape[1]
-  known = _logprobs(params, generate, [s.row for s in whole], length)
+  known = row_logprobs(params, generate, [s.row for s in whole], length)
   groups = found.rollout.group_ids[used]
   likelihood = _measured(known, whole, groups, measure)
   if debias:
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     bare = [dataclasses.replace(found.completions[i], tokens=(), text='') for i in first]
     bare = [_splice(generate, c, marker) for c in bare]
-    said = _logprobs(params, generate, [s.row for s in bare], length)
+    said = row_logprobs(params, generate, [s.row for s in bare], length)
     without = _measured(said, bare, groups[first], measure)
     likelihood = np.clip(likelihood - without[group], 0, 1)
   scores, rollout, extras = found.scores, found.rollout, dict(found.extras)
@@ -158,7 +158,7 @@ def _splice(generate: Generator, completion: Completion, marker: str) -> Spliced
   return Spliced(row, drawn, len(row) - len(reference), at >= 0, cut > room)
 
 
-def _logprobs(
+def row_logprobs(
   params: PyTree, generate: Generator, rows: Sequence[Sequence[int]], length: int
 ) -> list[np.ndarray]:
   """Of each row of ids the log-probs of its tokens, nats; one program for any number of rows."""

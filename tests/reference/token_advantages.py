@@ -440,3 +440,12 @@ def hidden_rank(batch, samples, *, stride, kappa=2.0):
       a = batch['advantages'][p]
       out[p] = a + min(max(bonus, 0), abs(a) / kappa)
   return _on_tokens(batch, out)
+
+
+def step_potential(batch, samples, *, alpha=1.0, beta=0.1):
+  del samples
+  out = {}
+  for place in map(tuple, np.argwhere(batch['action_mask'])):
+    out[place] = batch['advantages'][place] + alpha * batch['potential_gains'][place]
+    out[place] -= beta if batch['idle_steps'][place] else 0
+  return _on_tokens(batch, out)
