@@ -149,7 +149,7 @@ def test_the_domains_of_two_skill():
   train = collections.Counter(p.metadata['domain'] for p in task.train[:9000])
   assert train['ops'] == 6000 and train['reverse'] == 2000
   assert train['shown'] == pytest.approx(100, abs=30)
-  assert all(p.text[0] == 'e' for p in task.test if p.metadata['domain'] == 'never')
+  assert all(p.text[-1] == 'e' for p in task.test if p.metadata['domain'] == 'never')
 
 
 def test_what_is_right_in_two_skill():
@@ -162,7 +162,7 @@ def test_what_is_right_in_two_skill():
     if domain == 'reverse':
       assert prompt.answer == text[::-1]
     else:
-      assert prompt.answer == ops.apply(text[0], text[1:])
+      assert prompt.answer == ops.apply(text[-1], text[:-1])
     pairs = task.candidates(prompt, 0)
     assert len(dict(pairs)) == len(pairs) >= 2
     assert all((worth == 1) == (said == prompt.answer) for said, worth in pairs)
@@ -172,7 +172,7 @@ def test_the_noise_of_two_skill_is_the_one_asked_for():
   task, right = two_skill.two_skill(shares=(0.3, 0.5, 0.7, 0.9), shown=0.5), {}
   for prompt in shown(task, 6000):
     domain = prompt.metadata['domain']
-    key = prompt.text[0] if domain == 'ops' else domain
+    key = prompt.text[-1] if domain == 'ops' else domain
     right.setdefault(key, []).append(task.demonstrate(prompt) == prompt.answer)
   for letter, share in zip('abcd', (0.7, 0.5, 0.3, 0.1)):
     assert np.mean(right[letter]) == pytest.approx(share, abs=0.05)

@@ -1,6 +1,6 @@
 """Two skills: digits to choose, which RL trains, and words to reverse, which it may forget.
 
-    prompt      b4072=     fghi=
+    prompt      4072b      fghi=
     completion  072        ihgf
 
 A prompt's metadata['domain'] is 'ops' (letters a to d, partly wrong demonstrations), 'reverse', or
@@ -30,7 +30,7 @@ TURNS = ('ops', 'ops', 'reverse', 'ops', 'ops', 'never', 'ops', 'ops', 'reverse'
 
 def two_skill(
   *,
-  shares: Sequence[float] = (0.3, 0.5, 0.7, 0.9),
+  shares: Sequence[float] = (0.2, 0.4, 0.6, 0.8),
   shown: float = 0.1,
   num_train: int = 400_000,
   num_test: int = 1152,
@@ -73,12 +73,12 @@ def two_skill(
 
     if domain == 'reverse':
       word = on_its_side(_word, canonical)
-      return _prompt(word, word[::-1], prompt_id, domain, word)
+      return _prompt(f'{word}=', word[::-1], prompt_id, domain, canonical(word))
     digits = on_its_side(_digits, str)
     letter = NEW if domain == 'never' else draw.one_of(KNOWN)
     if letter == NEW and split == 'train' and draw.below(1_000_000) < shown * 1_000_000:
       domain = 'shown'
-    return _prompt(f'{letter}{digits}', ops.apply(letter, digits), prompt_id, domain, digits)
+    return _prompt(f'{digits}{letter}', ops.apply(letter, digits), prompt_id, domain, digits)
 
   return Task(
     name='two_skill',
@@ -121,7 +121,7 @@ def demonstrate(prompt: Prompt, *, wrong: dict[str, float]) -> str:
       "curriculum.domains with by='domain' and shares of 'ops', 'reverse' or 'shown'"
     )
   draw = procedural.Draw('two_skill', 'demonstrate', prompt.prompt_id, prompt.text)
-  is_wrong = domain == 'ops' and draw.below(1_000_000) < wrong[prompt.text[0]] * 1_000_000
+  is_wrong = domain == 'ops' and draw.below(1_000_000) < wrong[prompt.text[-1]] * 1_000_000
   if not is_wrong:
     return prompt.answer
   return procedural.first_accepted(
@@ -149,6 +149,5 @@ def _digits(draw: procedural.Draw) -> str:
 
 
 def _prompt(text: str, answer: str, prompt_id: int, domain: str, problem: str) -> Prompt:
-  problem = canonical(problem) if domain == 'reverse' else problem
   metadata = {'domain': domain, 'problem': problem}
-  return Prompt(text=f'{text}=', prompt_id=prompt_id, answer=answer, metadata=metadata)
+  return Prompt(text=text, prompt_id=prompt_id, answer=answer, metadata=metadata)
