@@ -1,8 +1,8 @@
 """The suite's two skills, strictly on-policy: RL on digits to choose, words to reverse on the side.
 
 SFT on both is to end at 46 % of all that is held out: words above .9, digits at .4, nothing of the
-letter e, which was not shown. With fewer right demonstrations of the digits (shares .3 to .9) it was
-at .97 and .17 after 620 steps of 128.
+letter e, which was not shown. With fewer right demonstrations of the digits (shares .3 to .9) it
+was at .97 and .17 after 620 steps of 128.
 `config.rl.curriculum.shares` with 'never' makes RL try it, a stage 'sft' with shares of 'shown'
 shows it.
 
