@@ -84,16 +84,20 @@ def evaluate(
     well_formed: format check of a completion's text.
 
   Returns:
-    Metrics and the counts behind them. Samples that could not be scored count as not right;
+    Metrics and the counts behind them; 'distinct' is how many different right completions the n
+    drawn ones of a prompt hold. Samples that could not be scored count as not right;
     'errors' is their fraction.
   """
   right = np.zeros((len(prompts), samples + 1), bool)
+  kinds = [set() for _ in prompts]
   lengths, truncated, formed, errors, components = [], 0, 0, 0, {}
   for some, asked in requests(prompts, generate, samples):
     completions = generate.sample(params, asked, some)[1]
     scores = score(completions)
     for completion, reward in zip(completions, scores.rewards):
       right[completion.draw_id, completion.sample_index] = reward >= success
+      if reward >= success and completion.sample_index:
+        kinds[completion.draw_id].add(completion.text)
       if completion.sample_index or not samples:
         lengths.append(len(completion.tokens))
         truncated += completion.truncated
@@ -108,6 +112,8 @@ def evaluate(
     'truncated': truncated / len(lengths),
     'errors': errors / right.size,
   }
+  if samples:
+    metrics['distinct'] = float(np.mean([len(some) for some in kinds]))
   if well_formed is not None:
     metrics['well_formed'] = formed / len(lengths)
   for name, parts in components.items():

@@ -15,6 +15,7 @@ DIFFERS = (
   'prompts', 'requests', 'rewards', 'advantages', 'weights', 'token loss', 'gradient', 'schedule',
 )  # fmt: skip
 NOT_YET = 'not_yet.csv'
+EFFECTS = 'effects.csv'  # written by experiments/papers/run.py
 
 
 class Method(NamedTuple):
@@ -29,8 +30,8 @@ class Method(NamedTuple):
     fidelity: 'faithful', 'recalled' or 'adapted'.
     baseline: config that it is compared with.
     differs: what first differs from the baseline on one batch.
-    effect: what was measured, with where.
     what: first line of the config's docstring.
+    effect: what was measured, on which unit of the suite.
   """
 
   key: str
@@ -41,8 +42,8 @@ class Method(NamedTuple):
   fidelity: str = ''
   baseline: str = ''
   differs: str = ''
-  effect: str = 'not measured'
   what: str = ''
+  effect: str = 'not measured'
 
 
 def methods() -> list[Method]:
@@ -51,13 +52,27 @@ def methods() -> list[Method]:
   Raises:
     ValueError: a config of papers/ whose METHOD is missing or says what does not exist.
   """
-  found = {}
+  found, effects = {}, {row['key']: row['effect'] for row in _rows(EFFECTS)}
   for name, (path, what) in config.listing().items():
     if name.startswith('papers/'):
-      found[name.removeprefix('papers/')] = _read(path, what)
-  for row in _not_yet():
-    found.setdefault(row.key, row)
+      key = name.removeprefix('papers/')
+      told = {'effect': effects[key]} if key in effects else {}
+      found[key] = _read(path, what)._replace(**told)
+  for row in _rows(NOT_YET):
+    found.setdefault(row['key'], Method(**row))
   return [found[key] for key in sorted(found)]
+
+
+def find(key: str) -> Method:
+  """The method of a key.
+
+  Raises:
+    ValueError: there is none.
+  """
+  known = {method.key: method for method in methods()}
+  if key not in known:
+    raise ValueError(f'no method has the key {key!r}; `rljax methods` lists them')
+  return known[key]
 
 
 def _read(path: Path, what: str) -> Method:
@@ -82,9 +97,9 @@ def _read(path: Path, what: str) -> Method:
   return method
 
 
-def _not_yet() -> list[Method]:
-  with (config.shipped() / 'papers' / NOT_YET).open(newline='') as file:
-    return [Method(**row) for row in csv.DictReader(file)]
+def _rows(name: str) -> list[dict[str, str]]:
+  with (config.shipped() / 'papers' / name).open(newline='') as file:
+    return list(csv.DictReader(file))
 
 
 def table(found: list[Method]) -> str:

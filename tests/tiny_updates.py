@@ -30,13 +30,14 @@ PPO = dict(
 )
 
 
+CONTROLLED = 0.1  # a coefficient that begins at 0, once its controller has moved it
 compiled = {}  # by stage: several tests use one program
 
 
-def model(dtype='float64'):
+def model(dtype='float64', value_head=True):
   return decoder(
     vocab_size=13, num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32,
-    value_head=True, compute_dtype=dtype, param_dtype=dtype,
+    value_head=value_head, compute_dtype=dtype, param_dtype=dtype,
   )
 
 
@@ -47,16 +48,23 @@ def programs(stage, *, dtype='float64'):
   """
   if (str(stage), dtype) in compiled:
     return compiled[str(stage), dtype]
-  policy = model(dtype)
+  policy = model(dtype, objective.value_outputs(stage) if stage.get('value') else True)
   params = {'policy': policy.init(jax.random.key(0))}
   frozen = {'reference': policy.init(jax.random.key(1))}
   policies = {'policy': policy, 'reference': policy}
   terms = objective.build(stage)
   static = dict(objective=terms, policies=policies, chunk_size=512)
-  hyper = terms.hyper(0)
+  hyper, memory = terms.hyper(0), terms.first_state()
+  for name in terms.controllers:
+    hyper['coefficients'][name] = hyper['coefficients'][name] or CONTROLLED
 
   def prepared(params, batch):
-    return update.prepare(batch, params, frozen, hyper, **static)[0]
+    later = memory
+    for i in range(2 if terms.remembering else 0):  # of other rewards; what remembers has a past
+      other = jnp.arange(batch.rewards.shape[0]) % (i + 2)
+      earlier = batch.replace(rewards=batch.rewards * other)
+      later = update.prepare(earlier, params, frozen, hyper, method_state=later, **static)[2]
+    return update.prepare(batch, params, frozen, hyper, method_state=later, **static)[0]
 
   def gradient(params, batch):
     rows = jax.tree.map(lambda x: x[0], arrays.token_arrays(batch))
@@ -69,13 +77,21 @@ def programs(stage, *, dtype='float64'):
 
 
 def packed_batch(
-  rollout, rewards, *, extras=None, mesh=None, dtype='float64', group_size=1, **sizes
+  rollout,
+  rewards,
+  *,
+  extras=None,
+  components=None,
+  mesh=None,
+  dtype='float64',
+  group_size=1,
+  **sizes,
 ):
   """A batch of one minibatch in the layout of `sizes`, with room for more samples."""
   layout = make_layout(
     samples=len(rewards) + 3 * group_size, group_size=group_size, max_length=20, **sizes
   )
-  batch, _ = pack(rollout, rewards, layout, extras=extras)
+  batch, _ = pack(rollout, rewards, layout, extras=extras, components=components)
   batch = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float32 else x, batch)
   return batch if mesh is None else jax.device_put(batch, sharding.batch_shardings(batch, mesh))
 

@@ -16,7 +16,7 @@ METHOD = dict(
   functions=('losses.lipo_lambda',),
   fidelity='recalled',
   baseline='preference',
-  differs='prompts',
+  differs='requests',
   effect='99.8 % held-out, DPO 92.8 (experiments/stages)',
 )
 

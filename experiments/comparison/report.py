@@ -34,12 +34,13 @@ def quantities(records):
     return effects.area(record['samples'], record['reward'], until) if has else None
 
   ends = {name: (lambda r, name=name: r['end'].get(name), True) for name in records[0]['end']}
-  gone = ('length_mean', 'truncated', 'errors', 'well_formed')
+  gone = ('length_mean', 'truncated', 'errors', 'well_formed', 'distinct')
   known = {
     'auc': (training_area, True),
     'auc held-out': (held_out_area, True),
     **{n: x for n, x in ends.items() if n not in gone and not n.startswith('avg@')},
     'held-out length': (lambda r: r['end'].get('length_mean'), False),
+    'distinct': (lambda r: r['end'].get('distinct'), False),
     'entropy': (of_curve('entropy'), False),
     'zero variance': (lambda r: float(np.mean(r['zero_variance'])), True),
   }

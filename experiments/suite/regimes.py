@@ -2,13 +2,22 @@
 
   P   strictly on-policy: one step on all samples of a rollout; all ratio losses have one gradient
   O   off-policy: eight minibatches, twice each, so most steps are on samples of an older policy
+  S4  stale: one step on each rollout, which has waited in the queue for four iterations
+  X   mismatch: as P, and the logits of the sampler are off by N(0, σ²)
 """
 
-REGIMES = {'P': dict(minibatches=1, epochs=1), 'O': dict(minibatches=8, epochs=2)}
+SIGMA = 0.2
+REGIMES = {
+  'P': dict(minibatches=1, epochs=1),
+  'O': dict(minibatches=8, epochs=2),
+  'S4': dict(minibatches=1, epochs=1, max_staleness=4),
+  'X': dict(minibatches=1, epochs=1),
+}
+SMALLER = {'O': 1 / 3}  # learning rate for more steps, times that of one step a rollout
 
 
 def regime(config, name):
-  """`config` in a regime; changes its stage `rl` in place, and nothing but the steps of it.
+  """`config` in a regime; changes the steps of its stage `rl` in place, and what goes with them.
 
   Args:
     config: of the suite.
@@ -30,4 +39,7 @@ def regime(config, name):
     )
   config.rl.update(steps)
   config.rl.rows = min(config.rl.rows, samples // steps['minibatches'])
+  config.rl.optimizer.learning_rate *= SMALLER.get(name, 1)
+  if name == 'X':
+    config.rl.rollout = dict(name='suite.mismatch.perturbed', sigma=SIGMA)
   return config

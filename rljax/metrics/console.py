@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # (metric, label, format), most important first; the last ones go where the line is too narrow.
+COUNTS = ('length_mean', 'distinct')  # of an evaluation; the others are fractions
 RL_FIELDS = (
   ('reward/mean', 'reward', '.3f'),
   ('policy/entropy', 'entropy', '.3f'),
@@ -97,7 +98,7 @@ def evaluation_lines(place: str, scalars: Mapping[str, float], width: int) -> li
     order = sorted(values, key=lambda what: (what != 'greedy', '@' not in what, _natural(what)))
     for what in [what for what in order if not _says_nothing(what, values)]:
       label = what.removeprefix('component/')
-      text = f'{label} {_number(values[what], ".1f" if what == "length_mean" else ".1%")}'
+      text = f'{label} {_number(values[what], ".1f" if what in COUNTS else ".1%")}'
       if len(line) + 2 + len(text) > width:
         lines.append(line)
         line = ' ' * (len(place) + 1)

@@ -46,6 +46,7 @@ EVALUATION = (
   'eos_rate',
   'truncated',
   'errors',
+  'distinct',
   'accuracy',  # of a preference, a reward model
   'margin',
 )

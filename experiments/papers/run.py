@@ -1,0 +1,131 @@
+"""The measured effect of the methods of configs/papers: each against its baseline, by the suite.
+
+  python experiments/papers/run.py --out=runs/papers [--keys=ace,nsr] [--publish]
+
+experiments/papers/claims.py says what is measured on which unit. Runs of a baseline serve all
+methods that are compared with it; the same command again passes over what is done. --publish
+writes <key>/ beside this file (table, results, curves), the README's table, and
+configs/papers/effects.csv, from which `rljax methods` takes its column.
+"""
+
+import argparse
+import csv
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from comparison import effects, report, runs
+from comparison.arms import A_A, Arm
+from papers.claims import CLAIMS
+from suite import run as suite
+from suite import units
+
+from rljax import devices, methods
+
+HERE = pathlib.Path(__file__).resolve().parent
+MARKERS = ('<!-- results: written by run.py -->', '<!-- end of results -->')
+EFFECTS = HERE.parent.parent / 'configs' / 'papers' / 'effects.csv'
+
+
+def main():
+  formatter = argparse.RawDescriptionHelpFormatter
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+  parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('runs/papers'))
+  parser.add_argument('--seeds', type=suite.numbers, default=[0, 1, 2, 3, 4])
+  parser.add_argument('--keys', default='', help='some of them; default: all')
+  parser.add_argument('--publish', action='store_true', help='results into this folder, too')
+  args = parser.parse_args()
+  known = {claim.key: claim for claim in CLAIMS}
+  if missing := set(filter(None, args.keys.split(','))) - set(known):
+    sys.exit(f'papers: no claim for {", ".join(sorted(missing))}; there are {", ".join(known)}')
+  devices.keep_compiled_programs()
+  args.out.mkdir(parents=True, exist_ok=True)
+  rows = []
+  for key in args.keys.split(',') if args.keys else known:
+    comparison = measure(known[key], args.seeds, args.out)
+    rows.append((known[key], comparison))
+    print(f'{key}: {said(known[key], comparison)}', flush=True)
+  if args.publish:
+    publish(rows)
+
+
+def measure(claim, seeds, out):
+  """The comparison of a method with its baseline."""
+  unit, evaluation = (claim.task, claim.regime), suite.evaluation_of()
+  config = f'papers/{claim.key}'
+  ours = units.make_arm(config, unit, evaluation, (*claim.changes, *claim.own))
+  theirs = units.make_arm(baseline_of(claim), unit, evaluation, claim.changes)
+  again = Arm(A_A, theirs.settings, other_noise=True)
+  return report.Comparison(
+    runs.run([theirs, again, ours], seeds, out),
+    claim.primary,
+    claims={ours.name: claim.way},
+    mechanisms={ours.name: claim.mechanism} if claim.mechanism else {},
+  )
+
+
+def baseline_of(claim):
+  return claim.baseline or methods.find(claim.key).baseline
+
+
+def said(claim, comparison):
+  """The effect in one line."""
+  name, arm = comparison.primary, claim.key
+  fraction = comparison.quantities[name][1]
+  effect = comparison.effect(arm, name)
+  ends = (effect.mean, effect.low, effect.high)
+  mean, low, high = (report.number(x, fraction, '+') for x in ends)
+  noise = report.number(comparison.noise(name), fraction)
+  unit = f'{claim.task} {claim.regime}'.strip()
+  return (
+    f'{name} {mean} [{low}, {high}] on {unit}, {len(effect.each)} seeds, A/A {noise}: '
+    f'{comparison.verdict(arm, name)}'
+  )
+
+
+def publish(rows):
+  """A folder for each method, the table of all, and the column of `rljax methods`."""
+  table = report.head('method', 'claim', 'effect')
+  lines = read_effects()
+  for claim, comparison in rows:
+    folder = HERE / claim.key
+    folder.mkdir(exist_ok=True)
+    text = suite.write(comparison, folder)
+    (folder / 'table.md').write_text(f'{heading(claim, comparison)}\n\n{text}')
+    lines[claim.key] = said(claim, comparison)
+  with EFFECTS.open('w', newline='') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(('key', 'effect'))
+    writer.writerows(sorted(lines.items()))
+  for claim in CLAIMS:
+    if claim.key in lines:
+      link = f'[{claim.key}]({claim.key}/table.md)'
+      table.append(report.line(link, claim.text, lines[claim.key]))
+  readme = HERE / 'README.md'
+  before, rest = readme.read_text().split(MARKERS[0])
+  text = '\n'.join(table)
+  readme.write_text(f'{before}{MARKERS[0]}\n\n{text}\n\n{MARKERS[1]}{rest.split(MARKERS[1])[1]}')
+
+
+def read_effects():
+  if not EFFECTS.exists():
+    return {}
+  with EFFECTS.open(newline='') as file:
+    return {row['key']: row['effect'] for row in csv.DictReader(file)}
+
+
+def heading(claim, comparison):
+  effect = comparison.effect(claim.key, comparison.primary)
+  fraction = comparison.quantities[comparison.primary][1]
+  least = effects.detectable(effect, comparison.noise(comparison.primary))
+  changes = ' '.join((*claim.changes, *(f'{claim.key}:{change}' for change in claim.own)))
+  return (
+    f'# {claim.key}\n\nClaim: {claim.text}\n\nBaseline `{baseline_of(claim)}`, '
+    f'{said(claim, comparison)}; smallest detectable {report.number(least, fraction)}.'
+    + (f'\n\nWith {changes}.' if changes else '')
+  )
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,72 @@
+"""A unit of the suite: the method of a config, put on one of the tasks, at their size."""
+
+import pathlib
+import sys
+
+from rljax import config, overrides
+
+# The tasks are named `suite.<module>.<function>`.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from comparison import arms
+
+from suite import regimes
+
+HERE = pathlib.Path(__file__).resolve().parent
+TASKS = ('split', 'ops', 'pad', 'chain', 'graded', 'two_skill', 'sorting')
+NODES = ('task', 'tokenizer', 'model', 'sft')  # taken whole
+UNIFORM = 'curriculum.uniform'
+SIZES = (
+  'iterations', 'prompts', 'samples', 'max_prompt', 'max_new_tokens', 'max_length', 'rows',
+  'row_length', 'packed',
+)  # fmt: skip
+
+
+def put_on(settings, task, regime):
+  """The ConfigDict `settings` with the task, the sizes and the regime of a unit.
+
+  What makes the method stays: functions, coefficients, strategy, stages, a curriculum of its own.
+
+  Args:
+    settings: of a preset or a paper; its last stage is 'rl', the first one 'sft'.
+    task: of TASKS.
+    regime: 'P', 'O', 'S4', 'X'; '' = the steps that the config has.
+
+  Raises:
+    ConfigError: no such task.
+  """
+  if task not in TASKS:
+    raise config.ConfigError(f'task {task!r} is none of {", ".join(TASKS)}')
+  unit = config.load(str(HERE / 'configs' / f'{task}.py'))
+  for name in NODES:
+    settings[name] = unit[name]
+  for name in settings.stages:
+    sizes = unit.get(settings[name].kind, unit.rl)
+    settings[name].update({size: sizes[size] for size in SIZES if size in settings[name]})
+  settings.rl.optimizer.learning_rate = unit.rl.optimizer.learning_rate
+  if settings.rl.curriculum.name == UNIFORM:
+    settings.rl.curriculum = unit.rl.curriculum
+  settings.rewards.workers = unit.rewards.workers
+  settings.evaluation.overlap = unit.evaluation.overlap
+  if regime:
+    regimes.regime(settings, regime)
+  return settings
+
+
+def make_arm(text, unit, evaluation, changes=()):
+  """The arm of `NAME=CONFIG` or `CONFIG` on a unit.
+
+  Args:
+    text: a config's name or path; its name is the stem of the file unless one is given.
+    unit: (task, regime).
+    evaluation: keys of that node.
+    changes: `--config.a.b=value`, which have the last word.
+  """
+  name, _, path = text.rpartition('=')
+  path = config.find(path)
+  settings = put_on(config.load(str(path)), *unit)
+  settings.evaluation.update(evaluation)
+  changed, notes = overrides.override(settings, list(changes))
+  for note in notes:
+    print(f'{name or path.stem}: {note}')
+  return arms.Arm(name or path.stem, config.resolve(changed).to_dict())
