@@ -48,17 +48,20 @@ def test_a_config_binds_and_its_samples_fit(name):
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('regime', regimes.REGIMES)
-def test_a_regime_changes_the_steps_alone(name, regime):
+def test_a_regime_changes_what_it_is_about(name, regime):
   plain, changed = load(name), regimes.regime(load(name), regime)
   assert changed.rl.rows <= 512 // changed.rl.minibatches
   config.resolve(changed)
-  for key in ('minibatches', 'epochs', 'rows'):
+  others = {'S4': ('max_staleness',), 'X': ('rollout',), 'O': ('optimizer',)}.get(regime, ())
+  for key in others:
+    assert changed.rl[key] != plain.rl[key]
+  for key in ('minibatches', 'epochs', 'rows', *others):
     changed.rl[key] = plain.rl[key]
   assert changed == plain
 
 
 def test_an_unknown_regime():
-  with pytest.raises(ValueError, match="regime 'Q': there are P, O"):
+  with pytest.raises(ValueError, match="regime 'Q': there are P, O, S4, X"):
     regimes.regime(load('split'), 'Q')
   odd = load('split')
   odd.rl.update(prompts=3, samples=5)

@@ -73,6 +73,9 @@ class Update:
     rollout = rollout.replace(tokens=np.where(rollout.action_mask & loops, 5, rollout.tokens))
     rng = np.random.default_rng(0)
     scored = {name: rng.uniform(size=len(rewards)).astype(np.float32) for name in components}
+    if 'sources' in node['advantage']:  # a sample has the component of its own task alone
+      for i, name in enumerate(components):
+        scored[name][np.arange(len(rewards)) % len(components) != i] = np.nan
     made = {
       name: rng.integers(0, 2, rollout.tokens.shape if name in OF_TOKENS else len(rewards))
       for name in extras

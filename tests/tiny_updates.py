@@ -31,6 +31,7 @@ PPO = dict(
 
 
 CONTROLLED = 0.1  # a coefficient that begins at 0, once its controller has moved it
+PAST = 12  # updates of other rewards before the one that is looked at, for what remembers
 compiled = {}  # by stage: several tests use one program
 
 
@@ -59,11 +60,12 @@ def programs(stage, *, dtype='float64'):
     hyper['coefficients'][name] = hyper['coefficients'][name] or CONTROLLED
 
   def prepared(params, batch):
-    later = memory
-    for i in range(2 if terms.remembering else 0):  # of other rewards; what remembers has a past
+    def earlier(i, state):
       other = jnp.arange(batch.rewards.shape[0]) % (i + 2)
-      earlier = batch.replace(rewards=batch.rewards * other)
-      later = update.prepare(earlier, params, frozen, hyper, method_state=later, **static)[2]
+      before = batch.replace(rewards=batch.rewards * other)
+      return update.prepare(before, params, frozen, hyper, method_state=state, **static)[2]
+
+    later = jax.lax.fori_loop(0, PAST if terms.remembering else 0, earlier, memory)
     return update.prepare(batch, params, frozen, hyper, method_state=later, **static)[0]
 
   def gradient(params, batch):

@@ -19,7 +19,7 @@ METHOD = dict(
   functions=('rewards.matching.exact',),
   fidelity='adapted',
   baseline='quickstart',
-  differs='rewards',
+  differs='prompts',
 )
 
 
