@@ -173,8 +173,8 @@ def methods(argv: Sequence[str]) -> int:
   from rljax import methods as literature
 
   found = literature.methods()
-  if args.markdown:
-    print(literature.table(found))
+  if args.markdown or args.summary:
+    print((literature.table if args.markdown else literature.summary)(found))
     return 0
   stages = sorted({method.stage for method in found} - {''})
   if args.stage and args.stage not in stages:
@@ -209,6 +209,7 @@ FLAGS = {
   'methods': [
     ('string', 'stage', '', 'only those of this stage'),
     ('boolean', 'markdown', False, 'all of them as a table, those that are not there yet too'),
+    ('boolean', 'summary', False, 'their keys by stage, as in the README'),
   ],
   '': [
     ('boolean', 'traceback', False, 'show where an error comes from'),

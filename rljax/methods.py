@@ -15,6 +15,7 @@ DIFFERS = (
   'prompts', 'requests', 'rewards', 'advantages', 'weights', 'token loss', 'gradient', 'schedule',
 )  # fmt: skip
 NOT_YET = 'not_yet.csv'
+NOT_MEASURED = 'not measured'
 EFFECTS = 'effects.csv'  # written by experiments/papers/run.py
 
 
@@ -43,7 +44,7 @@ class Method(NamedTuple):
   baseline: str = ''
   differs: str = ''
   what: str = ''
-  effect: str = 'not measured'
+  effect: str = NOT_MEASURED
 
 
 def methods() -> list[Method]:
@@ -130,5 +131,8 @@ def summary(found: list[Method]) -> str:
   for stage in sorted({method.stage for method in there}):
     keys = ', '.join(f'`{m.key}`' for m in there if m.stage == stage)
     lines.append(f'| {stage} | {keys} |')
-  rest = len(found) - len(there)
-  return '\n'.join(lines) + f'\n\n{len(there)} of {len(found)}; {rest} are not there yet.\n'
+  rest, measured = len(found) - len(there), sum(m.effect != NOT_MEASURED for m in there)
+  return '\n'.join(lines) + (
+    f'\n\n{len(there)} of {len(found)}, the effect of {measured} is measured; '
+    f'{rest} are not there yet.\n'
+  )

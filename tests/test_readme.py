@@ -6,7 +6,7 @@ import sys
 
 import jax
 
-from rljax import config, overrides
+from rljax import config, methods, objective, overrides
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()
@@ -36,6 +36,26 @@ def test_the_reward_runs_where_its_command_puts_it(tmp_path, monkeypatch):
   assert reward('abhckpqwxz', 'abchkpqwxz') == {'reward': 0.1, 'right': 0.0, 'start': 0.2}
   assert reward('', 'abchkpqwxz')['reward'] == 0.0
   sys.modules.pop('my_reward')
+
+
+def test_a_method_of_ones_own(tmp_path, monkeypatch):
+  code, test = (
+    next(b for b in BLOCKS if b.startswith(f'# {name}.py')) for name in ('my_paper', 'test_my_paper')
+  )
+  assert len((code + test).splitlines()) < 40
+  (tmp_path / 'my_paper.py').write_text(code)
+  monkeypatch.syspath_prepend(tmp_path)
+  scope = {}
+  exec(compile(test, 'README.md', 'exec'), scope)
+  scope['test_how_large_a_reward_is_does_not_matter']()
+  settings = config.resolve(config.load(str(tmp_path / 'my_paper.py')))
+  assert objective.build(settings.rl).advantage.name == 'signs'
+  sys.modules.pop('my_paper')
+
+
+def test_the_summary_of_methods_is_that_of_the_configs():
+  text = README.split('<!-- methods: rljax methods --summary -->')[1].split('<!--')[0]
+  assert text.strip() == methods.summary(methods.methods()).strip()
 
 
 def test_both_commands_are_marked_and_on_one_line():

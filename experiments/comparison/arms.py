@@ -62,25 +62,27 @@ def digest(value):
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def make_arm(text, changes, evaluation, special=()):
-  """The arm of `NAME=CONFIG` or `CONFIG`.
-
-  Args:
-    text: a config's name or path; its name is the stem of the file unless one is given.
-    changes: `--config.a.b=value` for all arms.
-    evaluation: the node of the evaluation, some of its keys.
-    special: (name of an arm, `--config.a.b=value`); those of this arm come last.
-  """
+def load(text):
+  """(name, ConfigDict) of `NAME=CONFIG` or `CONFIG`, whose name is the stem of its file."""
   name, _, path = text.rpartition('=')
   path = config.find(path)
-  name = name or path.stem
   folder = str(pathlib.Path(path).resolve().parent)
   if folder not in sys.path:
     sys.path.append(folder)  # a config's own functions stand beside it
-  own = [change for arm, change in special if arm == name]
-  loaded = config.load(str(path))
-  loaded.evaluation.update(evaluation)
-  changed, notes = overrides.override(loaded, [*changes, *own])
+  return name or path.stem, config.load(str(path))
+
+
+def make_arm(name, settings, changes, evaluation):
+  """The arm of a config.
+
+  Args:
+    name: of the arm.
+    settings: ConfigDict.
+    changes: `--config.a.b=value`, one after the other.
+    evaluation: the node of the evaluation, some of its keys.
+  """
+  settings.evaluation.update(evaluation)
+  changed, notes = overrides.override(settings, changes)
   for note in notes:
     print(f'{name}: {note}')
   settings = config.resolve(changed).to_dict()
@@ -92,12 +94,24 @@ def make_arm(text, changes, evaluation, special=()):
 def make_arms(configs, baseline, changes, evaluation, special=()):
   """The baseline, its A/A arm, and the others, in this order.
 
+  Args:
+    configs, baseline: `NAME=CONFIG` or `CONFIG`.
+    changes: `--config.a.b=value` for all arms.
+    evaluation: keys of that node.
+    special: (name of an arm, `--config.a.b=value`); those of an arm come last.
+
   Raises:
     ConfigError: two arms of one name, or changes for an arm that is none.
   """
-  first = make_arm(baseline, changes, evaluation, special)
+  def arm(text):
+    name, settings = load(text)
+    return make_arm(
+      name, settings, [*changes, *(change for arm, change in special if arm == name)], evaluation
+    )
+
+  first = arm(baseline)
   again = Arm(A_A, first.settings, other_noise=True)
-  others = [make_arm(text, changes, evaluation, special) for text in configs]
+  others = [arm(text) for text in configs]
   arms = [first, again, *others]
   names = [arm.name for arm in arms]
   for name in names:

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from rljax import config, overrides
+from rljax import config
 
 # The tasks are named `suite.<module>.<function>`.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -62,11 +62,5 @@ def make_arm(text, unit, evaluation, changes=()):
     evaluation: keys of that node.
     changes: `--config.a.b=value`, which have the last word.
   """
-  name, _, path = text.rpartition('=')
-  path = config.find(path)
-  settings = put_on(config.load(str(path)), *unit)
-  settings.evaluation.update(evaluation)
-  changed, notes = overrides.override(settings, list(changes))
-  for note in notes:
-    print(f'{name or path.stem}: {note}')
-  return arms.Arm(name or path.stem, config.resolve(changed).to_dict())
+  name, settings = arms.load(text)
+  return arms.make_arm(name, put_on(settings, *unit), list(changes), evaluation)
