@@ -192,6 +192,7 @@ def _rl() -> dict:
     value=None,  # or dict(name='losses.clipped_value') for an advantage that needs values
     value_coef=0.1,  # weight of the value loss; small on a trunk that the policy shares
     critic=None,  # or dict(name='models.decoder', path='', …): values by a model of its own
+    critic_start='',  # '' = as `critic` says; 'reward_model': the one of an earlier stage
     critic_optimizer=dict(name='optimizers.adamw', learning_rate=1e-5),  # of that model
     optimizer=dict(name='optimizers.adamw'),
     **_rows(),

@@ -48,7 +48,11 @@ OLD = {
 }
 CAPTURED = {'old_attention_entropy': 'attention_entropy', 'old_hidden': 'hidden'}
 WIDE = ('old_hidden',)  # [K, M, r, T, D]: kept until the weights are made, and not for the loss
-FROZEN = {'ref_logprobs': 'reference', 'teacher_logprobs': 'teacher'}
+FROZEN = {
+  'ref_logprobs': 'reference',
+  'teacher_logprobs': 'teacher',
+  'reward_token_scores': 'reward',  # at the last action token of a sample, 0 elsewhere
+}
 PREPARED = (*OLD, *CAPTURED, *FROZEN, 'values')
 FILLED = ('returns', 'advantages')
 # Sums over the action tokens of each sample: before the update, and in the loss pass too.
@@ -57,6 +61,7 @@ SEQUENCE = {
   'sequence_ref_logprobs': 'ref_logprobs',
   'sequence_policy_logprobs': 'policy_logprobs',
   'sequence_teacher_logprobs': 'teacher_logprobs',
+  'reward_scores': 'reward_token_scores',
 }
 SCALARS = ('step', 'prox_step')  # optimizer steps so far, and when the iteration began
 EARLY = (

@@ -60,7 +60,7 @@ def prepare(
   Args:
     batch: as packed.
     params: trained roles, before the update.
-    frozen: 'reference' and 'teacher' where the objective needs them.
+    frozen: 'reference', 'teacher' and 'reward' where the objective needs them.
     hyper: `Objective.hyper` of the iteration.
     objective, policies, chunk_size: as in `loss_pass.micro_loss`.
     key: of the draws of functions that take one.
@@ -160,7 +160,12 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
     options['statistics'] = ('logprobs',)
     for name in needs & set(arrays.FROZEN):
       role = arrays.FROZEN[name]
-      out[name] = forward(policies[role], frozen[role], rows, temperature, **options)['logprobs']
+      if role == 'reward':
+        said = forward(policies[role], frozen[role], rows, temperature, scores=True)
+        last = masking.last_true_in_segment(rows['action_mask'], rows['segment_ids'])
+        out[name] = masking.zero_where_not(said['token_scores'], last)
+      else:
+        out[name] = forward(policies[role], frozen[role], rows, temperature, **options)['logprobs']
     return out
 
   rows = arrays.token_arrays(batch)

@@ -86,6 +86,8 @@ class Progress:
       self._stage_state = None
     frozen |= {'reference': kept.pop('reference')} if stage.needs_reference else {}
     params |= kept
+    if 'reward' in stage.objective.frozen_roles:
+      frozen['reward'] = params['reward']
     return stage, state, frozen
 
   def keep_reference(self, frozen: dict[str, PyTree], reference: PyTree | None) -> None:

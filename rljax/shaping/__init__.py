@@ -18,6 +18,7 @@ from rljax.shaping.length import (
 )
 from rljax.shaping.limits import difficulty_limit, no_eos_zero, overlong_penalty, stop_properly
 from rljax.shaping.loop_penalty import loop_penalty
+from rljax.shaping.model_score import model_score
 from rljax.shaping.repetition_penalty import repetition_penalty
 from rljax.shaping.running_normalize import running_normalize, running_normalize_init
 from rljax.shaping.scaling import clip_reward, scale_reward
@@ -44,6 +45,7 @@ __all__ = [
   'lcpo_max',
   'loop_penalty',
   'majority_vote',
+  'model_score',
   'no_eos_zero',
   'outcome_bonus',
   'outcome_bonus_init',

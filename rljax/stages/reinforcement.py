@@ -29,6 +29,8 @@ STRATEGY_GETS = (
   'next_prompts',
 )
 
+CRITIC_STARTS = ('', 'reward_model')
+
 
 class Reinforcement(Stage):
   """Kind 'rl': the rollout strategy samples, rewards score."""
@@ -47,6 +49,7 @@ class Reinforcement(Stage):
       minibatches=node.minibatches,
     )
     super().__init__(name, world, layout=layout, draws=draws)
+    self._check_critic()
     self.strategy = binding.bind(node.rollout, STRATEGY_GETS)
     if world.environment is not None and self.strategy.function is streamed:
       raise ValueError(
@@ -61,6 +64,32 @@ class Reinforcement(Stage):
     # What a function asks for before the update, the sampler records.
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
     self.generate = dataclasses.replace(self.generate, capture=capture)
+
+  def _check_critic(self) -> None:
+    """Refuses a start of the critic that cannot be."""
+    start, params = self.node.critic_start, self.world.params
+    if start not in CRITIC_STARTS:
+      raise ValueError(
+        f'{self.name}.critic_start is {start!r}; it is one of {str(CRITIC_STARTS)[1:-1]}'
+      )
+    if not start:
+      return
+    if 'value' not in self.optimizers:
+      raise ValueError(f'{self.name}.critic_start is {start!r}, and there is no critic of its own')
+    self._check_reward_model(f'critic_start is {start!r}')
+    shapes = [jax.tree.map(lambda x: x.shape, params[role]) for role in ('value', 'reward')]
+    if shapes[0] != shapes[1]:
+      raise ValueError(
+        f'{self.name}.critic_start is {start!r}: the critic and the reward model have different '
+        f'shapes; give config.{self.name}.critic the fields of the reward model'
+      )
+
+  def start_params(self, params: dict[str, PyTree]) -> dict[str, PyTree]:
+    start = super().start_params(params)
+    if self.node.critic_start:
+      # Copies: the update donates what it trains, and the reward model may still score.
+      start['value'] = jax.tree.map(lambda x: x.copy(), params['reward'])
+    return start
 
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
     if used := self.generate.settings.filters:

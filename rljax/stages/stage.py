@@ -89,15 +89,27 @@ class Stage:
     own = terms.needs & {*arrays.OLD, *arrays.CAPTURED}
     asked = {'policy'} if terms.statistics or own else set()
     asked |= {'reward'} if terms.late & set(arrays.SCORES) else set()
-    for role in sorted(terms.frozen_roles - set(self.world.policies)):
+    for role in sorted(terms.frozen_roles - set(self.world.policies) - {'reward'}):
       raise ValueError(
         f'{self.name}: its functions ask for a {role}; set config.{self.name}.{role} to '
         f"dict(name='models.decoder', path=<work directory of a run>)"
       )
+    if 'reward' in terms.frozen_roles:
+      self._check_reward_model('its functions ask for the scores of a reward model')
     for role in sorted(asked - {self.role}):
       raise ValueError(
         f'{self.name} trains the role {self.role!r}, and {terms.loss.name} learns from '
         f'what the role {role!r} says'
+      )
+
+  def _check_reward_model(self, why: str) -> None:
+    """Refuses a stage before which no stage has trained a reward model."""
+    stages = self.world.config.stages
+    earlier = stages[: stages.index(self.name)]
+    if not any(self.world.config[name].kind == 'reward_model' for name in earlier):
+      raise ValueError(
+        f"{self.name}: {why}, and no stage of kind 'reward_model' stands before it in "
+        f'stages={tuple(stages)}'
       )
 
   @property

@@ -20,6 +20,7 @@ def samples(seed=3):
     'rewards': np.where(used, rewards, 0),
     'tokens': rng.integers(0, 2, batch['tokens'].shape).astype(np.int32),
     'completion_length': np.where(used, rng.integers(1, 9, num), 0).astype(float),
+    'reward_scores': 2 * rng.normal(size=num),
     'target_length': rng.integers(1, 9, num).astype(float),
     'answer_ids': rng.integers(-1, 3, num).astype(np.int32),
     'old_self_certainty': 3 * rng.random(batch['tokens'].shape),
@@ -78,6 +79,10 @@ CASES = {
   'step_bonus': case(shaping.step_bonus),
   'step_bonus, exploring': case(
     shaping.step_bonus, target=4.0, alpha=0.3, explore=0.2, threshold=0.25
+  ),
+  'model_score': case(shaping.model_score),
+  'model_score, mixed': case(
+    shaping.model_score, weight=0.5, rule=2.0, shift=-1.0, scale=3.0
   ),
   'repetition_penalty': case(shaping.repetition_penalty),
   'repetition_penalty, one': case(shaping.repetition_penalty, n=1, max_penalty=-0.5),

@@ -32,6 +32,12 @@ def clip_reward(rewards, *, low=-10.0, high=10.0):
   return _alone(rewards, lambda i: min(max(rewards[i], low), high))
 
 
+def model_score(rewards, reward_scores, *, weight=1.0, rule=0.0, shift=0.0, scale=1.0):
+  return _alone(
+    rewards, lambda i: rule * rewards[i] + weight * (reward_scores[i] - shift) / scale
+  )
+
+
 def scale_reward(rewards, *, bias=0.0, scale=1.0):
   return _alone(rewards, lambda i: (rewards[i] + bias) * scale)
 
