@@ -144,6 +144,7 @@ def _rl() -> dict:
     max_prompt=128,  # tokens; a longer prompt is an error, never cut
     max_new_tokens=128,  # tokens of a completion, the end of text included
     temperature=1.0,  # of the samples; the log-probs of the update are taken at it too
+    temperature_controller=None,  # or dict(name='rollouts.entropy_temperature', …): moves it
     top_k=0,  # 0 = off. Filters sample from another distribution than the one that is trained
     top_p=1.0,  # fraction; 1 = off
     min_p=0.0,  # fraction; 0 = off

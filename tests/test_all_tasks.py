@@ -11,8 +11,9 @@ from rljax.rewards import Scorer
 
 SIZES = dict(num_train=60, num_test=12)
 MADE = (
-  'arithmetic', 'constrained_text', 'countdown', 'digits', 'edits', 'lookup', 'paths', 'products',
-  'ranking', 'reranking', 'retrieval', 'reverse_text', 'signs', 'sorting', 'table_questions',
+  'arithmetic', 'causes', 'constrained_text', 'countdown', 'digits', 'edits', 'lookup', 'paths',
+  'products', 'ranking', 'reranking', 'retrieval', 'reverse_text', 'signs', 'sorting',
+  'table_questions',
 )  # fmt: skip
 # They read files; tests of their own write some, or use published ones where they are.
 OF_FILES = {

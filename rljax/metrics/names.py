@@ -17,6 +17,9 @@ LISTED = {
   'rollout': (
     'tokens',
     'length_mean',
+    'length_stopped',
+    'entropy',
+    'temperature',
     'eos_rate',
     'truncated',
     'capacity',

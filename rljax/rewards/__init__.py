@@ -9,6 +9,7 @@ from rljax.rewards.controls import inverted as inverted
 from rljax.rewards.controls import noisy as noisy
 from rljax.rewards.controls import random_reward as random_reward
 from rljax.rewards.episodes import episode_return as episode_return
+from rljax.rewards.forms import forms as forms
 from rljax.rewards.outcomes import coded as coded
 from rljax.rewards.scorer import Scorer as Scorer
 from rljax.rewards.scorer import Scores as Scores

@@ -92,7 +92,7 @@ def text_to_sql(
   if not 0 <= partial <= 1:
     raise ValueError(f'partial={partial}; it is a weight between 0 and 1')
   query, found = extract_query(completion), []
-  for connection in _databases(metadata):
+  for connection in databases(metadata):
     try:
       found.append(_compare(connection, query, answer, max_steps, max_rows))
     finally:
@@ -145,7 +145,12 @@ def _authorize(action: int, first: str | None, second: str | None, *_: Any) -> i
   return sqlite3.SQLITE_OK
 
 
-def _databases(metadata: Mapping[str, Any]) -> list[sqlite3.Connection]:
+def databases(metadata: Mapping[str, Any]) -> list[sqlite3.Connection]:
+  """The databases of a prompt, each open; see `text_to_sql`.
+
+  Raises:
+    ValueError: there is none, or its script is wrong.
+  """
   if 'database' in metadata:
     path = pathlib.Path(metadata['database']).expanduser().resolve()
     if not path.is_file():
@@ -211,10 +216,10 @@ def _same_value(a: Any, b: Any) -> bool:
 
 
 def _sort_key(row: tuple) -> list[tuple]:
-  return [_key(value) for value in row]
+  return [key(value) for value in row]
 
 
-def _key(value: Any) -> tuple:
+def key(value: Any) -> tuple:
   """What sorts and counts values of all types; numbers by nine digits."""
   if value is None:
     return (0,)
@@ -224,11 +229,11 @@ def _key(value: Any) -> tuple:
 
 
 def _keys(rows: Sequence[tuple]) -> collections.Counter:
-  return collections.Counter(tuple(map(_key, row)) for row in rows)
+  return collections.Counter(tuple(map(key, row)) for row in rows)
 
 
 def _columns(table: Table) -> collections.Counter:
-  columns = [tuple(sorted(_key(row[i]) for row in table.rows)) for i in range(table.width)]
+  columns = [tuple(sorted(key(row[i]) for row in table.rows)) for i in range(table.width)]
   return collections.Counter(columns)
 
 

@@ -10,6 +10,7 @@ from rljax.rollouts.programs import SamplerProgram
 from rljax.rollouts.scored_steps import step_scored
 from rljax.rollouts.single_turn import Experience, single_turn
 from rljax.rollouts.streamed import streamed
+from rljax.rollouts.temperature import entropy_temperature
 
 __all__ = [
   'Experience',
@@ -17,6 +18,7 @@ __all__ = [
   'SamplerProgram',
   'crowd',
   'dynamic_sampling',
+  'entropy_temperature',
   'greedy_baseline',
   'probed',
   'reference_likelihood',

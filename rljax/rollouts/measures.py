@@ -21,6 +21,7 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
   spread = [np.ptp(rewards[groups == g]) for g in np.unique(groups)]
   lengths = (rollout.num_tokens - rollout.prompt_length)[used]
   truncated = float(rollout.truncated[used].mean())
+  stopped = lengths[~rollout.truncated[used]]
   metrics = {
     'reward/mean': float(rewards.mean()) if len(rewards) else float('nan'),
     'reward/std': float(rewards.std()) if len(rewards) else float('nan'),
@@ -33,6 +34,8 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
     'rollout/truncated': truncated,
     'rollout/eos_rate': 1.0 - truncated,
   }
+  if len(stopped):
+    metrics['rollout/length_stopped'] = float(stopped.mean())
   for name, values in scores.components.items():
     metrics[f'reward/{name}'] = float(np.nanmean(values)) if np.isfinite(values).any() else None
   return {k: v for k, v in metrics.items() if v is not None}

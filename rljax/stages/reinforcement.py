@@ -16,6 +16,7 @@ from rljax.data.packing import pack
 from rljax.prompts import Prompt
 from rljax.rollouts import Experience, Generator, streamed
 from rljax.rollouts.measures import experience_metrics, prompt_means, table_rows
+from rljax.rollouts.temperature import sampled_entropy
 from rljax.stages.stage import Collected, Stage, make_stage_layout
 from rljax.structs import Batch, PyTree, TrainState
 
@@ -61,6 +62,9 @@ class Reinforcement(Stage):
     self._told: set[str] = set()
     # Rollouts that wait for their update, the oldest first: (iteration they were drawn in, data).
     self._waiting: collections.deque[tuple[int, Collected]] = collections.deque()
+    chooser = node.temperature_controller
+    self._controller = binding.bind(chooser, ('temperature', 'entropy')) if chooser else None
+    self._temperature: float | None = None  # that the controller has chosen
     # What a function asks for before the update, the sampler records.
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
     self.generate = dataclasses.replace(self.generate, capture=capture)
@@ -134,15 +138,14 @@ class Reinforcement(Stage):
       return scores
 
     prompts, draw_ids = self.draw(self.node.prompts)
+    temperature = self._temperature or binding.value_at(self.node.temperature, iteration)
     params, generate = self.sampler(state, iteration)
     experience = self.strategy(
       {
         'params': params,
         'prompts': prompts,
         'draw_ids': draw_ids,
-        'generate': dataclasses.replace(
-          generate, temperature=binding.value_at(self.node.temperature, iteration)
-        ),
+        'generate': dataclasses.replace(generate, temperature=temperature),
         'score': score,
         'policy_step': state.step,
         'next_prompts': self.draw,
@@ -150,6 +153,7 @@ class Reinforcement(Stage):
     )
     batch, capacity = self.pack(experience)
     metrics = {
+      **self._control(temperature, experience),
       **experience_metrics(experience),
       **experience.metrics,
       'rollout/capacity': capacity,
@@ -158,6 +162,15 @@ class Reinforcement(Stage):
       'time/rollout': time.perf_counter() - started - scoring,
     }
     return Collected(batch, metrics, table_rows(experience))
+
+  def _control(self, temperature: float, experience: Experience) -> dict[str, float]:
+    """Lets the controller choose the next temperature; metrics of what it has seen."""
+    if self._controller is None:
+      return {}
+    entropy = sampled_entropy(experience)
+    given = {'temperature': temperature, 'entropy': entropy}
+    self._temperature = self._controller(given, self._controller.hyper(0))
+    return {'rollout/temperature': temperature, 'rollout/entropy': entropy}
 
   def draw(self, count: int) -> tuple[list[Prompt], np.ndarray]:
     """The next prompts, and the run-wide numbers of their draws."""
@@ -192,10 +205,11 @@ class Reinforcement(Stage):
 
   def state_dict(self) -> dict[str, Any]:
     waiting = [(drawn, _as_record(collected)) for drawn, collected in self._waiting]
-    return {**super().state_dict(), 'waiting': waiting}
+    return {**super().state_dict(), 'waiting': waiting, 'temperature': self._temperature}
 
   def load_state_dict(self, state: dict[str, Any]) -> None:
     super().load_state_dict(state)
+    self._temperature = state['temperature']
     self._waiting.extend((drawn, _of_record(record)) for drawn, record in state['waiting'])
 
 

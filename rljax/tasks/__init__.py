@@ -1,6 +1,7 @@
 """Tasks: prompts with their reward. Importing this loads neither jax nor a data set."""
 
 from rljax.tasks.arithmetic import arithmetic as arithmetic
+from rljax.tasks.causes import causes as causes
 from rljax.tasks.constrained_text import constrained_text as constrained_text
 from rljax.tasks.countdown import countdown as countdown
 from rljax.tasks.digits import digits as digits

@@ -18,7 +18,7 @@ from rljax.tasks.steps import ALPHABET as ALPHABET
 from rljax.tasks.steps import Step
 
 
-def reward(completion: str, answer: int) -> float:
+def reward(completion: str, answer: int, *, direct: bool = False) -> float:
   """1 if the completion is made of steps and the last result is the answer, else 0.
 
   The way there is free: wrong steps that end at the right value count.
@@ -26,9 +26,12 @@ def reward(completion: str, answer: int) -> float:
   Args:
     completion: `a∘b=c,a∘b=c`.
     answer: the value of the expression.
+    direct: whether the value alone is right, too.
   """
   worked = steps.parse(completion)
-  return float(worked is not None and worked[-1].result == answer)
+  if worked is None:
+    return float(direct and completion == str(answer))
+  return float(worked[-1].result == answer)
 
 
 def arithmetic(
@@ -38,6 +41,7 @@ def arithmetic(
   high: int = 20,
   max_value: int = 999,
   operators: str = '+-*',
+  direct_share: float = 0.0,
   num_train: int = 100_000,
   num_test: int = 1024,
   test_fraction: float = 0.1,
@@ -53,6 +57,8 @@ def arithmetic(
     low, high: range of the operands.
     max_value: largest result of a step.
     operators: of '+-*'.
+    direct_share: share of the prompts whose demonstration is the value without steps, as a
+      fraction; above 0 such an answer is right, too.
     num_train: training prompts; an expression may come up more than once.
     num_test: held-out expressions, all different.
     test_fraction: share of all sets of operands that is held out, as a fraction; the split depends
@@ -63,6 +69,8 @@ def arithmetic(
     ValueError: an impossible range, or fewer than `num_test` held-out expressions.
   """
   _check(num_operands, low, high, max_value, operators)
+  if not 0 <= direct_share <= 1:
+    raise ValueError(f'arithmetic: direct_share={direct_share}; needs a fraction')
   make = functools.partial(
     _make,
     (num_operands, low, high, max_value, operators),
@@ -79,11 +87,16 @@ def arithmetic(
       f'arithmetic: too few expressions for num_test={num_test}; raise high, num_operands or '
       'test_fraction',
     ),
-    reward='tasks.arithmetic.reward',
-    demonstrate=demonstrate,
+    reward={'name': 'tasks.arithmetic.reward', 'direct': True}
+    if direct_share
+    else 'tasks.arithmetic.reward',
+    demonstrate=functools.partial(demonstrate, direct_share=direct_share),
+    candidates=candidates,
     well_formed=steps.well_formed,
     license='Apache-2.0 (generated)',
-    twin=token_twin(
+    twin=None
+    if direct_share
+    else token_twin(
       num_operands=num_operands,
       low=low,
       high=high,
@@ -99,9 +112,28 @@ def canonical(prompt: Prompt) -> tuple[int, ...]:
   return tuple(sorted(prompt.metadata['operands']))
 
 
-def demonstrate(prompt: Prompt) -> str:
-  """The steps: products first, then from left to right."""
+def demonstrate(prompt: Prompt, *, direct_share: float = 0.0) -> str:
+  """The steps: products first, then from left to right; or the value alone."""
+  if procedural.Draw('direct', prompt.text).below(1000) < 1000 * direct_share:
+    return str(prompt.answer)
   return steps.write(_work(prompt.metadata['operands'], prompt.metadata['operators']))
+
+
+def candidates(prompt: Prompt, draw: int) -> list[tuple[str, float]]:
+  """Right steps (1), right ones but for one on the way (½), and a wrong end (0), in random order.
+
+  Two operands leave no step on the way.
+  """
+  random = procedural.Draw('candidates', prompt.text, draw)
+  worked = _work(prompt.metadata['operands'], prompt.metadata['operators'])
+  found = [(steps.write(worked), 1.0)]
+  places = [(len(worked) - 1, 0.0)]
+  if len(worked) > 1:
+    places.append((random.below(len(worked) - 1), 0.5))
+  for place, utility in places:
+    wrong = worked[place]._replace(result=worked[place].result + random.between(1, 9))
+    found.append((steps.write([*worked[:place], wrong, *worked[place + 1 :]]), utility))
+  return random.shuffled(found)
 
 
 def token_twin(

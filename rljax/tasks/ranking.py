@@ -1,20 +1,22 @@
 """Ranking: items in the order of their scores, the best first; a score is a sum of scattered parts.
 
     prompt      b3,k7,q1,k2,q9,b5>
-    completion  qkb
+    completion  qkb, or the best one alone after its reasons: b8,k9,q10>q
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 
-from rljax.prompts import Task
+from rljax.prompts import Prompt, Task
 from rljax.rewards import rankings
 from rljax.tasks import drawn, procedural
 from rljax.tasks.words import LETTERS, demonstrate, is_word
 
 ALPHABET = LETTERS + '0123456789,>'
+_REASONED = re.compile(r'[a-z0-9,]+>([a-z])')
 
 
 def reward(completion: str, answer: str, *, exponential: bool = True) -> dict[str, float]:
@@ -37,8 +39,26 @@ def reward(completion: str, answer: str, *, exponential: bool = True) -> dict[st
   return {'reward': quality, 'accuracy': float(completion == answer)}
 
 
+def choice(completion: str, answer: str) -> dict[str, float]:
+  """1 if the completion has reasons and a choice, and the choice is right; else 0.
+
+  Nothing is asked of the reasons but that there are any.
+
+  Args:
+    completion: `<letters, digits and commas>><item>`.
+    answer: the best item.
+
+  Returns:
+    'reward', and the component 'format'.
+  """
+  chosen = _REASONED.fullmatch(completion)
+  is_right = chosen is not None and chosen.group(1) == answer
+  return {'reward': float(is_right), 'format': float(chosen is not None)}
+
+
 def ranking(
   *,
+  choose: bool = False,
   num_items: int = 4,
   num_parts: int = 2,
   high: int = 20,
@@ -53,6 +73,7 @@ def ranking(
   Items with the same parts, in whatever order, are on the same side of the split.
 
   Args:
+    choose: whether the best item alone is asked for, after reasons; the reward is then `choice`.
     num_items: letters to rank, at most 26; no two have the same score.
     num_parts: numbers of 1 … high whose sum is a score; 1 = the score is said.
     high: largest part.
@@ -85,7 +106,8 @@ def ranking(
 
     def write():
       said = ','.join(f'{item}{part}' for item, part in draw.shuffled(parts))
-      return f'{said}>', answer, {'scores': dict(scores)}
+      metadata = {'scores': dict(scores)}
+      return f'{said}>', answer[0] if choose else answer, metadata
 
     return drawn.Problem(','.join(f'{item}{part}' for item, part in sorted(parts)), write)
 
@@ -97,7 +119,21 @@ def ranking(
     num_test=num_test,
     test_fraction=test_fraction,
     seed=seed,
-    reward={'name': 'tasks.ranking.reward', 'exponential': exponential},
-    demonstrate=demonstrate,
-    well_formed=functools.partial(is_word, letters=frozenset(LETTERS)),
+    reward='tasks.ranking.choice'
+    if choose
+    else {'name': 'tasks.ranking.reward', 'exponential': exponential},
+    demonstrate=_with_reasons if choose else demonstrate,
+    well_formed=_is_choice
+    if choose
+    else functools.partial(is_word, letters=frozenset(LETTERS)),
   )
+
+
+def _with_reasons(prompt: Prompt) -> str:
+  """The score of each item, then the best one."""
+  scores = ','.join(f'{item}{score}' for item, score in prompt.metadata['scores'].items())
+  return f'{scores}>{prompt.answer}'
+
+
+def _is_choice(completion: str) -> bool:
+  return _REASONED.fullmatch(completion) is not None

@@ -55,6 +55,16 @@ def write(steps) -> str:
   return ','.join(map(str, steps))
 
 
+def sound(completion: str) -> dict[str, float]:
+  """1 if the completion is made of steps that all hold, else 0: the way, not where it leads.
+
+  Returns:
+    'reward', and the component 'share' of the steps that hold, 0 without steps.
+  """
+  holds = [step.holds for step in parse(completion) or ()]
+  return {'reward': float(bool(holds) and all(holds)), 'share': sum(holds) / max(len(holds), 1)}
+
+
 def well_formed(completion: str) -> bool:
   """Whether the completion is made of steps alone, right or wrong."""
   return parse(completion) is not None
