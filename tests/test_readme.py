@@ -39,9 +39,8 @@ def test_the_reward_runs_where_its_command_puts_it(tmp_path, monkeypatch):
 
 
 def test_a_method_of_ones_own(tmp_path, monkeypatch):
-  code, test = (
-    next(b for b in BLOCKS if b.startswith(f'# {name}.py')) for name in ('my_paper', 'test_my_paper')
-  )
+  files = ('# my_paper.py', '# test_my_paper.py')
+  code, test = (next(b for b in BLOCKS if b.startswith(name)) for name in files)
   assert len((code + test).splitlines()) < 40
   (tmp_path / 'my_paper.py').write_text(code)
   monkeypatch.syspath_prepend(tmp_path)

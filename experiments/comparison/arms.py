@@ -1,10 +1,12 @@
 """The arms of a comparison: configs with their changes, and the stages that they share."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 import sys
+from collections.abc import Mapping
 
 from rljax import config, files, overrides
 
@@ -38,7 +40,7 @@ class Arm:
   def digest(self):
     """Tells results of this arm from those of another config under the same name."""
     names = {*USED, *self.settings['stages']}
-    return digest([{name: self.settings[name] for name in names}, self.other_noise])
+    return digest({name: self.settings[name] for name in names}, self.other_noise)
 
   def start(self):
     """The config of the stages before the last one, without what they don't see; None = none.
@@ -56,10 +58,27 @@ class Arm:
     return config.resolve(shared).to_dict()
 
 
-def digest(value):
-  """A short name for nested dicts and lists."""
-  text = json.dumps(files.plain(value), sort_keys=True)
+def digest(settings, *more):
+  """A short name for a config: of what differs from the defaults, so that new keys change none."""
+  text = json.dumps(files.plain([own(settings, defaults()), *more]), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@functools.cache
+def defaults():
+  return config.resolve(config.load(str(config.shipped() / 'default.py'))).to_dict()
+
+
+def own(settings, common):
+  """The entries of nested dicts that `common` has not, or not with the same value."""
+  found = {}
+  for key, value in settings.items():
+    if isinstance(value, Mapping) and isinstance(common.get(key), Mapping):
+      value = own(value, common[key])
+      found |= {key: value} if value else {}
+    elif key not in common or value != common[key]:
+      found[key] = value
+  return found
 
 
 def load(text):

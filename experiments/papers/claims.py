@@ -1,6 +1,8 @@
 """What is claimed of each method, and the unit of the suite on which that is measured."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +15,8 @@ class Claim:
     primary: quantity of the verdict.
     way: +1 if it is claimed to be higher than the baseline's, −1 if lower.
     text: the claim, as measured here.
-    changes: `--config.…` for method and baseline.
-    own: `--config.…` for the method alone, where the suite's sizes hide what it needs.
-    mechanism: metric whose absence says that the mechanism did not act.
+    edit: changes the method's ConfigDict, where the unit needs it; None = nothing.
+    edit_baseline: changes the baseline's.
     baseline: config; '' = the one that the paper's config names.
   """
 
@@ -25,11 +26,47 @@ class Claim:
   primary: str
   way: int
   text: str
-  changes: tuple[str, ...] = ()
-  own: tuple[str, ...] = ()
-  mechanism: str = ''
+  edit: Callable[[Any], None] | None = None
+  edit_baseline: Callable[[Any], None] | None = None
   baseline: str = ''
 
+
+# -- what a unit needs
+
+
+def second_sft(config):
+  """A second stage of SFT that is as short as the first one is long enough."""
+  config.more.iterations = 50
+
+
+def without_first_stage(config):
+  """One stage of RL, as the baseline has."""
+  config.stages = ('sft', 'rl')
+  del config.short
+
+
+def whole_output(config):
+  config.rewards.reward = dict(name='rewards.matching.exact', tag='')
+
+
+def noisy_ops(config):
+  """The rewards of the task in the place of those of arithmetic."""
+  config.rewards.reward.reward.reward = 'suite.ops.reward'
+
+
+def three_components(config):
+  """Those of `graded`, each normalised by itself."""
+  config.rewards.reward = None
+  config.rl.reward_components = ('place', 'format', 'length')
+  config.rl.advantage.weights = (('place', 1.0), ('format', 1.0), ('length', 1.0))
+
+
+def one_metric(config):
+  """The first of the metrics alone."""
+  config.rewards.reward = dict(name='tasks.sorting.in_order')
+
+
+# -- claims
 
 # Trust regions and regressions live where most steps are off-policy; what shapes advantages by
 # outcome alone is measured strictly on-policy.
@@ -54,4 +91,35 @@ CLAIMS = (
   Claim('forking_tokens', 'chain', 'O', 'auc', 1, 'a fifth of the tokens teaches as much or more'),
   Claim('sspo', 'chain', 'O', 'auc', 1, 'ratios of sentences learn faster'),
   Claim('tempo', 'chain', 'O', 'auc', 1, 'credit by prefixes learns faster'),
-)
+  Claim('attention_entropy', 'chain', 'O', 'auc', 1, 'weights by attention learn faster'),
+  Claim('verl_hidden_rank', 'chain', 'O', 'auc', 1, 'a bonus for rank learns faster'),
+  Claim('campo', 'pad', 'P', 'held-out length', -1, 'fewer loops', edit=without_first_stage),
+  Claim('cls_rl', 'pad', 'P', 'held-out length', -1, 'nothing but the answer', edit=whole_output),
+  Claim('srpo_self_referential', 'sorting', 'P', 'pass@1', 1, 'failures teach, too'),
+  Claim('prm_clip_delta', 'sorting', 'P', 'pass@1', 1, 'rewards of steps help the outcome'),
+  Claim('ar3d_r1', 'sorting', 'P', 'pass@1', 1, 'credit by stages learns faster'),
+  Claim('rlccf', 'sorting', 'P', 'pass@1', 1, 'a crowd labels better than one policy'),
+  Claim(
+    'flowse_grpo', 'sorting', 'P', 'pass@1', 1, 'what is not paid for does not suffer',
+    edit_baseline=one_metric,
+  ),
+  Claim(
+    'evol_rl', 'ops', 'P', 'entropy', 1, 'novelty keeps what the majority takes',
+    baseline='presets/ttrl',
+  ),
+  Claim('noisy_rewards_rpr', 'ops', 'P', 'pass@1', -1, 'flips slow it down', edit=noisy_ops),
+  Claim('hl_gauss', 'ops', '', 'auc', 1, 'a histogram of values teaches faster than their mean'),
+  Claim('prorl', 'split', 'O', 'auc', 1, 'a renewed reference lets training go on'),
+  Claim(
+    'pear', 'split', 'P', 'distinct', 1, 'a better start for RL',
+    edit=second_sft, edit_baseline=second_sft,
+  ),
+  Claim(
+    'eksft', 'split', 'P', 'distinct', 1, 'a better start for RL',
+    edit=second_sft, edit_baseline=second_sft, baseline='presets/sft_twice',
+  ),
+  Claim(
+    'longwriter_zero', 'graded', 'P', 'pass@1', 1, 'components of small scale count',
+    edit=three_components,
+  ),
+)  # fmt: skip

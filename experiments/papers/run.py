@@ -52,16 +52,18 @@ def main():
 
 def measure(claim, seeds, out):
   """The comparison of a method with its baseline."""
-  unit, evaluation = (claim.task, claim.regime), suite.evaluation_of()
-  config = f'papers/{claim.key}'
-  ours = units.make_arm(config, unit, evaluation, (*claim.changes, *claim.own))
-  theirs = units.make_arm(baseline_of(claim), unit, evaluation, claim.changes)
+  theirs, ours = arms_of(claim)
   again = Arm(A_A, theirs.settings, other_noise=True)
-  return report.Comparison(
-    runs.run([theirs, again, ours], seeds, out),
-    claim.primary,
-    claims={ours.name: claim.way},
-    mechanisms={ours.name: claim.mechanism} if claim.mechanism else {},
+  found = runs.run([theirs, again, ours], seeds, out)
+  return report.Comparison(found, claim.primary, claims={ours.name: claim.way})
+
+
+def arms_of(claim):
+  """(baseline, method) on the unit of a claim."""
+  unit, evaluation = (claim.task, claim.regime), suite.evaluation_of()
+  return (
+    units.make_arm(baseline_of(claim), unit, evaluation, edit=claim.edit_baseline),
+    units.make_arm(f'papers/{claim.key}', unit, evaluation, edit=claim.edit),
   )
 
 
@@ -119,11 +121,9 @@ def heading(claim, comparison):
   effect = comparison.effect(claim.key, comparison.primary)
   fraction = comparison.quantities[comparison.primary][1]
   least = effects.detectable(effect, comparison.noise(comparison.primary))
-  changes = ' '.join((*claim.changes, *(f'{claim.key}:{change}' for change in claim.own)))
   return (
     f'# {claim.key}\n\nClaim: {claim.text}\n\nBaseline `{baseline_of(claim)}`, '
     f'{said(claim, comparison)}; smallest detectable {report.number(least, fraction)}.'
-    + (f'\n\nWith {changes}.' if changes else '')
   )
 
 

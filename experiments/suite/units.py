@@ -14,7 +14,7 @@ from suite import regimes
 
 HERE = pathlib.Path(__file__).resolve().parent
 TASKS = ('split', 'ops', 'pad', 'chain', 'graded', 'two_skill', 'sorting')
-NODES = ('task', 'tokenizer', 'model', 'sft')  # taken whole
+NODES = ('task', 'tokenizer', 'sft')  # taken whole
 UNIFORM = 'curriculum.uniform'
 SIZES = (
   'iterations', 'prompts', 'samples', 'max_prompt', 'max_new_tokens', 'max_length', 'rows',
@@ -40,6 +40,7 @@ def put_on(settings, task, regime):
   unit = config.load(str(HERE / 'configs' / f'{task}.py'))
   for name in NODES:
     settings[name] = unit[name]
+  settings.model.update(unit.model)
   for name in settings.stages:
     sizes = unit.get(settings[name].kind, unit.rl)
     settings[name].update({size: sizes[size] for size in SIZES if size in settings[name]})
@@ -53,7 +54,7 @@ def put_on(settings, task, regime):
   return settings
 
 
-def make_arm(text, unit, evaluation, changes=()):
+def make_arm(text, unit, evaluation, changes=(), edit=None):
   """The arm of `NAME=CONFIG` or `CONFIG` on a unit.
 
   Args:
@@ -61,6 +62,10 @@ def make_arm(text, unit, evaluation, changes=()):
     unit: (task, regime).
     evaluation: keys of that node.
     changes: `--config.a.b=value`, which have the last word.
+    edit: changes the ConfigDict on its unit, before that.
   """
   name, settings = arms.load(text)
-  return arms.make_arm(name, put_on(settings, *unit), list(changes), evaluation)
+  settings = put_on(settings, *unit)
+  if edit is not None:
+    edit(settings)
+  return arms.make_arm(name, settings, list(changes), evaluation)
