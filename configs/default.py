@@ -46,6 +46,7 @@ def get_config() -> ConfigDict:
       reward_model=_reward_model(),
       process_reward_model=_process_reward_model(),
       distill=_distill(),
+      rehearsal=_rehearsal(),
       rl=_rl(),
     ),
     type_safe=False,
@@ -131,6 +132,20 @@ def _distill() -> dict:
     teacher=dict(name='models.decoder', path=''),  # a work directory or an HF directory
     loss=dict(name='losses.reverse_distillation'),
     advantage=None,
+  )
+
+
+def _rehearsal() -> dict:
+  """Reinforcement beside what the policy that the stage began with said where it was right."""
+  return dict(
+    _rl(),
+    kind='rehearsal',
+    pool_prompts=256,  # sampled once, by the policy of the start
+    pool_solved=0.9,  # fraction: a prompt with this mean reward is rehearsed, and not sampled again
+    pool_share=0.25,  # of the groups of an iteration: completions of the pool
+    auxiliary=dict(name='regularizers.rehearsal'),
+    auxiliary_coef=0.1,
+    selections=dict(own=dict(name='selection.own_samples')),
   )
 
 

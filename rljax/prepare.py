@@ -174,10 +174,12 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
   fields = {name: filled.pop(name) for name in list(filled) if hasattr(batch, name)}
   batch = batch.replace(**fields, extras={**batch.extras, **filled})
   if 'old_logprobs' in needs:
+    places = (batch.sample_ids, batch.segment_ids)
+    drawn = batch.action_mask & ~masking.sample_to_token(batch.is_external, *places)
     metrics |= corrections.mismatch_metrics(
       batch.policy_logprobs,
       batch.old_logprobs,
-      batch.action_mask,
+      drawn,
       segment_ids=batch.segment_ids,
       sample_ids=batch.sample_ids,
     )

@@ -13,6 +13,7 @@ from tiny_updates import batches as batches_of_updates
 
 from rljax import assembly, config, regularizers, update
 from rljax.binding import bind
+from rljax.checkpoint import records
 from rljax.logprobs import token_statistics
 from rljax.stages import make_stage
 from rljax.stages.resets import Resets
@@ -299,3 +300,58 @@ def test_image_styling_offline_rl_learns_from_scored_data_without_sampling():
   batch = stage.collect(state, 0).batch
   _, seen = stage.update(state, {}, batch, stage.hyper(0))
   assert not stage.samples and float(seen['update/grad_norm']) > 0
+
+
+# -- dph_rl ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', ['forward_kl', 'jensen_shannon', 'alpha'])
+def test_dph_rl_is_the_divergence_in_expectation_over_the_start(kind):
+  bound = bind({**stage_of('papers/dph_rl').auxiliary, 'kind': kind})
+  start = jax.nn.log_softmax(jnp.array([0.3, -1.0, 0.8, 0.1]))
+  places = jnp.zeros((1, 4), jnp.int32), jnp.zeros((1, 1), jnp.int32)
+
+  def expected(logits, external):
+    names = ('logprobs', 'policy_logprobs', 'is_external', 'segment_ids', 'sample_ids')
+    values = (jax.nn.log_softmax(logits)[None], start[None], jnp.array([external]), *places)
+    return jnp.sum(jnp.exp(start) * bound(dict(zip(names, values)), bound.hyper(0))[0][0])
+
+  new = jnp.array([1.0, 0.2, -0.7, 0.0])
+  p, q = np.asarray(jax.nn.softmax(new)), np.exp(np.asarray(start))
+  middle = (p + q) / 2
+  exact = {
+    'forward_kl': np.sum(q * np.log(q / p)),
+    'jensen_shannon': np.sum(p * np.log(p / middle) + q * np.log(q / middle)) / 2,
+    'alpha': 4 * (1 - np.sum(np.sqrt(p * q))),
+  }
+  np.testing.assert_allclose(expected(new, True), exact[kind], rtol=1e-5)
+  np.testing.assert_allclose(jax.grad(expected)(start, True), np.zeros(4), atol=1e-6)
+  assert expected(new, False) == 0
+
+
+def test_dph_rl_rehearses_what_the_start_solved():
+  node = stage_of('papers/dph_rl').to_dict()
+  own = {n: node[n] for n in ('kind', 'auxiliary', 'auxiliary_coef', 'selections', 'pool_share')}
+  given = {**own, 'pool_prompts': 8, 'pool_solved': 0.0, 'pool_share': 0.5, 'samples': 2}
+  setup = tiny_config(stages=('rl',), rl=given)
+  world = assembly.assemble(config.resolve(setup))
+  stage = make_stage('rl', world)
+  state = stage.init({'policy': world.params['policy']}, jax.random.key(0))
+  collected = stage.collect(state, 0)
+  batch, first = jax.device_get(collected.batch), stage.state_dict()
+  external = batch.is_external & (batch.group_ids >= 0)
+  assert external.sum() == 4 and (~batch.is_external & (batch.group_ids >= 0)).sum() == 4
+  assert collected.metrics['rollout/tokens'] < batch.action_mask.sum()
+  assert collected.metrics['method/rehearsal/pool'] == 16
+  solved = set(first['solved'])
+  assert set(batch.prompt_ids[external]) <= solved
+  assert not set(batch.prompt_ids[~batch.is_external]) & solved - {0}
+  state, seen = stage.update(state, {}, collected.batch, stage.hyper(0))
+  assert 0 < float(seen['method/rehearsal/external']) < 1
+  assert float(seen['rollout/mismatch_max']) < 1e-4
+
+  later = make_stage('rl', world, draws=stage.draws)
+  later.load_state_dict(records.decode(records.encode(first)))
+  later.init({'policy': state.params['policy']}, jax.random.key(0))
+  one, other = (s.collect(state, 1).batch for s in (stage, later))
+  jax.tree.map(np.testing.assert_array_equal, one, other)

@@ -142,7 +142,7 @@ def test_rows_and_micro_batches_change_nothing(case):
 def test_order_of_samples_changes_nothing(case):
   batch = batch_of(1, case)
   turn = np.random.default_rng(0).permutation(batches.N)
-  names = ('rewards', 'group_ids', 'truncated', 'completion_length')
+  names = ('rewards', 'group_ids', 'truncated', 'is_external', 'completion_length')
   turned = batch | {n: batch[n][turn] for n in names}
   expected, found = jax.tree.leaves(run(case, batch)), jax.tree.leaves(run(case, turned))
   for a, b in zip(expected, found, strict=True):

@@ -21,6 +21,7 @@ from rljax.regularizers.peak_entropy import (
   peak_entropy,
   peak_positions,
 )
+from rljax.regularizers.rehearsal import rehearsal
 from rljax.regularizers.resets import kl_exceeds, reward_stalls
 from rljax.regularizers.reward_aware import reward_aware_kl, reward_softmax
 
@@ -54,6 +55,7 @@ __all__ = [
   'ratio_k1',
   'ratio_k3',
   'reference_average',
+  'rehearsal',
   'reverse_kl',
   'reward_aware_kl',
   'reward_softmax',

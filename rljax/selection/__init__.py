@@ -8,6 +8,7 @@ computed before the minibatch is cut, so micro-batches and packing do not change
 from rljax.selection.downsample import downsample, downsampled_rewards
 from rljax.selection.groups import (
   overlong_filter,
+  own_samples,
   pass_rate_band,
   unanimous_filter,
   with_feedback,
@@ -30,6 +31,7 @@ __all__ = [
   'm2po',
   'opsm',
   'overlong_filter',
+  'own_samples',
   'pass_rate_band',
   'random_tokens',
   'staleness',

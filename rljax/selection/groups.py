@@ -46,6 +46,26 @@ def overlong_filter(
   return keep, in_denominator('overlong_filter', denominator, used, keep)
 
 
+def own_samples(is_external: Array, group_ids: Array) -> tuple[Array, Array]:
+  """keep_i = not is_external_i: the policy loss is of what the policy drew; the rest leaves it.
+
+  External samples stay in the other terms of the objective.
+
+  Args:
+    is_external: bool [N].
+    group_ids: int32 [N]; −1 = unused.
+
+  Returns:
+    (keep, counted), bool [N].
+
+  Source: public implementations of supervised terms beside a policy loss.
+  Differs from the source: nothing.
+  Fidelity: faithful
+  """
+  keep = ~is_external & (group_ids >= 0)
+  return keep, keep
+
+
 def zero_variance(
   rewards: Array, group_ids: Array, *, denominator: str = 'kept'
 ) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@
 from rljax.stages.distillation import Distillation
 from rljax.stages.process import ProcessRewardModel
 from rljax.stages.ranked import Ranked, RewardModel
+from rljax.stages.rehearsal import Rehearsal
 from rljax.stages.reinforcement import Reinforcement
 from rljax.stages.stage import Stage
 from rljax.stages.supervised import Supervised
@@ -15,6 +16,7 @@ KINDS = {
   'reward_model': RewardModel,
   'process_reward_model': ProcessRewardModel,
   'distill': Distillation,
+  'rehearsal': Rehearsal,
   'rl': Reinforcement,
 }
 

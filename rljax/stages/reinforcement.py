@@ -137,7 +137,7 @@ class Reinforcement(Stage):
       self._tell(scores.messages)
       return scores
 
-    prompts, draw_ids = self.draw(self.node.prompts)
+    prompts, draw_ids = self.draw(self.prompts)
     temperature = self._temperature or binding.value_at(self.node.temperature, iteration)
     params, generate = self.sampler(state, iteration)
     experience = self.strategy(
@@ -172,6 +172,11 @@ class Reinforcement(Stage):
     self._temperature = self._controller(given, self._controller.hyper(0))
     return {'rollout/temperature': temperature, 'rollout/entropy': entropy}
 
+  @property
+  def prompts(self) -> int:
+    """Prompts that an iteration samples."""
+    return self.node.prompts
+
   def draw(self, count: int) -> tuple[list[Prompt], np.ndarray]:
     """The next prompts, and the run-wide numbers of their draws."""
     prompts = self.next_prompts(count)
@@ -185,10 +190,14 @@ class Reinforcement(Stage):
 
   def pack(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
     """The batch of the samples; the curriculum is told how its prompts went."""
-    rewards = experience.to_rows(experience.scores.rewards)
     self.curriculum.update(*prompt_means(experience))
+    return self.packed(experience, **extras)
+
+  def packed(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
+    """The batch of the samples."""
+    rewards = experience.to_rows(experience.scores.rewards)
     # Only declared components: which there are may depend on the samples, and the program on them.
-    missing = np.full(len(experience.completions), np.nan, np.float32)
+    missing = np.full(len(experience.scores.rewards), np.nan, np.float32)
     found = {'reward': experience.scores.rewards, **experience.scores.components}
     components = {
       name: experience.to_rows(found.get(name, missing)) for name in self.node.reward_components

@@ -46,6 +46,9 @@ CASES = {
   'sampled_entropy_bonus': case('sampled_entropy_bonus'),
   'peak_entropy': case('peak_entropy'),
   'reward_aware_kl': case('reward_aware_kl'),
+  'rehearsal': case('rehearsal'),
+  'rehearsal, both': case('rehearsal', kind='jensen_shannon'),
+  'rehearsal, alpha': case('rehearsal', kind='alpha', alpha=0.3),
 }
 ARRAYS = {
   'nucleus_entropy': lambda batch, rng: rng.random(batch['logprobs'].shape),

@@ -16,6 +16,7 @@ def case(name, **hyper):
 CASES = {
   'overlong_filter': case('overlong_filter'),
   'overlong_filter, all': case('overlong_filter', denominator='all'),
+  'own_samples': case('own_samples'),
   'zero_variance': case('zero_variance'),
   'zero_variance, all': case('zero_variance', denominator='all'),
   'pass_rate_band': case('pass_rate_band', low=-0.1, high=0.4),

@@ -136,6 +136,19 @@ def reward_aware_kl(full_forward_kl, reward_weight):
   return reward_weight * full_forward_kl, reward_weight
 
 
+def rehearsal(logprobs, policy_logprobs, is_external, *, kind='forward_kl', alpha=0.5):
+  if not is_external:
+    return 0.0, 0.0
+  u = math.exp(logprobs - policy_logprobs)
+  if kind == 'forward_kl':
+    return -math.log(u), -1.0
+  if kind == 'jensen_shannon':
+    middle = (u + 1) / 2
+    return 0.5 * (u * math.log(u / middle) - math.log(middle)), 0.5 * u * math.log(u / middle)
+  value = (u**alpha - alpha * u - 1 + alpha) / (alpha * (alpha - 1))
+  return value, (u**alpha - u) / (alpha - 1)
+
+
 def entropy_bonus(entropy):
   return -entropy, -1.0
 

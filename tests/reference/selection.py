@@ -37,6 +37,13 @@ def overlong_filter(batch, samples, *, denominator='kept'):
   return _finish(keep, used, denominator)
 
 
+def own_samples(batch, samples):
+  keep = np.array(
+    [g >= 0 and not out for g, out in zip(batch['group_ids'], batch['is_external'], strict=True)]
+  )
+  return keep, keep
+
+
 def zero_variance(batch, samples, *, denominator='kept'):
   def members(group):
     r = [batch['rewards'][i] for i in group]
