@@ -136,6 +136,9 @@ def in_a_loop(job):
     evaluate()
   names = [name for name in told[0] if all(name in line for line in told)]
   lines = {name: np.array([line[name] for line in told], float) for name in names}
+  rewards = lines.get('reward/mean', np.zeros(1))
+  if not np.isfinite(rewards).all():
+    raise ValueError(f'{job.arm.name} s{job.seed}: no sample of an iteration has a reward')
   seconds = time.perf_counter() - started
   return job.record('loop', lines, evaluations, points, (seconds, compiled.seconds))
 

@@ -54,6 +54,11 @@ def noisy_ops(config):
   config.rewards.reward.reward.reward = 'suite.ops.reward'
 
 
+def coded_split(config):
+  """The rewards of the task in the place of those of words."""
+  config.rewards.reward.reward = 'suite.split.reward'
+
+
 def three_components(config):
   """Those of `graded`, each normalised by itself."""
   config.rewards.reward = None
@@ -80,7 +85,10 @@ CLAIMS = (
   Claim('siren', 'split', 'O', 'entropy', 1, 'entropy does not fall as far'),
   Claim('nsr', 'split', 'P', 'distinct', 1, 'keeps more kinds of right answers'),
   Claim('rapo_reward_aware', 'split', 'P', 'distinct', 1, 'keeps more kinds of right answers'),
-  Claim('outcome_based_exploration', 'split', 'P', 'distinct', 1, 'more kinds of right answers'),
+  Claim(
+    'outcome_based_exploration', 'split', 'P', 'distinct', 1, 'more kinds of right answers',
+    edit=coded_split,
+  ),
   Claim('laser', 'pad', 'P', 'held-out length', -1, 'shorter at equal accuracy'),
   Claim('open_rs', 'pad', 'P', 'held-out length', -1, 'shorter at equal accuracy'),
   Claim('luspo', 'pad', 'O', 'held-out length', 1, 'does not shrink as GSPO does'),
@@ -118,6 +126,13 @@ CLAIMS = (
     'eksft', 'split', 'P', 'distinct', 1, 'a better start for RL',
     edit=second_sft, edit_baseline=second_sft, baseline='presets/sft_twice',
   ),
+  Claim('one_shot_rlvr', 'ops', 'P', 'pass@1', -1, 'one prompt teaches, if less than many'),
+  Claim('verifree', 'arithmetic', 'P', 'pass@1', 1, 'likelihood teaches as well as a verifier'),
+  Claim('dro_r3', 'arithmetic', 'P', 'pass@1', 1, 'likelihood teaches as well as a verifier'),
+  Claim('darl', 'arithmetic', 'P', 'distinct', 1, 'more kinds of right answers'),
+  Claim('spae', 'arithmetic', 'P', 'pass@1', 1, 'credit of steps learns faster'),
+  Claim('qwenlong_aepo', 'mixed', 'P', 'auc', 1, 'balance between tasks learns faster'),
+  Claim('recap_replay', 'mixed', 'P', 'auc', 1, 'weight for what lags learns faster'),
   Claim(
     'longwriter_zero', 'graded', 'P', 'pass@1', 1, 'components of small scale count',
     edit=three_components,

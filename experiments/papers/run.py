@@ -41,13 +41,17 @@ def main():
     sys.exit(f'papers: no claim for {", ".join(sorted(missing))}; there are {", ".join(known)}')
   devices.keep_compiled_programs()
   args.out.mkdir(parents=True, exist_ok=True)
-  rows = []
+  rows, failed = [], {}
   for key in args.keys.split(',') if args.keys else known:
-    comparison = measure(known[key], args.seeds, args.out)
-    rows.append((known[key], comparison))
-    print(f'{key}: {said(known[key], comparison)}', flush=True)
+    try:
+      rows.append((known[key], measure(known[key], args.seeds, args.out)))
+    except Exception as error:  # the others are measured all the same
+      failed[key] = f'{type(error).__name__}: {error}'
+    print(f'{key}: {failed.get(key) or said(*rows[-1])}', flush=True)
   if args.publish:
     publish(rows)
+  if failed:
+    sys.exit(f'papers: not measured: {", ".join(failed)}')
 
 
 def measure(claim, seeds, out):

@@ -13,7 +13,9 @@ from comparison import arms
 from suite import regimes
 
 HERE = pathlib.Path(__file__).resolve().parent
-TASKS = ('split', 'ops', 'pad', 'chain', 'graded', 'two_skill', 'sorting')
+TASKS = (
+  'split', 'ops', 'pad', 'chain', 'graded', 'two_skill', 'sorting', 'arithmetic', 'mixed',
+)  # fmt: skip
 NODES = ('task', 'tokenizer', 'sft')  # taken whole
 UNIFORM = 'curriculum.uniform'
 SIZES = (
