@@ -130,9 +130,9 @@ def in_a_loop(job):
         evaluate()
       collected = stage.collect(state, i)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(i))
-      reference = stage.next_reference(state, frozen, i + 1)
-      frozen |= {} if reference is None else {'reference': reference}
       told.append({**collected.metrics, **stage.rename(jax.device_get(seen))})
+      state, reference = stage.renew(state, frozen, i + 1, told[-1])
+      frozen |= {} if reference is None else {'reference': reference}
     evaluate()
   names = [name for name in told[0] if all(name in line for line in told)]
   lines = {name: np.array([line[name] for line in told], float) for name in names}
