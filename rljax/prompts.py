@@ -66,7 +66,8 @@ class Task:
       `prompt` (str), `answer`, `metadata`, `tokens` (ids), `truncated` (bool); it returns a float,
       or a dict with the key 'reward' and one float per component.
     demonstrate: a right completion of a prompt for SFT, or None: a text, or (text, is_said) for
-      each of its parts, of which some are heard from an environment and not learnt.
+      each of its parts, of which some are heard from an environment and not learnt; the text None
+      is the end of a turn, the stop token.
     candidates: `candidates(prompt, draw) -> [(completion, utility), …]`, different completions of
       one prompt with how good each is, a pure function of both; for stages that learn from
       rankings. None = there are none.
@@ -81,7 +82,7 @@ class Task:
   train: Sequence[Prompt]
   test: Sequence[Prompt]
   reward: str | Callable[..., Any] | Mapping[str, Any]
-  demonstrate: Callable[[Prompt], str | Sequence[tuple[str, bool]]] | None = None
+  demonstrate: Callable[[Prompt], str | Sequence[tuple[str | None, bool]]] | None = None
   candidates: Callable[[Prompt, int], Sequence[tuple[str, float]]] | None = None
   steps: Callable[[Prompt, int], Sequence[tuple[str, bool]]] | None = None
   well_formed: Callable[[str], bool] | None = None

@@ -18,7 +18,7 @@ MADE = (
 # They read files; tests of their own write some, or use published ones where they are.
 OF_FILES = {
   *('gsm8k', 'humaneval', 'ifeval', 'livecodebench', 'mbpp', 'mixture', 'published', 'puzzles'),
-  *('records', 'text_to_sql'),
+  *('records', 'self_supervised', 'text_to_sql', 'with_feedback'),
 }
 
 

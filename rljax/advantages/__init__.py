@@ -26,6 +26,7 @@ from rljax.advantages.multi_reward import multi_reward
 from rljax.advantages.optimal_baseline import optimal_baseline
 from rljax.advantages.optimal_token_baseline import optimal_token_baseline
 from rljax.advantages.optimal_value import optimal_value
+from rljax.advantages.own_baseline import own_baseline
 from rljax.advantages.pass_at_k import pass_at_k
 from rljax.advantages.pkpo import pkpo
 from rljax.advantages.prefix_tree import prefix_tree
@@ -74,6 +75,7 @@ __all__ = [
   'optimal_baseline',
   'optimal_token_baseline',
   'optimal_value',
+  'own_baseline',
   'pass_at_k',
   'pkpo',
   'positive_only',

@@ -73,6 +73,7 @@ from rljax.losses.preference import (
 from rljax.losses.regularized_policy_gradient import regularized_policy_gradient
 from rljax.losses.reinforce import reinforce
 from rljax.losses.reward_models import bradley_terry, implicit_prm_loss, step_cross_entropy
+from rljax.losses.rltf import rltf
 from rljax.losses.rover import rover
 from rljax.losses.sapo import sapo
 from rljax.losses.selective_nll import selective_nll
@@ -155,6 +156,7 @@ __all__ = [
   'regularized_policy_gradient',
   'reinforce',
   'reverse_distillation',
+  'rltf',
   'robust_dpo',
   'rover',
   'rpo',

@@ -1,6 +1,7 @@
 """How prompts become scored samples: the generator and the strategies that drive it."""
 
 from rljax.rollouts.crowd import crowd
+from rljax.rollouts.feedback import feedback_turn
 from rljax.rollouts.filtered import dynamic_sampling
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.greedy import greedy_baseline
@@ -19,6 +20,7 @@ __all__ = [
   'crowd',
   'dynamic_sampling',
   'entropy_temperature',
+  'feedback_turn',
   'greedy_baseline',
   'probed',
   'reference_likelihood',

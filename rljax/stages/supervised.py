@@ -58,14 +58,17 @@ class Supervised(Stage):
     metrics = {'rollout/capacity': capacity, 'rollout/tokens': int(rollout.num_tokens.sum())}
     return Collected(self.place(batch), metrics, [])
 
-  def demonstration(self, parts: str | Sequence[tuple[str, bool]]) -> tuple[list[int], list[bool]]:
+  def demonstration(
+    self, parts: str | Sequence[tuple[str | None, bool]]
+  ) -> tuple[list[int], list[bool]]:
     """The ids of a demonstration with the stop token, and which of them the policy says.
 
     Its parts are tokenized one by one, as they are where an environment answers.
     """
     parts, tokenizer = [(parts, True)] if isinstance(parts, str) else parts, self.world.tokenizer
-    pieces = [(tokenizer.encode(text), is_said) for text, is_said in parts]
-    pieces.append(([tokenizer.eos_ids[0]], True))
+    stop = [tokenizer.eos_ids[0]]
+    pieces = [(stop if text is None else tokenizer.encode(text), said) for text, said in parts]
+    pieces.append((stop, True))
     return [t for ids, _ in pieces for t in ids], [said for ids, said in pieces for _ in ids]
 
   def rename(self, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from rljax.tasks.records import records as records
 from rljax.tasks.reranking import reranking as reranking
 from rljax.tasks.retrieval import retrieval as retrieval
 from rljax.tasks.reverse_text import reverse_text as reverse_text
+from rljax.tasks.self_supervised import self_supervised as self_supervised
 from rljax.tasks.signs import signs as signs
 from rljax.tasks.sorting import sorting as sorting
 from rljax.tasks.table_questions import table_questions as table_questions
 from rljax.tasks.text_to_sql import text_to_sql as text_to_sql
+from rljax.tasks.with_feedback import with_feedback as with_feedback

@@ -35,6 +35,12 @@ def half_scores(completion: str, answer: str) -> list[tuple[str, float]]:
   return [(said, reward(said, right)['similarity']) for said, right in stages if said]
 
 
+def right_beginning(prompt: Prompt, said: str) -> str:
+  """Feedback: the answer up to the first letter that is wrong, which is put right."""
+  size = next((i for i, c in enumerate(prompt.answer) if said[i : i + 1] != c), len(prompt.answer))
+  return prompt.answer[: size + 1]
+
+
 def demonstrate(prompt: Prompt) -> str:
   """The answer."""
   return prompt.answer

@@ -39,6 +39,7 @@ def samples():
     'num_tokens': (lengths + rng.integers(2, 6, num)).astype(np.int32),
     'num_turns': rng.integers(1, 4, num).astype(np.int32),
     'role_ids': rng.integers(0, 2, num).astype(np.int32),
+    'is_external': np.arange(num) % 3 == 1,
     'episode_ids': rng.integers(0, 2, num).astype(np.int32),
     'prompt_ids': np.array([3, 0, 6, 2, 5, 3, 1], np.int32)[GROUPS],  # 2 and 5 share a prompt
     **{name: x[GROUPS] for name, x in per_group.items()},
@@ -80,6 +81,7 @@ CASES = {
   'std_only': normalize(traits=SCALE | RELATIVE, center='none'),
   'raw': normalize(traits=set(), couples='sequence', center='none', scale='none'),
   'rloo': case(advantages.leave_one_out),
+  'own_baseline': case(advantages.own_baseline),
   'opo': case(advantages.length_weighted_baseline),
   'gpg': case(advantages.gpg),
   'exponential_weights': case(advantages.exponential_weights),

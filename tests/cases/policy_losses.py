@@ -19,6 +19,12 @@ CASES = {
     {'clip_low': 0.1, 'clip_high': 0.28, 'dual_clip': 1.5},
   ),
   'reinforce': Case(losses.reinforce, plain.reinforce),
+  'rltf': Case(losses.rltf, reference.rltf),
+  'rltf, feedback': Case(
+    losses.rltf,
+    partial(reference.rltf, distill=0.5, feedback=2.0),
+    {'distill_coef': 0.5, 'feedback_coef': 2.0},
+  ),
   'verifree': Case(losses.verifree, reference.verifree),
   'gspo': Case(losses.gspo, reference.gspo),
   'gspo, wide': Case(losses.gspo, reference.gspo, {'clip_low': 0.1, 'clip_high': 0.2}),
@@ -101,6 +107,7 @@ CASES = {
 }
 ARRAYS = {
   'covariance_selected': lambda batch, rng: rng.random(batch['logprobs'].shape) < 0.4,
+  'feedback_mask': lambda batch, rng: rng.random(batch['logprobs'].shape) < 0.3,
   'reference_mask': lambda batch, rng: rng.random(batch['logprobs'].shape) < 0.4,
   'ratio_low': lambda batch, rng: np.full(batch['logprobs'].shape, 0.7),
   'ratio_high': lambda batch, rng: np.full(batch['logprobs'].shape, 1.3),

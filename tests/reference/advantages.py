@@ -62,6 +62,18 @@ def leave_one_out(rewards, group_ids):
   return out
 
 
+def own_baseline(rewards, group_ids, is_external):
+  out = np.zeros(len(rewards))
+  for i, (reward, group) in enumerate(zip(rewards, group_ids, strict=True)):
+    if group < 0 or not math.isfinite(reward) or _constant(_members(rewards, group_ids, i)):
+      continue
+    own = [j for j in np.flatnonzero(group_ids == group) if j != i and not is_external[j]]
+    own = [rewards[j] for j in own if math.isfinite(rewards[j])]
+    if own:
+      out[i] = reward - sum(own) / len(own)
+  return out
+
+
 def _groups(rewards, group_ids):
   """[places of the scored samples] of each group."""
   groups = {}

@@ -152,6 +152,11 @@ def gspo_token(batch, samples, cotangent, *, clip_low=3e-4, clip_high=4e-4):
   return _per_sample(batch, samples, cotangent, loss)
 
 
+def rltf(logprobs, advantages, is_external, feedback_mask, *, distill=1.0, feedback=0.1):
+  weight = feedback if feedback_mask else advantages * (distill if is_external else 1)
+  return -weight * logprobs, -weight
+
+
 def verifree(batch, samples, cotangent):
   values, gradient = np.zeros(cotangent.shape), np.zeros(cotangent.shape)
   for sample, places in samples:
