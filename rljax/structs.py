@@ -31,10 +31,7 @@ class Policy(NamedTuple):
     hidden: `hidden(params, tokens, *, segment_ids, positions, prefix_ids=None, routing=None,
       capture=()) -> (hidden, aux)`. tokens, segment_ids (−1 = padding), positions: int32 [R, T];
       hidden: [R, T, D] in the compute dtype; aux: dict of arrays (router losses, routing choices),
-      {} for a dense model, and what `capture` names besides: 'attention_entropy', float32 [R, T],
-      see `models.attention.attention_entropy`, mean over heads and layers, a constant. It is given
-      only where something is captured. A token sees the tokens of its own segment at positions up
-      to its own.
+      and what `capture` names, if given. A token sees its own segment at positions up to its own.
     head: `head(params) -> head`: the part of the parameters that `unembed` reads.
     unembed: `unembed(head, hidden) -> logits`: [..., D] -> float32 [..., V].
     value: `value(params, hidden) -> values`: [..., D] -> float32 [...], or logits of a histogram

@@ -97,6 +97,8 @@ def hidden(
 ) -> tuple[Array, dict[str, Array]]:
   """See `Policy.hidden`. A dense model has no routing.
 
+  `capture` may name 'attention_entropy': [R, T], mean over heads and layers, of each token's query.
+
   Raises:
     ValueError: `capture` names what there is not.
   """
