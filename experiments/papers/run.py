@@ -76,7 +76,7 @@ def baseline_of(claim):
 
 
 def said(claim, comparison):
-  """The effect in one line."""
+  """The effect in one line, and which gates it missed."""
   name, arm = comparison.primary, claim.key
   fraction = comparison.quantities[name][1]
   effect = comparison.effect(arm, name)
@@ -84,10 +84,21 @@ def said(claim, comparison):
   mean, low, high = (report.number(x, fraction, '+') for x in ends)
   noise = report.number(comparison.noise(name), fraction)
   unit = f'{claim.task} {claim.regime}'.strip()
-  return (
+  text = (
     f'{name} {mean} [{low}, {high}] on {unit}, {len(effect.each)} seeds, A/A {noise}: '
     f'{comparison.verdict(arm, name)}'
   )
+  outside = gates_missed(comparison, arm)
+  return f'{text} (outside the gates: {"; ".join(outside)})' if outside else text
+
+
+def gates_missed(comparison, arm):
+  """Gates of the suite that some seeds do not pass."""
+  ours, theirs = (comparison.found[name] for name in (arm, comparison.baseline))
+  counts = effects.gates(ours, theirs, ceiling=comparison.ceiling)
+  return [
+    f'{gate} {count[0]}/{count[1]}' for gate, count in counts.items() if count and len({*count}) > 1
+  ]
 
 
 def publish(rows):
