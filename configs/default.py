@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
       distill=_distill(),
       rehearsal=_rehearsal(),
       rl=_rl(),
+      masked_rl=_masked_rl(),
     ),
     type_safe=False,
   )
@@ -212,6 +213,16 @@ def _rl() -> dict:
     critic_optimizer=dict(name='optimizers.adamw', learning_rate=1e-5),  # of that model
     optimizer=dict(name='optimizers.adamw'),
     **_rows(),
+  )
+
+
+def _masked_rl() -> dict:
+  """The policy says only what a lagged copy of itself, its mask, holds likely."""
+  return dict(
+    _rl(),
+    kind='masked_rl',
+    mask_top_p=0.9,  # fraction: the mask's best tokens that reach it may be said
+    mask_every=20,  # optimizer steps until the mask becomes the policy again
   )
 
 

@@ -18,6 +18,14 @@ def token_temperature(temperature: Array, sample_ids: Array, segment_ids: Array)
   return jnp.where(scale > 0, scale, 1.0)
 
 
+def params_of(
+  policies: Mapping[str, Policy], params: Mapping[str, PyTree], role: str
+) -> PyTree:
+  """What the functions of a role's policy take for params: its own, or those beside it too."""
+  beside = policies[role].beside
+  return {name: params[name] for name in (role, *beside)} if beside else params[role]
+
+
 def forward(
   policy: Policy,
   params: PyTree,

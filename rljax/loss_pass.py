@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import arrays, masking
-from rljax.forward import forward, token_temperature
+from rljax.forward import forward, params_of, token_temperature
 from rljax.objective import Objective
 from rljax.structs import Array, Policy, PyTree
 
@@ -138,7 +138,7 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
     roles = {arrays.LATE_STATISTICS[name] for name in objective.statistics} - {None}
     now = forward(
       policies['policy'],
-      params['policy'],
+      params_of(policies, params, 'policy'),
       rows,
       temperature,
       statistics=objective.statistics,

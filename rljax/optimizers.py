@@ -33,6 +33,11 @@ def scale_by_rate(rate: Callable[[jax.Array], jax.Array]) -> optax.GradientTrans
   return optax.GradientTransformation(init, update)
 
 
+def none() -> optax.GradientTransformation:
+  """No step: for parameters that the update hands on, and that something else moves."""
+  return optax.set_to_zero()
+
+
 def adamw(
   *,
   learning_rate: float = 1e-6,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from rljax import arrays, corrections, masking
 from rljax.aggregation import minibatch_weights
-from rljax.forward import forward, token_temperature
+from rljax.forward import forward, params_of, token_temperature
 from rljax.objective import Objective
 from rljax.structs import Array, Batch, Policy, PyTree
 
@@ -140,6 +140,7 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
   needs, metrics = objective.needs, {}
   if not needs:
     return batch, {}, metrics
+  mine = params_of(policies, params, 'policy')
   old = {arrays.OLD[name]: name for name in arrays.OLD if name in needs}
   captured = {arrays.CAPTURED[name]: name for name in arrays.CAPTURED if name in needs}
   values, shared_value = 'values' in needs, 'value' not in policies
@@ -151,7 +152,7 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
     if old or captured or (values and shared_value):
       asked = dict(statistics=tuple(old), capture=tuple(captured), **options)
       asked['value'] = values and shared_value
-      own = forward(policies['policy'], params['policy'], rows, temperature, **asked)
+      own = forward(policies['policy'], mine, rows, temperature, **asked)
       out |= {{**old, **captured}.get(name, name): x for name, x in own.items()}
     if values and not shared_value:
       out |= forward(policies['value'], params['value'], rows, temperature, value=True)

@@ -79,6 +79,7 @@ class Policy(NamedTuple):
   cast: Callable[[PyTree], PyTree] | None = None
   extend: Callable[..., tuple[Array, PyTree]] | None = None
   draft: Callable[..., tuple[Array, PyTree]] | None = None
+  beside: tuple[str, ...] = ()  # further roles that it takes parameters of: params is by role
 
 
 @struct.dataclass

@@ -86,7 +86,8 @@ def test_every_stage_of_every_config_is_traced(name, monkeypatch):
     stage = make_stage(stage_name, world)
     if KINDS[stage.node.kind].role == 'policy' and index < len(settings.stages) - 1:
       continue  # SFT is the same in all of them; it is the last stage of its own presets
-    params = {role: world.params[role] for role in stage.optimizers}
+    known = {'mask': world.params['policy'], **world.params}
+    params = {role: known[role] for role in stage.optimizers}
     start = functools.partial(
       update.init_train_state,
       optimizers=stage.optimizers,
@@ -96,7 +97,7 @@ def test_every_stage_of_every_config_is_traced(name, monkeypatch):
     frozen = {role: jax.eval_shape(world.policies[role].init, key)
               for role in stage.objective.frozen_roles}  # fmt: skip
     step = update.make_update_step(
-      stage.objective, world.policies, stage.optimizers, epochs=stage.node.get('epochs', 1)
+      stage.objective, stage.world.policies, stage.optimizers, epochs=stage.node.get('epochs', 1)
     )
     after, metrics = jax.eval_shape(step, state, frozen, batch_of(stage), stage.hyper(0))
     # What comes out goes in again: shapes, dtypes and weak types, or the next update is recompiled.

@@ -1,6 +1,7 @@
 """The stages of a run: where the samples of an iteration come from, and the update they feed."""
 
 from rljax.stages.distillation import Distillation
+from rljax.stages.masked import MaskedReinforcement
 from rljax.stages.process import ProcessRewardModel
 from rljax.stages.ranked import Ranked, RewardModel
 from rljax.stages.rehearsal import Rehearsal
@@ -18,6 +19,7 @@ KINDS = {
   'distill': Distillation,
   'rehearsal': Rehearsal,
   'rl': Reinforcement,
+  'masked_rl': MaskedReinforcement,
 }
 
 

@@ -126,16 +126,19 @@ class Stage:
       self.start_params(params), self.optimizers, key, self.objective.first_state()
     )
     shardings = sharding.state_shardings(state, self.world.mesh)
-    step = update.make_update_step(
+    # The state leaves in the sharding in which it came, so that there is one program.
+    self.update = jax.jit(self.make_step(), donate_argnums=0, out_shardings=(shardings, None))
+    return jax.device_put(state, shardings)
+
+  def make_step(self) -> update.UpdateStep:
+    """The update, to be compiled."""
+    return update.make_update_step(
       self.objective,
       self.world.policies,
       self.optimizers,
       epochs=self.node.get('epochs', 1),
       chunk_size=self.node.chunk_size,
     )
-    # The state leaves in the sharding in which it came, so that there is one program.
-    self.update = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
-    return jax.device_put(state, shardings)
 
   def next_reference(
     self, state: TrainState, frozen: dict[str, PyTree], done: int
