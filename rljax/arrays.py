@@ -113,6 +113,14 @@ def sample_arrays(batch: Batch) -> dict[str, Any]:
   return {**{name: getattr(batch, name) for name in SAMPLE_ARRAYS}, **own}
 
 
+def drawn_elsewhere(is_external: Array, group_ids: Array) -> Array:
+  """bool [N]: external samples beside own ones, which are in no mismatch of sampler and trainer.
+
+  Where all are external, as in iterations that a teacher samples, it is his that is looked at.
+  """
+  return is_external & jnp.any(~is_external & (group_ids >= 0))
+
+
 def token_arrays(batch: Batch) -> dict[str, Any]:
   """The arrays with leading axes [K, M, r], those that exist; weights under 'weights'."""
   arrays = {name: getattr(batch, name) for name in TOKEN_ARRAYS}

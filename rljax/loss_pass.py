@@ -60,8 +60,9 @@ def micro_loss(
   if objective.on_policy and 'logprobs' in known:
     # With several steps the parameters have moved on, and `prepare` has compared.
     gap = jax.lax.stop_gradient(jnp.abs(known['logprobs'] - rows['policy_logprobs']))
-    places = (known['sample_ids'], rows['segment_ids'])
-    gap = jnp.where(masking.sample_to_token(known['is_external'], *places), 0, gap)
+    elsewhere = arrays.drawn_elsewhere(samples['is_external'], samples['group_ids'])
+    places = (rows['sample_ids'], rows['segment_ids'])
+    gap = jnp.where(masking.sample_to_token(elsewhere, *places), 0, gap)
     seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
   for name, bound in objective.terms.items():
     term_loss, diagnostics = bound(known, hyper[name])

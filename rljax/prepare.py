@@ -176,7 +176,8 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
   batch = batch.replace(**fields, extras={**batch.extras, **filled})
   if 'old_logprobs' in needs:
     places = (batch.sample_ids, batch.segment_ids)
-    drawn = batch.action_mask & ~masking.sample_to_token(batch.is_external, *places)
+    elsewhere = arrays.drawn_elsewhere(batch.is_external, batch.group_ids)
+    drawn = batch.action_mask & ~masking.sample_to_token(elsewhere, *places)
     metrics |= corrections.mismatch_metrics(
       batch.policy_logprobs,
       batch.old_logprobs,
