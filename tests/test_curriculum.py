@@ -141,6 +141,8 @@ def test_domains_that_cannot_be():
   for wrong in ({}, {'a': 0}):
     with pytest.raises(ValueError, match='shares above 0'):
       domains(labelled({'a': 3}), shares=wrong)
+  with pytest.raises(ValueError, match="shares='a'; needs a dict"):
+    domains(labelled({'a': 3}), shares='a')
   with pytest.raises(ValueError, match='memory=1'):
     domains(labelled({'a': 3}), shares={'a': 1}, memory=1)
 

@@ -5,7 +5,7 @@ Learning, 2025. One domain or several, easy first with a new reference at each s
 grade or do not. Differs from `domains`: stages, tasks, rewards, a KL to the reference. Adapted:
 operations on words stand for code; letters in their place earn partial credit. Recalled: the
 schedule from easy to hard and the new reference. One domain alone:
-`--config.rl.curriculum.shares="dict(math=1.0)"`; binary rewards: `--config.rewards.reward=None`.
+`--config.rl.curriculum.shares="{'math': 1.0}"`; binary rewards: `--config.rewards.reward=None`.
 Expected: domains help each other or cost each other, by how alike they are.
 
   rljax train --config=papers/multi_domain_rlvr_study

@@ -5,7 +5,7 @@ SimpleRL-Zoo: Investigating and Taming Zero Reinforcement Learning for Open Base
 answer alone is paid for, on the tier that fits. Truncated completions, and the length of those that
 ended, are watched beside the reward. Differs from `quickstart`: task and curriculum. Adapted: a
 short SFT stands for the base, the number of operands for difficulty. Recalled: the tiers, no
-reward for form. Other tiers: `--config.rl.curriculum.shares="dict(hard=1.0)"`. Expected: the middle
+reward for form. Other tiers: `--config.rl.curriculum.shares="{'hard': 1.0}"`. Expected: the middle
 tier teaches a weak base more than the hard one.
 
   rljax train --config=papers/simplerl_zoo

@@ -139,6 +139,8 @@ def domains(
   Source: Apriel-Reasoner: RL Post-Training for General-Purpose and Efficient Reasoning (2026).
   Differs from the source: formula not confirmed against the paper; what counts as kept.
   """
+  if not isinstance(shares, Mapping):
+    raise ValueError(f'curriculum.domains: shares={shares!r}; needs a dict, domain → share')
   if not len(prompts) or not shares or not all(share > 0 for share in shares.values()):
     raise ValueError(
       f'curriculum.domains: {len(prompts)} prompts, shares={dict(shares)}; needs prompts, and '
