@@ -59,6 +59,25 @@ def coded_split(config):
   config.rewards.reward.reward = 'suite.split.reward'
 
 
+def teacher_of_ops(config):
+  """Right answers in the place of the task's noisy demonstrations."""
+  config.rl.sources.task = dict(name='rollouts.sources.function', function='suite.ops.solve')
+
+
+def apart_on_ops(config):
+  teacher_of_ops(config)
+  config.rl.weights.max_completion_length = config.rl.max_new_tokens
+
+
+def solved_by_half(config):
+  """A pool of what the start solves in most samples, which is never all of them here."""
+  config.rl.pool_solved = 0.6
+
+
+def focus_until_the_end(config):
+  config.rl.weights.focus.steps = config.rl.iterations
+
+
 def three_components(config):
   """Those of `graded`, each normalised by itself."""
   config.rewards.reward = None
@@ -75,6 +94,7 @@ def one_metric(config):
 
 # Trust regions and regressions live where most steps are off-policy; what shapes advantages by
 # outcome alone is measured strictly on-policy.
+HARDEST = 'component/category_d'  # of ops: one demonstration in twenty is right
 CLAIMS = (
   Claim('ace', 'ops', 'O', 'pass@16', 1, 'a higher pass@k at large k'),
   Claim('brpo', 'split', 'O', 'auc', 1, 'learns faster than with the mean of the group'),
@@ -99,7 +119,10 @@ CLAIMS = (
   Claim('forking_tokens', 'chain', 'O', 'auc', 1, 'a fifth of the tokens teaches as much or more'),
   Claim('sspo', 'chain', 'O', 'auc', 1, 'ratios of sentences learn faster'),
   Claim('tempo', 'chain', 'O', 'auc', 1, 'credit by prefixes learns faster'),
-  Claim('attention_entropy', 'chain', 'O', 'auc', 1, 'weights by attention learn faster'),
+  Claim(
+    'attention_entropy', 'chain', 'O', 'auc', 1, 'weights by attention learn faster',
+    edit=focus_until_the_end,
+  ),
   Claim('verl_hidden_rank', 'chain', 'O', 'auc', 1, 'a bonus for rank learns faster'),
   Claim('campo', 'pad', 'P', 'held-out length', -1, 'fewer loops', edit=without_first_stage),
   Claim('cls_rl', 'pad', 'P', 'held-out length', -1, 'nothing but the answer', edit=whole_output),
@@ -125,6 +148,18 @@ CLAIMS = (
   Claim(
     'eksft', 'split', 'P', 'distinct', 1, 'a better start for RL',
     edit=second_sft, edit_baseline=second_sft, baseline='presets/sft_twice',
+  ),
+  Claim(
+    'dph_rl', 'split', 'O', 'distinct', 1, 'keeps what the start could do', edit=solved_by_half
+  ),
+  Claim('rl4lms', 'sorting', '', 'pass@1', 1, 'learns faster among likely tokens'),
+  Claim('hpt', 'ops', 'P', HARDEST, 1, 'the hardest rule is learnt', edit=apart_on_ops),
+  Claim('rl_plus', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=teacher_of_ops),
+  Claim('ghpo', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=teacher_of_ops),
+  Claim('relift', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=teacher_of_ops),
+  Claim(
+    'ampo', 'arithmetic', 'P', 'pass@1', 1, 'several teachers help where all fail',
+    baseline='presets/grpo_on_policy',
   ),
   Claim('one_shot_rlvr', 'ops', 'P', 'pass@1', -1, 'one prompt teaches, if less than many'),
   Claim('verifree', 'arithmetic', 'P', 'pass@1', 1, 'likelihood teaches as well as a verifier'),

@@ -44,7 +44,7 @@ def put_on(settings, task, regime):
     settings[name] = unit[name]
   settings.model.update(unit.model)
   for name in settings.stages:
-    sizes = unit.get(settings[name].kind, unit.rl)
+    sizes = unit.sft if settings[name].kind == 'sft' else unit.rl
     settings[name].update({size: sizes[size] for size in SIZES if size in settings[name]})
   settings.rl.optimizer.learning_rate = unit.rl.optimizer.learning_rate
   if settings.rl.curriculum.name == UNIFORM:
