@@ -17,8 +17,10 @@ THERE = [method for method in methods.methods() if method.stage]
 REQUESTS = ('kind', 'rollout', 'prompts', 'samples', 'temperature', 'top_k', 'top_p', 'min_p',
             'max_prompt', 'max_new_tokens', 'candidates', 'labels', 'max_staleness')  # fmt: skip
 SIZES = ('iterations', 'max_length', 'max_prompt', 'max_new_tokens', 'rows', 'row_length', 'packed')
-OF_TOKENS = ('turn_ids',)  # extras [N, T]; the others are [N]
-PROMPTS = 6
+# Extras [N, T]; the others are [N].
+OF_TOKENS = (
+  'turn_ids', 'step_ids', 'potential_gains', 'idle_steps', 'reference_mask', 'feedback_mask',
+)  # fmt: skip
 
 
 def load(name):
@@ -69,11 +71,13 @@ class Update:
     node = dict(node, extras=tuple(extras), reward_components=tuple(components))
     self.prepare, self.gradient, self.params = tiny_updates.programs(node, dtype='float32')
     rollout, rewards = random_rollout(seed=3)
-    loops = np.arange(len(rewards))[:, None] % 3 == 0  # every third says one token all the time
+    # Every third says one token all the time.
+    loops = np.arange(len(rewards))[:, None] % 3 == 0
     rollout = rollout.replace(tokens=np.where(rollout.action_mask & loops, 5, rollout.tokens))
     rng = np.random.default_rng(0)
     scored = {name: rng.uniform(size=len(rewards)).astype(np.float32) for name in components}
-    if 'sources' in node['advantage']:  # a sample has the component of its own task alone
+    if 'sources' in (node.get('advantage') or {}):
+      # A sample has the component of its own task alone.
       for i, name in enumerate(components):
         scored[name][np.arange(len(rewards)) % len(components) != i] = np.nan
     made = {
@@ -131,7 +135,8 @@ def differs(method, monkeypatch):
 
 
 def prompts_of(world, stage):
-  return make_stage(stage, world).next_prompts(PROMPTS)
+  stage = make_stage(stage, world)
+  return stage.next_prompts(stage.node.prompts)
 
 
 def differs_in_the_update(what, node, old):
@@ -140,7 +145,8 @@ def differs_in_the_update(what, node, old):
   ]
   ours, theirs = (Update(stage, *names) for stage in (node, old))
   if what in ('rewards', 'advantages'):
-    return not same(*(getattr(u.batch, what) for u in (ours, theirs)))
+    made = [getattr(u.batch, what) for u in (ours, theirs)]
+    return any(x is None for x in made) or not same(*made)
   weights = [u.batch.weights['policy'] for u in (ours, theirs)]
   if what == 'weights':
     return weights[0].shape != weights[1].shape or not same(*weights)

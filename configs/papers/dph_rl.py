@@ -23,7 +23,7 @@ METHOD = dict(
   functions=('regularizers.rehearsal', 'selection.own_samples'),
   fidelity='recalled',
   baseline='presets/grpo_off_policy',
-  differs='prompts',
+  differs='requests',
 )
 
 

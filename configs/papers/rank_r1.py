@@ -23,7 +23,7 @@ METHOD = dict(
   functions=('tasks.ranking', 'tasks.ranking.choice'),
   fidelity='adapted',
   baseline='quickstart',
-  differs='rewards',
+  differs='prompts',
 )
 
 
