@@ -87,7 +87,9 @@ LATE_STATISTICS = {
   'teacher_forward_kl': 'teacher',
   'teacher_jsd': 'teacher',
   'teacher_top_k_kl': 'teacher',
+  'stored_kl': None,
 }
+STORED = ('stored_ids', 'stored_logprobs')  # extras [K, M, r, T, k] that stored_kl looks at
 LATE_SEQUENCE = {'sequence_logprobs': 'logprobs', 'sequence_forward_kl': 'full_forward_kl'}
 SCORES = ('scores', 'token_scores')  # of the role 'reward'
 LATE = (
@@ -109,7 +111,7 @@ def closure(names: Iterable[str]) -> frozenset[str]:
 
 def sample_arrays(batch: Batch) -> dict[str, Any]:
   """The [N] arrays by name, a method's own included."""
-  own = {name: x for name, x in batch.extras.items() if x.ndim != batch.tokens.ndim}
+  own = {name: x for name, x in batch.extras.items() if x.ndim < batch.tokens.ndim}
   return {**{name: getattr(batch, name) for name in SAMPLE_ARRAYS}, **own}
 
 
@@ -129,7 +131,7 @@ def token_arrays(batch: Batch) -> dict[str, Any]:
     for name in ('prefix_ids', 'entropy', *FILLED, 'values', 'old_logprobs', 'ref_logprobs')
     if getattr(batch, name) is not None
   }
-  own = {name: x for name, x in batch.extras.items() if x.ndim == batch.tokens.ndim}
+  own = {name: x for name, x in batch.extras.items() if x.ndim >= batch.tokens.ndim}
   return {**arrays, **own, 'weights': batch.weights}
 
 

@@ -40,7 +40,7 @@ def forward(
   where: Array | None = None,
   chunk_size: int = 512,
   others: Mapping[str, tuple[Policy, PyTree]] | None = None,
-  **options: Array | int,
+  **options: Array | int | tuple[Array, ...] | None,
 ) -> dict[str, Array]:
   """One pass over rows [r, T]: the token statistics asked for, 'values', 'token_scores', and what
   `capture` names.

@@ -37,6 +37,7 @@ def token_statistics(
   jsd_beta: Array | float = 0.5,
   top_k: int = 32,
   top_p: Array | float = 1.0,
+  stored: tuple[Array, Array] | None = None,
 ) -> dict[str, Array]:
   """Statistics of the distribution from which each token was drawn.
 
@@ -47,7 +48,8 @@ def token_statistics(
     full_kl[t] = KL(p ‖ q),  full_forward_kl[t] = KL(q ‖ p) with q of the reference,
     teacher_reverse_kl[t] = KL(p ‖ q),  teacher_forward_kl[t] = KL(q ‖ p),
     teacher_jsd[t] = (β·KL(q ‖ m) + (1−β)·KL(p ‖ m)) / (β(1−β)),  m = (1−β)p + βq,
-    teacher_top_k_kl[t] = max(0, Σ_{v ∈ top k of q} q log q/p), with q of the teacher.
+    teacher_top_k_kl[t] = max(0, Σ_{v ∈ top k of q} q log q/p), with q of the teacher,
+    stored_kl[t] = KL(q ‖ p) over the entries of `stored` and one bucket for all others.
   All stand at slot t, are 0 at the first slot of a segment, on padding and where not `where`, and
   nothing that stands in `hidden` at an unused slot reaches a value or a gradient.
 
@@ -74,15 +76,17 @@ def token_statistics(
     jsd_beta: β of teacher_jsd, 0 … 1; at the ends it is KL(q ‖ p) and KL(p ‖ q). Constant.
     top_k: entries of q in teacher_top_k_kl (more where the last is tied).
     top_p: of nucleus_entropy, fraction. Constant.
+    stored: (int32 [..., T, k], different entries; float [..., T, k], their log-probs in q), as
+      somebody recorded them for tokens[t]. Constant.
 
   Returns:
     dict, statistic -> at least float32 [..., T], nats (sum_squares: a probability).
 
   Raises:
-    ValueError: an unknown statistic, or one of a role that `others` lacks.
+    ValueError: an unknown statistic, or one of a role that `others` lacks, or of nothing stored.
   """
   others = dict(others or {})
-  _check(statistics, others)
+  _check(statistics, others, stored)
   # From here on slot t holds what concerns the token that hidden[t] predicts, tokens[t + 1].
   valid = (segment_ids >= 0) & (_shift_left(segment_ids, -1) == segment_ids)
   if where is not None:
@@ -95,6 +99,9 @@ def token_statistics(
     'temperature': jnp.where(valid, _shift_left(widen(temperature), 1), 1),
     'others': {role: other[2] for role, other in others.items()},
   }
+  if stored is not None:
+    ids, logq = (_shift_left(x.swapaxes(-1, -2), 0).swapaxes(-1, -2) for x in stored)
+    slots['stored'] = ids, jnp.where(valid[..., None], widen(logq), 0)
   fixed = {
     'heads': {role: other[1] for role, other in others.items()},
     'jsd_beta': jnp.asarray(jsd_beta, _wide(hidden)),
@@ -116,13 +123,15 @@ def token_statistics(
   return {name: _shift_right(value) for name, value in found.items()}
 
 
-def _check(statistics: tuple[str, ...], others: Mapping[str, Any]) -> None:
+def _check(statistics: tuple[str, ...], others: Mapping[str, Any], stored: Any) -> None:
   for name in statistics:
     if name not in STATISTICS:
       raise ValueError(f'unknown statistic {name!r}; there are {", ".join(STATISTICS)}')
     role = STATISTICS[name].role
     if role is not None and role not in others:
       raise ValueError(f"statistic {name!r} needs others['{role}'] = (unembed, head, hidden)")
+    if STATISTICS[name].of_stored and stored is None:
+      raise ValueError(f'statistic {name!r} needs stored = (ids, log-probs)')
 
 
 def _wide(x: Array) -> jnp.dtype:
@@ -217,9 +226,8 @@ class _Pass(NamedTuple):
     """(what a statistic sees, by the role that it compares with, log-normaliser)."""
     logp, lse = _log_softmax(logits, s['temperature'], lse)
     chosen = _is_target(s['target'], logp.shape[-1])
-    own = Slot(
-      logp, jnp.exp(logp), chosen, None, fixed['jsd_beta'], self.top_k, fixed['top_p']
-    )
+    known = (fixed['jsd_beta'], self.top_k, fixed['top_p'], s.get('stored'))
+    own = Slot(logp, jnp.exp(logp), chosen, None, *known)
     seen = {None: own}
     for role, unembed in self.unembeds:
       other = unembed(fixed['heads'][role], _clean(s['others'][role], s['valid']))

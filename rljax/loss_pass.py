@@ -151,6 +151,7 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
       jsd_beta=hyper['coefficients']['jsd_beta'],
       top_k=objective.teacher_top_k,
       top_p=hyper['coefficients']['entropy_top_p'],
+      stored=tuple(rows[n] for n in arrays.STORED) if 'stored_kl' in objective.late else None,
     )
   if objective.value is not None and not shared_value:
     now |= forward(policies['value'], params['value'], rows, temperature, value=True)

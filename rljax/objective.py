@@ -263,6 +263,11 @@ def build(stage: Mapping[str, Any], extras: Iterable[str] = ()) -> Objective:
     on_policy=is_on_policy(stage),
     bypass=stage.get('old_logprobs', 'recompute') == 'sampler',
   )
+  if 'stored_kl' in objective.late and not set(arrays.STORED) <= set(own):
+    raise ObjectiveError(
+      f"{objective.loss.name} takes stored_kl, so extras must have {', '.join(arrays.STORED)}, "
+      f'which rollouts.soft_bootstrap makes'
+    )
   refuse_known_mistakes(objective, stage)
   if objective.kl_in_reward:
     term('kl', early)  # here, so that rljax's own functions are refused with their reason

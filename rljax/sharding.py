@@ -237,7 +237,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_shardings(batch: PyTree, mesh: Mesh) -> PyTree:
-  """The sharding of each array of a `Batch`: four axes are a token array, all else is replicated.
+  """The sharding of each array of a `Batch`: four axes or more are of tokens, all else is whole.
 
   Raises:
     ValueError: the rows of a micro-batch are no multiple of data × fsdp.
@@ -245,7 +245,7 @@ def batch_shardings(batch: PyTree, mesh: Mesh) -> PyTree:
   rows, whole, divisor = batch_sharding(mesh), replicated(mesh), row_divisor(mesh)
 
   def leaf(path, x):
-    if np.ndim(x) != 4:
+    if np.ndim(x) < 4:
       return whole
     if np.shape(x)[2] % divisor:
       raise ValueError(

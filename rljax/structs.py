@@ -242,7 +242,7 @@ class Batch:
       `prepare` where a bound function asks for them, else None.
     weights: filled by `prepare`, float32 [K, M, r, T]: 'policy' ([K, M, r, S] for a loss of
       samples), 'value' where there is that term, 'full' for the others.
-    extras: arrays of a method's own, by name: [K, M, r, T] or [N].
+    extras: arrays of a method's own, by name: [K, M, r, T], [K, M, r, T, k] or [N].
   """
 
   tokens: Array

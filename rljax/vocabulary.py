@@ -16,6 +16,7 @@ from rljax import filters
 
 Array = jax.Array
 
+LEAST = 1e-8  # of what is left to other entries: less is rounding
 END = 1e-4  # a jsd_beta closer than this to 0 or 1 counts as 0 or 1
 
 
@@ -29,6 +30,8 @@ class Slot(NamedTuple):
     jsd_beta: scalar.
     top_k: int.
     top_p: scalar, of the nucleus.
+    stored: (int32 [..., k] entries, float [..., k] their log-probs) that somebody recorded, or
+      None.
   """
 
   logp: Array
@@ -38,14 +41,18 @@ class Slot(NamedTuple):
   jsd_beta: Array
   top_k: int
   top_p: Array
+  stored: tuple[Array, Array] | None = None
 
 
 class Statistic(NamedTuple):
-  """value: slot -> [...]; slope: (slot, value) -> ∂value/∂z [..., V]; role: whose q, or None."""
+  """value: slot -> [...]; slope: (slot, value) -> ∂value/∂z [..., V]; role: whose q, or None;
+  of_stored: whether it looks at `Slot.stored`.
+  """
 
   value: Callable[[Slot], Array]
   slope: Callable[[Slot, Array], Array]
   role: str | None = None
+  of_stored: bool = False
 
 
 def times(p: Array, x: Array) -> Array:
@@ -179,6 +186,38 @@ def _top_k_kl_slope(s: Slot, value: Array) -> Array:
   return jnp.where((value > 0)[..., None], s.p * _sum(top)[..., None] - top, 0)
 
 
+def _stored(s: Slot) -> tuple[Array, Array]:
+  """(q [..., V] on the stored entries and 0 elsewhere; bool [..., V], which they are)."""
+  ids, logq = s.stored
+  entries = jax.lax.broadcasted_iota(jnp.int32, s.logp.shape, s.logp.ndim - 1)
+  member, q = jnp.zeros(s.logp.shape, bool), jnp.zeros_like(s.logp)
+  for i in range(ids.shape[-1]):  # comparisons fuse; a scatter would not
+    here = entries == ids[..., i, None]
+    member, q = member | here, jnp.where(here, jnp.exp(logq[..., i, None]), q)
+  return q, member
+
+
+def _rests(s: Slot, q: Array, member: Array) -> tuple[Array, Array]:
+  """What p and q leave to all other entries, each `LEAST` at least."""
+  left = _sum(jnp.where(member, 0, s.p))
+  return jnp.maximum(left, LEAST), jnp.maximum(1 - _sum(q), LEAST)
+
+
+def _stored_kl(s: Slot) -> Array:
+  q, member = _stored(s)
+  rest_p, rest_q = _rests(s, q, member)
+  log_q = jnp.log(jnp.where(q > 0, q, 1))
+  return _sum(times(q, log_q - s.logp)) + rest_q * (jnp.log(rest_q) - jnp.log(rest_p))
+
+
+def _stored_kl_slope(s: Slot, value: Array) -> Array:
+  q, member = _stored(s)
+  rest_p, rest_q = _rests(s, q, member)
+  share = jnp.where(member, 0, s.p) / rest_p[..., None]
+  total = _sum(q) + rest_q * _sum(share)
+  return s.p * total[..., None] - q - rest_q[..., None] * share
+
+
 STATISTICS = {
   'logprobs': Statistic(_logprob, _logprob_slope),
   'entropy': Statistic(_entropy, _entropy_slope),
@@ -191,4 +230,5 @@ STATISTICS = {
   'teacher_forward_kl': Statistic(_forward_kl, _forward_kl_slope, 'teacher'),
   'teacher_jsd': Statistic(_jsd, _jsd_slope, 'teacher'),
   'teacher_top_k_kl': Statistic(_top_k_kl, _top_k_kl_slope, 'teacher'),
+  'stored_kl': Statistic(_stored_kl, _stored_kl_slope, of_stored=True),
 }

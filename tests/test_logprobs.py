@@ -63,8 +63,24 @@ def naive(head, hidden, tokens, temperature, other):
     'teacher_jsd': jnp.sum(q * (logq - mixture), axis=-1) / (1 - BETA)
     + jnp.sum(p * (logp - mixture), axis=-1) / BETA,
     'teacher_top_k_kl': jax.nn.relu(jnp.sum(jnp.where(top, q * (logq - logp), 0), axis=-1)),
+    'stored_kl': bucketed_kl(p, q, top),
   }
   return {n: jnp.pad(jnp.where(same, x, 0), ((0, 0), (1, 0))) for n, x in found.items()}
+
+
+def bucketed_kl(p, q, top):
+  """KL(q ‖ p) over the entries of `top` and the mass of all others."""
+  p_rest, q_rest = (jnp.sum(jnp.where(top, 0, x), axis=-1) for x in (p, q))
+  inside = jnp.sum(jnp.where(top, q * (jnp.log(q) - jnp.log(p)), 0), axis=-1)
+  return inside + q_rest * jnp.log(q_rest / p_rest)
+
+
+def stored_of(other, temperature):
+  """The best entries of each slot, as whoever drew tokens[t] would have recorded them."""
+  scale = jnp.roll(jnp.broadcast_to(temperature, (R, T)), -1, axis=1)
+  logq = jax.nn.log_softmax(unembed(*other) / scale[..., None])
+  logprobs, ids = jax.lax.top_k(jnp.roll(logq, 1, axis=1), TOP_K)
+  return ids, logprobs
 
 
 @functools.partial(jax.jit, static_argnames=('chunk_size', 'names', 'constant'))
@@ -87,6 +103,7 @@ def chunked(
     jsd_beta=beta,
     top_k=TOP_K,
     top_p=TOP_P,
+    stored=stored_of(other, temperature),
   )
 
 

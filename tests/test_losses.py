@@ -27,6 +27,7 @@ DIFFERENTIATED = (
   *('logprobs', 'sequence_logprobs', 'new_values', 'scores', 'token_scores'),
   *('entropy', 'nucleus_entropy', 'sum_squares', 'self_certainty', 'full_kl', 'full_forward_kl'),
   *('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'),
+  'stored_kl',
 )
 MAPS = {'segment_ids', 'sample_ids', 'sample_slots'}
 ESTIMATORS = {'k1', 'k2', 'k3'}  # functions of d, not losses

@@ -60,6 +60,7 @@ def batch_of(stage):
     of_tokens = {'turn_ids': numbers, 'step_ids': numbers, 'reference_mask': rollout.mask}
     of_tokens |= {'potential_gains': amounts, 'idle_steps': amounts}
     of_tokens['feedback_mask'] = rollout.mask
+    of_tokens |= {'stored_ids': numbers[..., None], 'stored_logprobs': amounts[..., None]}
     extras = {name: of_tokens.get(name, nothing) for name in stage.node.extras}
     components = {name: nothing for name in stage.node.reward_components}
     return pack(rollout, nothing, stage.layout, components=components, extras=extras)[0]

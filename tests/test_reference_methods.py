@@ -107,6 +107,10 @@ def lengths(completions):
   return Scores(np.array([len(c.text) for c in completions], np.float32), {}, 0, 0, {})
 
 
+def lowered(answer):
+  return answer.lower()
+
+
 def likelihood(sampler, *answers, **hyper):
   generator, params = sampler
   arguments = (params, given(*answers), list(range(len(answers))), generator, lengths, 5)
@@ -246,6 +250,8 @@ def test_darl_adds_the_bonus_to_the_likelihood_that_reasoning_brings(sampler):
   np.testing.assert_allclose(found.scores.rewards, expected + bonus, atol=1e-4)
   with pytest.raises(ValueError, match='group_std with debias'):
     likelihood(sampler, 'ab', measure='group_std', debias=True)
+  small = likelihood(sampler, 'AB', 'b', reference='test_reference_methods.lowered').scores.rewards
+  np.testing.assert_array_equal(small, likelihood(sampler, 'ab', 'b').scores.rewards)
   with pytest.raises(ValueError, match='prompt 0 has no answer'):
     likelihood(sampler, None)
 

@@ -42,7 +42,8 @@ def pack(
     layout: the shapes.
     components: float [N] by name.
     extras: arrays of a method's own by name: of samples [N, …], or of tokens, then with the shape
-      of the rollout's; also 'token_rewards', 'is_external' and 'role_ids', which are 0 without.
+      of the rollout's, or one axis more; also 'token_rewards', 'is_external' and 'role_ids', which
+      are 0 without.
 
   Returns:
     (batch of numpy arrays, fraction of the capacity in rows that is used).
@@ -60,7 +61,7 @@ def pack(
 
   extras = dict(extras or {})
   sources = _token_sources(rollout, extras, t)
-  tokens = {name: np.zeros((k, m * r, t), x.dtype) for name, x in sources.items()}
+  tokens = {n: np.zeros((k, m * r, t, *x.shape[2:]), x.dtype) for n, x in sources.items()}
   for name in tokens.keys() & extras.keys():
     if tokens[name].dtype.kind == 'i':
       tokens[name] -= 1  # ids: none where nothing stands
@@ -94,7 +95,7 @@ def pack(
         start = end
 
   shape = (k, m, r)
-  tokens = {name: value.reshape(*shape, t) for name, value in tokens.items()}
+  tokens = {name: x.reshape(*shape, *x.shape[2:]) for name, x in tokens.items()}
   if not layout.share_prompts:
     del tokens['prefix_ids']
   own = {name: tokens.pop(name) for name in list(tokens) if name in extras}
@@ -165,7 +166,7 @@ def shared_fraction(batch: Batch) -> float:
 
 
 def _is_token_array(x: np.ndarray, rollout: Rollout) -> bool:
-  return np.shape(x) == np.shape(rollout.tokens)
+  return np.ndim(x) < 4 and np.shape(x)[:2] == np.shape(rollout.tokens)
 
 
 def _token_sources(rollout, extras, length) -> dict[str, np.ndarray]:

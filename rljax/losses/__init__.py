@@ -15,6 +15,7 @@ from rljax.losses.distillation import (
   forward_distillation,
   generalized_jsd,
   reverse_distillation,
+  stored_distillation,
   top_k_distillation,
 )
 from rljax.losses.dppo import dppo_kl, dppo_tv, prime_rl
@@ -169,6 +170,7 @@ __all__ = [
   'srft',
   'sspo',
   'step_cross_entropy',
+  'stored_distillation',
   'tdpo',
   'top_k_distillation',
   'topr',

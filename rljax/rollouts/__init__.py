@@ -1,5 +1,6 @@
 """How prompts become scored samples: the generator and the strategies that drive it."""
 
+from rljax.rollouts.bootstrap import soft_bootstrap
 from rljax.rollouts.crowd import crowd
 from rljax.rollouts.feedback import feedback_turn
 from rljax.rollouts.filtered import dynamic_sampling
@@ -25,6 +26,7 @@ __all__ = [
   'probed',
   'reference_likelihood',
   'single_turn',
+  'soft_bootstrap',
   'step_scored',
   'streamed',
 ]

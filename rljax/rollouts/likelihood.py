@@ -5,11 +5,12 @@ from __future__ import annotations
 import bisect
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from rljax import binding
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
@@ -29,6 +30,7 @@ def reference_likelihood(
   policy_step: jax.Array | int = 0,
   *,
   marker: str,
+  reference: str = 'builtins.str',
   measure: str = 'product',
   debias: bool = False,
   splice: bool = False,
@@ -37,8 +39,8 @@ def reference_likelihood(
   """R = π(y*|x, z): how likely the reference is where the completion gives its own answer.
 
   The reasoning z is the completion up to the last `marker`, cut between tokens: one that the marker
-  begins inside goes, and the marker is tokenized by itself, as the reference y* = str(answer) is,
-  which the end of text follows. A marker that was sampled as these ids is part of z. A completion
+  begins inside goes, and the marker is tokenized by itself, as the reference y* is, which the end
+  of text follows. A marker that was sampled as these ids is part of z. A completion
   without a marker is reasoning as a whole. Reasoning that leaves no room for y* within
   max_new_tokens is cut, as a lower limit would have cut it. With ℓ_j = log π(y*_j|x, z, y*_<j) at
   the temperature of the draws:
@@ -49,6 +51,7 @@ def reference_likelihood(
     params, prompts, draw_ids, generate, policy_step: as in `single_turn`.
     score: completions → scores; measured and, but for `score_coef`, not learnt from.
     marker: text that stands before the answer.
+    reference: dotted name of `answer -> text`: y* of the answer of a prompt.
     measure: one of the three.
     debias: takes off what the reference has without any reasoning, and clips to [0, 1].
     splice: hands on prompt, z, marker, y* in place of what was sampled; y* carries the action mask
@@ -71,7 +74,8 @@ def reference_likelihood(
   _check(measure, debias, generate)
   found = single_turn(params, prompts, draw_ids, generate, score, policy_step)
   used = np.flatnonzero(found.rollout.group_ids >= 0)
-  whole = [_splice(generate, c, marker) for c in found.completions]
+  write = binding.resolve(reference)
+  whole = [_splice(generate, c, marker, write) for c in found.completions]
   length = found.rollout.tokens.shape[1]
   known = row_logprobs(params, generate, [s.row for s in whole], length)
   groups = found.rollout.group_ids[used]
@@ -79,7 +83,7 @@ def reference_likelihood(
   if debias:
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     bare = [dataclasses.replace(found.completions[i], tokens=(), text='') for i in first]
-    bare = [_splice(generate, c, marker) for c in bare]
+    bare = [_splice(generate, c, marker, write) for c in bare]
     said = row_logprobs(params, generate, [s.row for s in bare], length)
     without = _measured(said, bare, groups[first], measure)
     likelihood = np.clip(likelihood - without[group], 0, 1)
@@ -132,11 +136,13 @@ def _check(measure: str, debias: bool, generate: Generator) -> None:
     raise ValueError('reference_likelihood: reasoning is one turn; leave out the environment')
 
 
-def _splice(generate: Generator, completion: Completion, marker: str) -> Spliced:
+def _splice(
+  generate: Generator, completion: Completion, marker: str, write: Callable[[Any], str] = str
+) -> Spliced:
   prompt, encode, eos = completion.prompt, generate.tokenizer.encode, generate.tokenizer.eos_ids
   if prompt.answer is None:
     raise ValueError(f'reference_likelihood: prompt {prompt.prompt_id} has no answer')
-  marks, reference = encode(marker), [*encode(str(prompt.answer)), eos[0]]
+  marks, reference = encode(marker), [*encode(write(prompt.answer)), eos[0]]
   room = generate.max_new_tokens - len(marks) - len(reference)
   if room < 0:
     raise ValueError(

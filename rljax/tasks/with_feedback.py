@@ -16,6 +16,7 @@ def with_feedback(
   task: Mapping[str, Any],
   feedback: str | Mapping[str, Any],
   speech: tuple[str, str] = ('\nUser: ', '\nAssistant: '),
+  ends: bool = True,
   share: float = 0.5,
   seed: int = 0,
 ) -> Task:
@@ -27,6 +28,7 @@ def with_feedback(
     task: node of a task with demonstrations of one turn and candidates.
     feedback: dotted name or node of `(prompt, said) -> text`.
     speech: what stands around the feedback.
+    ends: whether the stop token stands behind the attempt.
     share: of the prompts whose demonstration has two turns, as a fraction.
     seed: of which they are, and of their attempts.
 
@@ -47,6 +49,7 @@ def with_feedback(
       return right
     said = draw.one_of(wrong)
     heard = answer({'prompt': prompt, 'said': said})
-    return [(said, False), (None, False), (f'{speech[0]}{heard}{speech[1]}', False), (right, True)]
+    behind = [(f'{speech[0]}{heard}{speech[1]}', False), (right, True)]
+    return [(said, False), *([(None, False)] if ends else []), *behind]
 
   return dataclasses.replace(base, demonstrate=demonstrate)

@@ -41,6 +41,12 @@ def right_beginning(prompt: Prompt, said: str) -> str:
   return prompt.answer[: size + 1]
 
 
+def whole_answer(prompt: Prompt, said: str) -> str:
+  """Feedback: the answer, whatever was said."""
+  del said
+  return prompt.answer
+
+
 def demonstrate(prompt: Prompt) -> str:
   """The answer."""
   return prompt.answer

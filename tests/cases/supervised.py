@@ -51,6 +51,9 @@ CASES = {
   'top_k_distillation': Case(
     losses.top_k_distillation, functools.partial(supervised.handed_on, 'teacher_top_k_kl')
   ),
+  'stored_distillation': Case(
+    losses.stored_distillation, functools.partial(supervised.handed_on, 'stored_kl')
+  ),
   'sampled_distillation': Case(
     regularizers.sampled_distillation, supervised.sampled_distillation
   ),

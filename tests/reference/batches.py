@@ -74,7 +74,10 @@ def _further(batch, seed):
     'old_attention_entropy',
   ):
     out[name] = rng(name).random(shape)
-  for name in ('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'):
+  for name in (
+    *('teacher_reverse_kl', 'teacher_forward_kl', 'teacher_jsd', 'teacher_top_k_kl'),
+    'stored_kl',
+  ):
     out[name] = rng(name).random(shape)
   out['token_scores'] = rng('token_scores').normal(size=shape)
   for name in ('num_tokens', 'prompt_length'):

@@ -43,7 +43,12 @@ def _of_slot(logp, logq, token, beta, top_k, top_p):
     'teacher_forward_kl': _kl(logq, logp),
     'teacher_jsd': jsd / (beta * (1 - beta)),
     'teacher_top_k_kl': max(0, _kl(logq[largest], logp[largest])),
+    'stored_kl': _kl(_with_rest(logq, largest), _with_rest(logp, largest)),
   }
+
+
+def _with_rest(logp, entries):
+  return np.append(logp[entries], np.log(1 - np.exp(logp[entries]).sum()))
 
 
 def _log_softmax(z):
