@@ -49,6 +49,7 @@ def get_config() -> ConfigDict:
       rehearsal=_rehearsal(),
       rl=_rl(),
       masked_rl=_masked_rl(),
+      interleaved=_interleaved(),
     ),
     type_safe=False,
   )
@@ -150,6 +151,21 @@ def _rehearsal() -> dict:
   )
 
 
+def _interleaved() -> dict:
+  """RL that stops for supervised steps on the prompts that it does not solve."""
+  return dict(
+    _rl(),
+    kind='interleaved',
+    buffer=64,  # prompts that wait before they are learnt from what `sources` have
+    hard_accuracy=0.0,  # mean reward up to which a prompt waits; 0 = all samples are wrong
+    tuning=dict(
+      minibatches=1,  # supervised steps on a full buffer
+      loss=dict(name='losses.nll'),
+      weights=dict(name='weighting.token_mean'),
+    ),
+  )
+
+
 def _rl() -> dict:
   """Group-relative policy gradients, strictly on-policy: one step for each rollout."""
   return dict(
@@ -178,6 +194,7 @@ def _rl() -> dict:
     minibatches=1,  # optimizer steps of one pass
     curriculum=dict(name='curriculum.uniform'),  # which prompts come next
     rollout=dict(name='rollouts.single_turn'),  # how prompts become samples
+    sources={},  # name -> function of rollouts.sources: who else writes completions
     extras=(),  # names of the arrays that the rollout strategy makes, for functions that ask
     reward_components=(),  # of the reward, 'reward' itself included, that a function asks for
     reward_shaping={},  # name -> function, in the order of the names: rewards before the advantage

@@ -41,7 +41,7 @@ def micro_loss(
 
   Returns:
     (loss, {'total': sums, 'mean': Σ over sampled tokens, 'max': maxima}); the caller adds up
-    micro-batches and divides 'mean' by its 'count'.
+    micro-batches and divides 'mean' by its 'count', the mismatch by 'drawn': what the sampler drew.
   """
   known = _arrays(
     params,
@@ -57,12 +57,13 @@ def micro_loss(
   seen, total = {}, {}
   if 'entropy' in known and objective.statistics:
     seen['policy/entropy'] = known['entropy']
+  elsewhere = arrays.drawn_elsewhere(samples['is_external'], samples['group_ids'])
+  places = (rows['sample_ids'], rows['segment_ids'])
+  drawn = rows['action_mask'] & ~masking.sample_to_token(elsewhere, *places)
   if objective.on_policy and 'logprobs' in known:
     # With several steps the parameters have moved on, and `prepare` has compared.
     gap = jax.lax.stop_gradient(jnp.abs(known['logprobs'] - rows['policy_logprobs']))
-    elsewhere = arrays.drawn_elsewhere(samples['is_external'], samples['group_ids'])
-    places = (rows['sample_ids'], rows['segment_ids'])
-    gap = jnp.where(masking.sample_to_token(elsewhere, *places), 0, gap)
+    gap = jnp.where(drawn, gap, 0)
     seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
   for name, bound in objective.terms.items():
     term_loss, diagnostics = bound(known, hyper[name])
@@ -81,6 +82,7 @@ def micro_loss(
   maxima = {k: masking.masked_max(v, sampled) for k, v in seen.items() if k.endswith('_max')}
   means = {k: masking.masked_sum(v, sampled) for k, v in seen.items() if not k.endswith('_max')}
   means['count'] = jnp.sum(sampled).astype(jnp.float32)
+  means['drawn'] = jnp.sum(sampled & drawn).astype(jnp.float32)
   return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})
 
 

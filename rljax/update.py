@@ -230,8 +230,11 @@ def _sum_micro(micro: Callable[[Array], dict], num_micro: Array) -> dict[str, Py
 def _as_metrics(total: Mapping[str, PyTree]) -> dict[str, Array]:
   """What `micro_loss` counted, over all micro-batches: sums, means, maxima."""
   means = dict(total['mean'])
-  count = jnp.maximum(means.pop('count'), 1)
-  return {**total['total'], **{n: x / count for n, x in means.items()}, **total['max']}
+  count, drawn = (jnp.maximum(means.pop(name), 1) for name in ('count', 'drawn'))
+  means = {
+    name: x / (drawn if name == 'rollout/mismatch_mean' else count) for name, x in means.items()
+  }
+  return {**total['total'], **means, **total['max']}
 
 
 def _cast(policies: Mapping[str, Policy], params: Mapping[str, PyTree]) -> dict[str, PyTree]:

@@ -299,7 +299,7 @@ def test_luffy_learns_most_where_the_probability_is_gamma_and_asks_no_old_log_pr
   assert p[np.argmin(found)] == pytest.approx(0.2) and np.all(np.asarray(found) < 0)
 
 
-def test_a_second_sampler_bounds_the_ratio_of_external_tokens():
+def test_rl_plus_a_second_sampler_bounds_the_ratio_of_external_tokens():
   log_p, row = jnp.log(jnp.array([0.001, 0.5])), jnp.zeros(2, jnp.int32)
 
   def loss(old, exploration):
@@ -324,7 +324,26 @@ def test_rare_tokens_that_the_proxy_keeps_are_pulled_up_and_no_others():
   np.testing.assert_allclose(found, [-1, 0, 0, 0, 0], atol=1e-5)  # 1 − π_proxy/π
 
 
-@pytest.mark.parametrize('function', [losses.luffy, losses.multiple_importance])
+def test_hpt_is_supervised_on_external_tokens_and_the_surrogate_on_own_ones():
+  def terms(l, **hyper):
+    arrays = (l, ARRAYS['old_logprobs'], ARRAYS['advantages'], ARRAYS['is_external'])
+    return losses.unified_policy_gradient(*arrays, *PLACES, **hyper)
+
+  external = np.asarray(in_samples(ARRAYS['is_external'])) & MASK
+  found = slope(terms, ARRAYS['logprobs'])
+  np.testing.assert_allclose(found[external], -1, rtol=1e-6)  # of −ℓ, whatever the advantage
+  surrogate = slope(
+    lambda l: losses.clipped_surrogate(l, ARRAYS['old_logprobs'], ARRAYS['advantages']),
+    ARRAYS['logprobs'],
+  )
+  np.testing.assert_array_equal(found[MASK & ~external], surrogate[MASK & ~external])
+  with pytest.raises(ValueError, match="reference 'ref' is not one of policy, one, old"):
+    terms(ARRAYS['logprobs'], reference='ref')
+
+
+@pytest.mark.parametrize(
+  'function', [losses.luffy, losses.multiple_importance, losses.unified_policy_gradient]
+)
 def test_a_mixed_batch_without_external_samples_is_the_surrogate(function):
   names = ('logprobs', 'old_logprobs', 'advantages')
   arrays, nobody = [ARRAYS[n] for n in names], jnp.zeros(batches.N, bool)

@@ -23,6 +23,7 @@ CASES = {
   'prompt_mean': {},
   'sample_mean': {},
   'group_mean': {},
+  'apart': {'external': 'seq_mean_token_mean', 'own_coef': 0.3, 'external_coef': 2.0},
 }
 OF_SAMPLES = {'sample_mean', 'group_mean'}
 each_case = pytest.mark.parametrize('name', list(CASES))

@@ -83,6 +83,7 @@ from rljax.losses.srft import srft
 from rljax.losses.sspo import sspo
 from rljax.losses.topr import topr
 from rljax.losses.truncated_reinforce import truncated_reinforce
+from rljax.losses.unified_policy_gradient import unified_policy_gradient
 from rljax.losses.verifree import verifree
 from rljax.losses.vespo import vespo
 from rljax.losses.weighted_nll import dynamic_nll, importance_weighted_nll
@@ -176,6 +177,7 @@ __all__ = [
   'topr',
   'tpo',
   'truncated_reinforce',
+  'unified_policy_gradient',
   'verifree',
   'vespo',
   'wpo',

@@ -13,6 +13,7 @@ from typing import Any
 
 from rljax import binding
 from rljax.rewards.constraint_kinds import KINDS, RELATIONS
+from rljax.rewards.judges.rubric import rubric_score
 
 
 def follow(
@@ -50,6 +51,37 @@ def follow(
     found[f'{name}_share'] = sum(followed) / len(followed)
   chosen = ('lenient' if lenient else 'strict') + ('_share' if partial else '')
   return {'reward': found[chosen], **found}
+
+
+def rubric(
+  completion: str,
+  metadata: dict[str, Any],
+  *,
+  weights: Sequence[tuple[str, float]] = (),
+  saturation: float = 1.0,
+) -> dict[str, float]:
+  """The constraints as weighted criteria: the share of their weights that is followed.
+
+  Args:
+    completion: any text.
+    metadata: {'constraints': […]}, see `follow`.
+    weights: (kind of constraint, its weight) pairs; the others have the weight 1.
+    saturation: as in `judges.rubric.rubric_score`.
+
+  Returns:
+    As `rubric_score`, and the component 'strict': 1 if all are followed.
+
+  Raises:
+    ValueError: as `follow`, or a weight of a kind that does not exist.
+  """
+  strict = follow(completion, metadata)['strict']
+  weighed = dict(weights)
+  for kind in weighed:
+    _check_of({'kind': kind}, 'rubric: weights')
+  asked = metadata['constraints']
+  criteria = [{'text': c['kind'], 'weight': weighed.get(c['kind'], 1.0)} for c in asked]
+  held = [float(is_followed(completion, c)) for c in asked]
+  return {**rubric_score(held, criteria, saturation=saturation), 'strict': strict}
 
 
 def is_followed(text: str, constraint: Mapping[str, Any]) -> bool:

@@ -11,7 +11,10 @@ from rljax.rollouts.single_turn import Experience
 
 
 def experience_metrics(experience: Experience) -> dict[str, Any]:
-  """reward/*, group/* and rollout/* of one iteration, over its used samples; {} without any."""
+  """reward/*, group/* and rollout/* of one iteration, over its used samples; {} without any.
+
+  group/* are of all members, what is external too; the others of what the policy drew, if anything.
+  """
   rollout, scores = experience.rollout, experience.scores
   used = rollout.group_ids >= 0
   if not used.any():
@@ -19,6 +22,8 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
   scored = np.isfinite(scores.rewards)
   rewards, groups = scores.rewards[scored], rollout.group_ids[used][scored]
   spread = [np.ptp(rewards[groups == g]) for g in np.unique(groups)]
+  own = experience.is_own if experience.is_own.any() else np.ones(len(scored), bool)
+  rewards, used = scores.rewards[scored & own], np.flatnonzero(used)[own]
   lengths = (rollout.num_tokens - rollout.prompt_length)[used]
   truncated = float(rollout.truncated[used].mean())
   stopped = lengths[~rollout.truncated[used]]
@@ -37,18 +42,22 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
   if len(stopped):
     metrics['rollout/length_stopped'] = float(stopped.mean())
   for name, values in scores.components.items():
+    values = values[own]
     metrics[f'reward/{name}'] = float(np.nanmean(values)) if np.isfinite(values).any() else None
   return {k: v for k, v in metrics.items() if v is not None}
 
 
 def prompt_means(experience: Experience) -> tuple[list[int], np.ndarray]:
-  """(prompt_ids of the groups, mean reward of each; NaN where nothing was scored).
+  """(prompt_ids of the groups, mean reward of what the policy drew of each; NaN without any).
 
   Groups that the strategy did not hand on come last.
   """
+  if experience.means is not None:
+    known = [*experience.means, *experience.further_means]
+    return [prompt_id for prompt_id, _ in known], np.array([mean for _, mean in known])
   groups = experience.rollout.group_ids[experience.rollout.group_ids >= 0]
   rewards, number = experience.scores.rewards, int(groups.max(initial=-1)) + 1
-  scored = np.isfinite(rewards)
+  scored = np.isfinite(rewards) & experience.is_own
   total = np.bincount(groups[scored], rewards[scored], minlength=number)
   count = np.bincount(groups[scored], minlength=number)
   means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -62,6 +71,7 @@ def prompt_means(experience: Experience) -> tuple[list[int], np.ndarray]:
 def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
   """The first samples of an iteration for the samples table."""
   scores = experience.scores
+  external = ~experience.is_own
   return [
     {
       'prompt_id': c.prompt.prompt_id,
@@ -72,13 +82,19 @@ def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
       'truncated': c.truncated,
       'reward': float(reward),
       'components': {k: float(v[i]) for k, v in scores.components.items()},
+      **({'external': bool(external[i])} if external.any() else {}),
     }
     for i, (c, reward) in enumerate(zip(experience.completions[:most], scores.rewards))
   ]
 
 
 def _is_flat(metrics: dict[str, Any]) -> bool:
-  """Whether no group, or where groups have one member the whole iteration, has any spread."""
+  """Whether no group, or where groups have one member the whole iteration, has any spread.
+
+  What others have written may teach whatever its reward.
+  """
+  if metrics.get('rollout/external', 0):
+    return False
   alone = metrics['group/size'] <= 1
   return metrics['reward/std'] == 0 if alone else metrics['group/zero_variance'] == 1
 

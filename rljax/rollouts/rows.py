@@ -55,11 +55,7 @@ def select(experience: Experience, used: np.ndarray, group_ids: np.ndarray) -> E
   return Experience(
     take_rows(experience.rollout, rows, group_ids),
     [experience.completions[i] for i in which],
-    dataclasses.replace(
-      scores,
-      rewards=scores.rewards[which],
-      components={name: x[which] for name, x in scores.components.items()},
-    ),
+    take_scores(scores, which),
     _take(experience.extras, rows, group_ids),
   )
 
@@ -77,6 +73,15 @@ def join(parts: Sequence[Experience]) -> Experience:
     [c for part in parts for c in part.completions],
     join_scores([part.scores for part in parts]),
     jax.tree.map(lambda *x: np.concatenate(x), *(part.extras for part in parts)),
+  )
+
+
+def take_scores(scores: Scores, which: Sequence[int]) -> Scores:
+  """The scores of some completions; what went wrong is counted as before."""
+  return dataclasses.replace(
+    scores,
+    rewards=scores.rewards[which],
+    components={name: x[which] for name, x in scores.components.items()},
   )
 
 

@@ -30,6 +30,7 @@ class Experience:
     metrics: what the strategy counted, by metric name; they replace those of the used rows.
     further_means: (prompt_id, mean reward) of groups that were sampled and are not handed on, for
       the curriculum; NaN where nothing was scored.
+    means: the same of what is handed on, where it is not the mean of the rows; None: it is.
   """
 
   rollout: Rollout
@@ -38,6 +39,13 @@ class Experience:
   extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
   further_means: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+  means: list[tuple[int, float]] | None = None
+
+  @property
+  def is_own(self) -> np.ndarray:
+    """bool, of the used rows: those that the policy drew."""
+    used = self.rollout.group_ids >= 0
+    return ~self.extras.get('is_external', np.zeros(len(used), bool))[used]
 
   def to_rows(self, values: np.ndarray) -> np.ndarray:
     """Values of the used rows → float32 [N]; unused rows get 0."""

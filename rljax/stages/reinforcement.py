@@ -16,6 +16,7 @@ from rljax.data.packing import pack
 from rljax.prompts import Prompt
 from rljax.rollouts import Experience, Generator, streamed
 from rljax.rollouts.measures import experience_metrics, prompt_means, table_rows
+from rljax.rollouts.sources import Source
 from rljax.rollouts.temperature import sampled_entropy
 from rljax.stages.stage import Collected, Stage, make_stage_layout
 from rljax.structs import Batch, PyTree, TrainState
@@ -28,6 +29,7 @@ STRATEGY_GETS = (
   'score',
   'policy_step',
   'next_prompts',
+  'sources',
 )
 
 CRITIC_STARTS = ('', 'reward_model')
@@ -59,6 +61,7 @@ class Reinforcement(Stage):
       )
     if node.max_staleness < 0:
       raise ValueError(f'{name}.max_staleness is {node.max_staleness}; 0 or more iterations')
+    self.sources = self._sources()
     self._told: set[str] = set()
     # Rollouts that wait for their update, the oldest first: (iteration they were drawn in, data).
     self._waiting: collections.deque[tuple[int, Collected]] = collections.deque()
@@ -94,6 +97,23 @@ class Reinforcement(Stage):
       # Copies: the update donates what it trains, and the reward model may still score.
       start['value'] = jax.tree.map(lambda x: x.copy(), params['reward'])
     return start
+
+  def _sources(self) -> dict[str, Source]:
+    """Who else answers prompts, by name; built once."""
+    name, strategy, nodes = self.name, self.strategy, self.node.sources
+    if 'sources' in strategy.arrays and not nodes:
+      raise ValueError(
+        f'{name}.rollout: {strategy.name} asks for completions that others have written; set '
+        f"{name}.sources to dict(task=dict(name='rollouts.sources.demonstrations'))"
+      )
+    if getattr(strategy.function, 'external', False) and self.objective.bypass:
+      raise ValueError(
+        f"{name}.old_logprobs is 'sampler', and the sampler has none of the completions that "
+        f"{strategy.name} brings; set it to 'recompute'"
+      )
+    world = self.world
+    given = {'demonstrate': world.task.demonstrate, 'generate': self.generate, 'mesh': world.mesh}
+    return {key: binding.bind(nodes[key], given)(given) for key in sorted(nodes)}
 
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
     if used := self.generate.settings.filters:
@@ -149,6 +169,7 @@ class Reinforcement(Stage):
         'score': score,
         'policy_step': state.step,
         'next_prompts': self.draw,
+        'sources': self.sources,
       }
     )
     batch, capacity = self.pack(experience)

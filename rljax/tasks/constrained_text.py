@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rljax.prompts import Prompt, Task
+from rljax.rewards import constraints
 from rljax.tasks import constrained_writing, procedural
 from rljax.tasks.constrained_writing import SUBJECTS, WORDS
 
@@ -100,6 +101,14 @@ def constrained_text(
 def demonstrate(prompt: Prompt) -> str:
   """A text that follows the constraints."""
   return prompt.metadata['demonstration']
+
+
+def remind(prompt: Prompt, completion: str) -> str | None:
+  """The prompt with the rules that a completion has broken said again; None if there are none."""
+  asked = prompt.metadata['constraints']
+  broken = [c for c in asked if not constraints.is_followed(completion, c)]
+  again = ' '.join(KINDS[c['kind']][1](c) for c in broken)
+  return f'{prompt.text.rstrip()} {again}\n' if broken else None
 
 
 def canonical(prompt: Prompt) -> str:

@@ -68,3 +68,18 @@ def sound(completion: str) -> dict[str, float]:
 def well_formed(completion: str) -> bool:
   """Whether the completion is made of steps alone, right or wrong."""
   return parse(completion) is not None
+
+
+def larger_first(completion: str) -> str:
+  """The same steps, the larger of two numbers first where their order does not matter."""
+  return write(map(_turned, parse(completion) or ()))
+
+
+def smaller_first(completion: str) -> str:
+  """The same steps, the smaller of two numbers first where their order does not matter."""
+  return write(_turned(step, -1) for step in parse(completion) or ())
+
+
+def _turned(step: Step, sign: int = 1) -> Step:
+  wrong = step.operator != '-' and sign * step.left < sign * step.right
+  return step._replace(left=step.right, right=step.left) if wrong else step

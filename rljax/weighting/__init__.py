@@ -10,6 +10,7 @@ is what selections and corrections leave in the denominator; the caller then mul
 by what they keep, so a rejected token that stays in the denominator is a zero in the average.
 """
 
+from rljax.weighting.apart import apart
 from rljax.weighting.attention import attention_mean
 from rljax.weighting.prompts import prompt_mean
 from rljax.weighting.samples import group_mean, sample_mean
@@ -21,6 +22,7 @@ from rljax.weighting.sequences import (
 from rljax.weighting.tokens import token_mean, token_sum
 
 __all__ = [
+  'apart',
   'attention_mean',
   'fixed_length',
   'group_mean',

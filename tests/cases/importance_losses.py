@@ -111,6 +111,21 @@ CASES = {
     clip_low=0.05,
     clip_high=0.4,
   ),
+  'unified_policy_gradient': Case(
+    losses.unified_policy_gradient, reference.unified_policy_gradient
+  ),
+  'unified_policy_gradient, sure authors': token(
+    losses.unified_policy_gradient,
+    reference.unified_policy_gradient,
+    {'clip_low': 'low', 'clip_high': 'high'},
+    reference='one',
+    external_advantage=0.7,
+    clip_low=0.05,
+    clip_high=0.4,
+  ),
+  'unified_policy_gradient, ratio': token(
+    losses.unified_policy_gradient, reference.unified_policy_gradient, reference='old'
+  ),
   'a_lol': Case(losses.a_lol, reference.a_lol),
   'a_lol, band': Case(losses.a_lol, reference.a_lol, {'clip': 0.2}),
   'a_lol, tokens': Case(

@@ -73,6 +73,25 @@ def multiple_importance(
   return value, value
 
 
+def unified_policy_gradient(
+  logprobs,
+  old_logprobs,
+  advantages,
+  is_external,
+  *,
+  reference='policy',
+  external_advantage=1.0,
+  low=0.2,
+  high=0.2,
+):
+  if not is_external:
+    return luffy(logprobs, old_logprobs, advantages, False, low=low, high=high)
+  value = {
+    'policy': 1.0, 'one': math.exp(logprobs), 'old': math.exp(logprobs - old_logprobs)
+  }[reference]  # fmt: skip
+  return -external_advantage * value, -external_advantage * value
+
+
 def a_lol_token(logprobs, ref_logprobs, advantages, action_mask, *, clip=0.9, ratio='token'):
   found = math.exp(logprobs - ref_logprobs) if ratio == 'token' else 1.0
   weight = max(advantages, 0) * min(max(found, 1 - clip), 1 + clip)

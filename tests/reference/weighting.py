@@ -41,6 +41,20 @@ def prompt_mean(loss, batch, samples):
   return np.mean([np.mean(tokens) for tokens in groups.values()])
 
 
+def apart(loss, batch, samples, *, external, own_coef, external_coef):
+  assert external == 'seq_mean_token_mean'
+  own = [pair for pair in samples if not batch['is_external'][pair[0]]]
+  others = [pair for pair in samples if batch['is_external'][pair[0]]]
+  total = 0.0
+  for part, mean, coef in (
+    (own, token_mean, own_coef),
+    (others, seq_mean_token_mean, external_coef),
+  ):
+    if any(batch['action_mask'][p] for _, places in part for p in places):
+      total += coef * mean(loss, batch, part)
+  return total
+
+
 def _places(loss, batch, samples):
   """(group, loss at its place) of each sample with at least one loss token."""
   for sample, places in samples:
