@@ -1,6 +1,7 @@
 """The stages of a run: where the samples of an iteration come from, and the update they feed."""
 
 from rljax.stages.distillation import Distillation
+from rljax.stages.interleaved import Interleaved
 from rljax.stages.masked import MaskedReinforcement
 from rljax.stages.process import ProcessRewardModel
 from rljax.stages.ranked import Ranked, RewardModel
@@ -19,6 +20,7 @@ KINDS = {
   'distill': Distillation,
   'rehearsal': Rehearsal,
   'rl': Reinforcement,
+  'interleaved': Interleaved,
   'masked_rl': MaskedReinforcement,
 }
 
