@@ -21,7 +21,6 @@ METHOD = dict(
   fidelity='adapted',
   baseline='presets/grpo_off_policy',
   differs='weights',
-  effect='experiments/presets, row high_entropy',
 )
 
 

@@ -17,7 +17,6 @@ METHOD = dict(
   fidelity='adapted',
   baseline='ppo',
   differs='gradient',
-  effect='no effect at this size (experiments/presets)',
 )
 
 

@@ -18,7 +18,6 @@ METHOD = dict(
   fidelity='recalled',
   baseline='presets/grpo_off_policy',
   differs='token loss',
-  effect='experiments/presets, row oapl',
 )
 
 

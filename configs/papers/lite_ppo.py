@@ -17,7 +17,6 @@ METHOD = dict(
   fidelity='recalled',
   baseline='quickstart',
   differs='advantages',
-  effect='experiments/presets, row lite_ppo',
 )
 
 

@@ -20,7 +20,6 @@ METHOD = dict(
   fidelity='recalled',
   baseline='presets/gspo',
   differs='weights',
-  effect='experiments/presets, row luspo',
 )
 
 

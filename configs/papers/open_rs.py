@@ -18,7 +18,6 @@ METHOD = dict(
   fidelity='recalled',
   baseline='quickstart',
   differs='rewards',
-  effect='experiments/presets, row cosine_length',
 )
 
 
