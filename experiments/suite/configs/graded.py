@@ -11,7 +11,7 @@ import rljax
 
 def get_config():
   config = rljax.load_config('default')
-  config.task = dict(name='suite.graded.graded')
+  config.task = dict(name='suite.graded.graded', num_test=1152)  # SFT looks behind the 1,024
   config.tokenizer = dict(name='tokenization.characters', alphabet='0123456789[]>')
   config.model.update(num_layers=2, d_model=64, num_heads=4, num_kv_heads=4, d_ff=160)
 
