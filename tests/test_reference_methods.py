@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rljax import config, losses, shaping, tokenization
+from rljax import config, losses, masking, shaping, tokenization
 from rljax.binding import bind
 from rljax.data.demonstrations import as_rollout
 from rljax.metrics.names import check_name
@@ -213,6 +213,19 @@ def test_the_loss_of_verifree_has_the_gradient_of_the_expected_likelihood():
   for baseline in (0.0, 0.7):
     found = jax.grad(loss)(theta, baseline)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, -b, atol=1e-12), found, expected)
+
+
+def test_the_loss_of_verifree_has_no_gradient_where_nothing_was_scored():
+  logprobs, places = jnp.full((2, 2), -1.0), jnp.zeros((2, 2), jnp.int32)
+  ids, is_reference = jnp.arange(2, dtype=jnp.int32)[:, None], jnp.array([[False, True]] * 2)
+  advantages, rewards = jnp.array([[0.5] * 2, [0.0] * 2]), jnp.array([0.25, jnp.nan])
+  weights = jnp.array([[1.0] * 2, [0.0] * 2])  # as of a sample that a filter has taken out
+
+  def total(l):
+    loss, _ = losses.verifree(l, advantages, rewards, is_reference, places, ids)
+    return masking.weighted_sum(loss, weights)
+
+  np.testing.assert_allclose(jax.grad(total)(logprobs), [[-0.5, -0.25], [0, 0]])
 
 
 def test_dro_weighs_tokens_of_the_reference_by_how_much_reasoning_changes_them(sampler):

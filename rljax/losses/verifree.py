@@ -30,7 +30,7 @@ def verifree(
   Args:
     logprobs: float [..., T], nats, ℓ; differentiated.
     advantages: float [..., T]. Constant.
-    rewards: float [N], R. Constant.
+    rewards: float [N], R; not finite = unscorable: 0. Constant.
     reference_mask: bool [..., T], the tokens of y*; see `rollouts.reference_likelihood`.
     segment_ids: int32 [..., T].
     sample_ids: int32 [..., S].
@@ -42,6 +42,7 @@ def verifree(
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled
   """
-  reward = masking.sample_to_token(widen(rewards), sample_ids, segment_ids)
+  reward = masking.zero_where_not(rewards, jnp.isfinite(rewards))
+  reward = masking.sample_to_token(reward, sample_ids, segment_ids)
   weight = constant(jnp.where(reference_mask, reward, widen(advantages)))
   return -weight * widen(logprobs), {'reference': reference_mask.astype(weight.dtype)}
