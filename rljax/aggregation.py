@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import masking
+from rljax import arrays, masking
 from rljax.combinations import ObjectiveError
 from rljax.objective import Objective, denominator_of
 from rljax.structs import Array
@@ -68,7 +68,7 @@ def _of_minibatch(known, kept, hyper, objective, key):
   keys = list(jax.random.split(key, len(objective.selections) + len(objective.derived) + 1))
   factor, counted, samples, sums = _selected(known, hyper, objective, keys)
   if objective.correction is not None:
-    weight, count = objective.correction(known, hyper['correction'])
+    weight, count = _corrected(known, kept, hyper, objective)
     factor, counted = factor * weight, counted & count
     sums |= {
       'mismatch/weight_mean': masking.masked_sum(weight, kept),
@@ -95,6 +95,18 @@ def _of_minibatch(known, kept, hyper, objective, key):
   if objective.value is not None:
     found['value'] = over(kept)
   return {**found, 'left_out': _left_out(known, samples, objective)}, sums
+
+
+def _corrected(known, kept, hyper, objective):
+  """(weight, counted) of the correction; 1 and True on what the sampler did not draw.
+
+  Its log-probs there are those of nobody, or of a policy behind another prompt.
+  """
+  elsewhere = arrays.drawn_elsewhere(known['is_external'], known['group_ids'])
+  elsewhere = masking.sample_to_token(elsewhere, known['sample_ids'], known['segment_ids'])
+  drawn = {**known, 'action_mask': kept & ~elsewhere}
+  weight, count = objective.correction(drawn, hyper['correction'])
+  return jnp.where(elsewhere, 1, weight), elsewhere | count
 
 
 def _selected(known, hyper, objective, keys):

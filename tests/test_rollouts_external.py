@@ -10,7 +10,7 @@ import pytest
 import tiny_updates
 from rollouts import random_rollout
 
-from rljax import objective, prepare, tokenization, update
+from rljax import masking, objective, prepare, tokenization, update
 from rljax.data.packing import make_layout, pack
 from rljax.metrics.names import check_name
 from rljax.models import decoder
@@ -316,3 +316,33 @@ def test_mismatch_is_that_of_tokens_that_the_sampler_drew(minibatches):
     batch = batch.replace(group_ids=np.where(batch.is_external, -1, batch.group_ids))
     drawn = float(measured(batch)['rollout/mismatch_mean'])
     assert drawn == pytest.approx(float(found[0]['rollout/mismatch_mean']), rel=1e-5)
+
+
+@pytest.mark.parametrize('name', ['sequence_truncate', 'self_normalize'])
+def test_a_correction_is_of_tokens_that_the_sampler_drew(name):
+  """What stands for the unknown log-probs of others decides about no weight."""
+  rollout, rewards = random_rollout(0)
+  external = np.arange(len(rewards)) % 4 == 2
+  policy = tiny_updates.model('float32')
+  params = {'policy': policy.init(jax.random.key(0))}
+  correction = dict(name=f'corrections.{name}')
+  terms = objective.build({**tiny_updates.GRPO, 'minibatches': 2, 'correction': correction})
+  layout = make_layout(
+    samples=24, group_size=4, max_length=20, rows=2, row_length=40, minibatches=2
+  )
+  static = dict(objective=terms, policies={'policy': policy}, chunk_size=512)
+  prepared = jax.jit(lambda batch: prepare.prepare(batch, params, {}, terms.hyper(0), **static)[0])
+  found = []
+  for logprob in (0.0, -9.0):
+    known = np.where(external[:, None], logprob, rollout.policy_logprobs).astype(np.float32)
+    given = rollout.replace(policy_logprobs=known)
+    batch, _ = pack(given, rewards, layout, extras={'is_external': external})
+    found.append(prepared(batch))
+  weights = [np.asarray(b.weights['policy']) for b in found]
+  np.testing.assert_array_equal(*weights)
+  batch = found[0]
+  outside = masking.sample_to_token(batch.is_external, batch.sample_ids, batch.segment_ids)
+  scored = np.asarray(batch.weights['full']) > 0
+  of_others, of_all = weights[0][scored & outside], np.asarray(batch.weights['full'])
+  np.testing.assert_allclose(of_others, of_all[scored & outside], rtol=1e-6)
+  assert not np.allclose(weights[0][scored & ~outside], of_all[scored & ~outside], rtol=0.05)
