@@ -21,6 +21,7 @@ from rljax.rollouts.external import comprehension
 from rljax.rollouts.given import bring, written
 from rljax.rollouts.measures import experience_metrics, is_hopeless, prompt_means, table_rows
 from rljax.rollouts.sources import demonstrations, function, records
+from rljax.rollouts.temperature import sampled_entropy
 from rljax.sharding import make_mesh
 
 TOKENIZER = tokenization.characters(alphabet='ab>')
@@ -151,6 +152,15 @@ def test_only_hard_groups_get_some_and_their_worst_members_leave(sampler):
   assert none.metrics['rollout/external'] == 0 and none.is_own.all() and len(none.is_own) == Q * G
   lost = run(sampler, lambda d, i: math.nan, {'task': always('b')}, accuracy=0.0)
   assert lost.metrics['rollout/external'] == 0  # nothing is known of them
+
+
+def test_the_entropy_of_the_samples_is_not_that_of_what_others_have_written(sampler):
+  generator, params = sampler
+  fewer = dataclasses.replace(generator, samples=G - 1)
+  own = single_turn(params, prompts(), DRAWS, fewer, scorer(first_is_right), 5)
+  found = run(sampler, first_is_right, {'task': always('b')})
+  assert not found.is_own.all()
+  assert sampled_entropy(found) == pytest.approx(sampled_entropy(own), rel=1e-5)
 
 
 def test_hpt_a_hard_group_is_its_demonstration_and_the_others_stay(sampler):

@@ -186,6 +186,10 @@ def test_rows_hold_what_the_host_packs(prompts, minibatches):
   [
     (dict(rl=dict(packed=True)), 'rl.packed=False'),
     (dict(rl=dict(packed=False, max_staleness=1)), 'wait in a queue'),
+    (
+      dict(rl=dict(packed=False, temperature_controller=dict(name='rollouts.entropy_temperature'))),
+      'temperature_controller',
+    ),
     (dict(rewards=dict(reward='rewards.random_reward')), 'a reward of its own'),
     (dict(task=dict(name='tasks.signs')), 'signs has no twin'),
     (dict(tokenizer=dict(alphabet='>dcba')), 'not those of the tokenizer'),

@@ -47,8 +47,10 @@ def entropy_temperature(
 def sampled_entropy(experience: Experience) -> float:
   """−mean log-prob of the sampled tokens at their own temperature, nats; NaN without any.
 
-  An unbiased estimate of the entropy per token, without a look at the vocabulary.
+  What others have written is not sampled, and has no log-probs. An unbiased estimate of the entropy per token, without a look at the vocabulary.
   """
   rollout = experience.rollout
-  sampled = rollout.action_mask & (rollout.group_ids >= 0)[:, None]
+  drawn = rollout.group_ids >= 0
+  drawn[drawn] = experience.is_own
+  sampled = rollout.action_mask & drawn[:, None]
   return -float(rollout.policy_logprobs[sampled].mean()) if np.any(sampled) else math.nan
