@@ -103,12 +103,18 @@ def test_what_rltf_counts_and_refuses(monkeypatch):
   assert all(check_name(name) for name in metrics)
   assert metrics['method/feedback_turn/second'] == rewards[[2, 3, 6, 7]].mean()
   assert metrics['rollout/tokens'] == sum(len(c.tokens) for c in found().completions)
+  first = [found().completions[i] for i in (0, 1, 4, 5)]
+  assert metrics['rollout/length_mean'] == np.mean([len(c.tokens) for c in first])
   with pytest.raises(ValueError, match='max_feedback is 2'):
     turn(max_feedback=2)
   odd = dataclasses.replace(GENERATE, samples=3)
   monkeypatch.setattr(f'{__name__}.GENERATE', odd)
   with pytest.raises(ValueError, match='samples=3 is odd'):
     turn()
+
+
+def test_of_no_rows_there_are_no_log_probs():
+  assert row_logprobs(PARAMS, GENERATE, [], GENERATE.max_length) == []
 
 
 def test_rltf_pays_second_attempts_over_first_ones_though_they_are_all_alike():

@@ -160,6 +160,8 @@ def test_verifree_rewards_reasoning_by_the_probability_of_the_reference_behind_i
   assert not reference[len(plain.completions) :].any()
   np.testing.assert_array_equal(found.scores.components['scored'], plain.scores.rewards)
   assert found.metrics['rollout/tokens'] == old.action_mask.sum()
+  drawn = [len(c.tokens) for c in plain.completions]
+  assert found.metrics['rollout/length_mean'] == pytest.approx(np.mean(drawn))
   assert all(check_name(name) for name in found.metrics)
   assert sampler[0].program.scores._cache_size() == 1
 

@@ -218,6 +218,8 @@ def test_ampo_takes_right_answers_that_the_policy_follows_best(sampler):
   for group in range(Q):
     best = np.argsort(-known[group])[:2]
     assert sorted(external(found)[group]) == sorted(np.array(['aab', 'bab', 'abb'])[best])
+  unmarked = comprehension(params, offers, own, scores, generator, 4, 'a>')
+  np.testing.assert_allclose(unmarked, comprehension(params, offers, own, scores, generator, 4))
   # exp(mean of the answer's log-probs), from a plain forward pass over one text.
   completion = offers[0]
   tokens = np.array([[*completion.prompt.tokens, *completion.tokens]], np.int32)

@@ -165,5 +165,7 @@ def test_a_policy_of_another_run_is_a_source(tmp_path):
   assert len(said) == 4 and all(text is None or isinstance(text, str) for text in said)
   again = saved_policy(stage.generate, own.mesh, path=source['path'])(prompts[:2], [0, 1])
   assert again == said[:2]  # what it says follows from the draw
+  more = stage.tokenized([own.task.train[i] for i in range(6)])  # than a rollout samples
+  assert stage.sources['run'](more, range(6))[:4] == said
   with pytest.raises(FileNotFoundError, match='nowhere'):
     saved_policy(stage.generate, own.mesh, path=str(tmp_path / 'nowhere'))

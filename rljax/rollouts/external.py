@@ -154,7 +154,8 @@ def comprehension(
   """min(1, exp(mean log-prob of the answer's tokens)) [len(completions)], of the policy.
 
   The answer is what follows the last `answer_after` of a completion, the end of text included: how
-  probable it is after the reasoning of whoever wrote it. '' = the whole completion.
+  probable it is after the reasoning of whoever wrote it. '', or where there is none: the whole
+  completion.
 
   Args:
     params: of the policy.
@@ -176,7 +177,8 @@ def comprehension(
   logprobs = np.asarray(generate.program.logprobs(params, tokens, lengths))
   found = np.zeros(len(completions))
   for row, completion in enumerate(completions):
-    begin = completion.text.rfind(answer_after) + len(answer_after) if answer_after else 0
+    before, mark, _ = completion.text.rpartition(answer_after) if answer_after else ('', '', '')
+    begin = len(before) + len(mark)
     decode, ids = generate.tokenizer.decode, completion.tokens
     first = next((j for j in range(len(ids)) if len(decode(ids[:j])) >= begin), len(ids) - 1)
     start = int(rollout.prompt_length[row])

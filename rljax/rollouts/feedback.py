@@ -176,7 +176,7 @@ def _in_order(scores: Scores, order: np.ndarray) -> Scores:
 
 
 def _metrics(turns: Any, scores: Scores) -> dict[str, float]:
-  """The mean rewards of both attempts, and what was sampled and heard."""
+  """The mean rewards of both attempts, what was sampled and heard, the length of first attempts."""
   attempts, heard, again = turns
   first, second = scores.rewards[: len(attempts)], scores.rewards[len(attempts) :]
 
@@ -184,9 +184,13 @@ def _metrics(turns: Any, scores: Scores) -> dict[str, float]:
     there = x[np.isfinite(x)]
     return float(there.mean()) if len(there) else float('nan')
 
+  lengths = np.array([len(c.tokens) for c in attempts])
+  stopped = lengths[[not c.truncated for c in attempts]]
   return {
     'method/feedback_turn/first': mean(first),
     'method/feedback_turn/second': mean(second),
+    'rollout/length_mean': float(lengths.mean()),
+    **({'rollout/length_stopped': float(stopped.mean())} if len(stopped) else {}),
     'rollout/heard': float(np.mean([len(f) for f in heard])),
     'rollout/tokens': sum(len(c.tokens) for c in (*attempts, *again)),
   }

@@ -14,6 +14,7 @@ from rljax import binding
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
+from rljax.rollouts.measures import experience_metrics
 from rljax.rollouts.single_turn import Experience, single_turn
 from rljax.structs import PyTree, Rollout
 
@@ -87,6 +88,8 @@ def reference_likelihood(
     said = row_logprobs(params, generate, [s.row for s in bare], length)
     without = _measured(said, bare, groups[first], measure)
     likelihood = np.clip(likelihood - without[group], 0, 1)
+  # Of what was drawn: y* is given.
+  sampled = {k: x for k, x in experience_metrics(found).items() if k.startswith('rollout/')}
   scores, rollout, extras = found.scores, found.rollout, dict(found.extras)
   if splice:
     rollout, extras['reference_mask'] = _with_references(rollout, used, whole, known)
@@ -101,7 +104,7 @@ def reference_likelihood(
     extras=extras,
     metrics={
       **found.metrics,
-      'rollout/tokens': int(found.rollout.action_mask[used].sum()),  # those of y* are given
+      **sampled,
       'method/reference_likelihood/marked': float(np.mean([s.is_marked for s in whole])),
       'method/reference_likelihood/cut': float(np.mean([s.is_cut for s in whole])),
     },
@@ -176,7 +179,7 @@ def row_logprobs(
       tokens[i, : len(row)], num_tokens[i] = row, len(row)
     where = generate.place((tokens, num_tokens))
     found.append(generate.program.logprobs(params, *where, np.float32(generate.temperature or 1)))
-  table = np.concatenate(jax.device_get(found))
+  table = np.concatenate(jax.device_get(found)) if found else ()
   return [table[i, : len(row)] for i, row in enumerate(rows)]
 
 

@@ -47,7 +47,8 @@ def entropy_temperature(
 def sampled_entropy(experience: Experience) -> float:
   """−mean log-prob of the sampled tokens at their own temperature, nats; NaN without any.
 
-  What others have written is not sampled, and has no log-probs. An unbiased estimate of the entropy per token, without a look at the vocabulary.
+  An unbiased estimate of the entropy per token, without a look at the vocabulary. What others have
+  written counts for nothing: its log-probs are unknown.
   """
   rollout = experience.rollout
   drawn = rollout.group_ids >= 0

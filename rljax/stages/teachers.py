@@ -34,8 +34,12 @@ def saved_policy(
   )
 
   def source(prompts, draw_ids):
-    requests = teacher.requests(prompts, draw_ids, first_sample_index=FIRST_INDEX)
-    _, completions, *_ = teacher.sample(model.params, requests, prompts)
-    return [None if c.truncated else c.text for c in completions]
+    found = []
+    for first in range(0, len(prompts), teacher.prompts):  # a buffer may hold more than a rollout
+      some = slice(first, first + teacher.prompts)
+      requests = teacher.requests(prompts[some], draw_ids[some], first_sample_index=FIRST_INDEX)
+      _, completions, *_ = teacher.sample(model.params, requests, prompts[some])
+      found += [None if c.truncated else c.text for c in completions]
+    return found
 
   return source
