@@ -11,9 +11,9 @@ from comparison.arms import A_A
 LAST = 10  # iterations whose mean stands for the end of a curve
 
 
-def of_curve(name):
-  """The mean of the last iterations of a curve."""
-  return lambda r: float(np.mean(r[name][-LAST:])) if name in r else None
+def of_curve(name, part=slice(-LAST, None)):
+  """The mean of a part of a curve, by default of its last iterations."""
+  return lambda r: float(np.mean(r[name][part])) if name in r else None
 
 
 def held_out_area(record):
@@ -42,7 +42,7 @@ def quantities(records):
     'held-out length': (lambda r: r['end'].get('length_mean'), False),
     'distinct': (lambda r: r['end'].get('distinct'), False),
     'entropy': (of_curve('entropy'), False),
-    'zero variance': (lambda r: float(np.mean(r['zero_variance'])), True),
+    'zero variance': (of_curve('zero_variance', slice(None)), True),
   }
   return {
     name: found for name, found in known.items() if all(found[0](r) is not None for r in records)

@@ -12,5 +12,5 @@ def get_config():
   config.task.num_test = 1536  # SFT looks at those behind the 1,024 of the evaluation
   config.rl.update(iterations=40, prompts=16, minibatches=1)
   config.rl.rows = 32
-  config.rl.optimizer.learning_rate = 1e-3
+  config.rl.optimizer.learning_rate = 3e-4
   return config
