@@ -201,7 +201,7 @@ def test_where_a_loss_stands(name):
   assert not np.any(np.delete(loss, stands))
 
 
-def test_the_value_of_oapl_lies_between_the_mean_and_the_maximum_of_the_group():
+def test_karl_values_a_prompt_between_the_mean_and_the_maximum_of_the_group():
   def value(temperature):
     _, seen = losses.oapl(
       OLD, OLD, SCORES, RAGGED, value_temperature=temperature, kl_coef=1.0

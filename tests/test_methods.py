@@ -1,5 +1,8 @@
 """The methods of the literature: their table, and that each config is what it says."""
 
+import pathlib
+import re
+
 import pytest
 
 from rljax import binding, cli, config, methods
@@ -42,6 +45,12 @@ def test_a_config_is_what_it_says(method):
   assert f'`{method.baseline}`' in text and 'Expected:' in text
   if method.fidelity != 'faithful':
     assert method.fidelity in text.lower() or method.scope == 'RECIPE'
+
+
+def test_each_has_a_test_with_its_name():
+  text = ''.join(path.read_text() for path in pathlib.Path(__file__).parent.glob('test_*.py'))
+  names = ' '.join(re.findall(r'^def (test_\w+)', text, re.MULTILINE))
+  assert not [method.key for method in THERE if method.key not in names]
 
 
 def test_the_verb_lists_methods(capsys):

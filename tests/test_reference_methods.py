@@ -230,7 +230,7 @@ def test_the_loss_of_verifree_has_no_gradient_where_nothing_was_scored():
   np.testing.assert_allclose(jax.grad(total)(logprobs), [[-0.5, -0.25], [0, 0]])
 
 
-def test_dro_weighs_tokens_of_the_reference_by_how_much_reasoning_changes_them(sampler):
+def test_dro_r3_weighs_tokens_of_the_reference_by_how_much_reasoning_changes_them(sampler):
   logs = [np.array(x) for x in ([-1.0, -2.0, -3.0], [-1.0, -4.0, -3.5], [-0.5, -9.0, -1.0])]
   found = group_weighted(logs, np.array([0, 0, 1]))
   np.testing.assert_allclose(found[:2], [-0.8 * 2 - 0.2 * 3, -0.8 * 4 - 0.2 * 3.5], rtol=1e-6)

@@ -77,7 +77,7 @@ def test_rpr_lifts_what_a_noisy_reward_rejects():
   assert score(sure, '1+2=3,3+3=6')[0] == pytest.approx(0.1)
 
 
-def test_rpr_trains_on_rewards_of_which_some_are_flipped():
+def test_noisy_rewards_rpr_trains_on_rewards_of_which_some_are_flipped():
   node = config.load(str(config.find('papers/noisy_rewards_rpr'))).rewards.reward.reward.to_dict()
   prompts = [Prompt(text=str(i), prompt_id=i, answer=6) for i in range(400)]
   texts = [
@@ -149,7 +149,7 @@ def test_cls_rl_pays_only_if_the_whole_output_is_the_label():
 # -- r3_regularized_reward ------------------------------------------------------------------------
 
 
-def test_r3_pays_for_relevance_with_length_and_against_repetition():
+def test_r3_regularized_reward_pays_for_relevance_with_length_and_against_repetition():
   node = config.load(str(config.find('papers/r3_regularized_reward'))).rewards.reward.to_dict()
   asked = {'text': 'Write about the garden of roses.', 'metadata': {'source': 'open'}}
   words = ' '.join(f'word{i}' for i in range(20))

@@ -272,7 +272,7 @@ def test_prm_delta_sums_to_the_present_score_however_many_steps_follow():
   np.testing.assert_allclose(many[:2], few)
 
 
-def test_prm_clip_and_delta_bound_what_a_trajectory_earns():
+def test_prm_clip_delta_bounds_what_a_trajectory_earns():
   found = refined([0.9, 0.2, 0.6], alpha=0.5)
   np.testing.assert_allclose(found, [0.5, 0.2, 0.5], rtol=1e-6)
   found = refined([0.9, 0.2, 0.6], outcome=0.0, eta=0.3)
