@@ -122,6 +122,16 @@ def test_relift_stops_for_steps_in_a_run_of_its_own(tmp_path):
   assert summary['tokens'] == sum(drawn)
 
 
+def test_a_trigger_looks_at_iterations_with_samples_alone(world):
+  trigger = dict(name='regularizers.reward_stalls')
+  rl = dict(reference_trigger=trigger, kl_coef=0.1)
+  world.config = config.resolve(tiny_config(**merge(RELIFT, dict(rl=rl))))
+  stage = make_stage('rl', world)
+  for stage.is_tuning in (False, True):
+    stage.watch({} if stage.is_tuning else {'reward/mean': 0.5})
+  assert stage.resets.state_dict()['mean_rewards'] == [0.5]
+
+
 @pytest.mark.parametrize(
   'changes, message',
   [
@@ -139,6 +149,7 @@ def test_mistakes_are_named(world, changes, message):
   'rl, message',
   [
     (dict(rollout=dict(name='rollouts.with_external')), 'asks for completions that others'),
+    (dict(sources=SOURCES), 'rl.sources names task, and nothing asks them'),
     (
       dict(
         rollout=dict(name='rollouts.with_external'), sources=SOURCES, old_logprobs='sampler'

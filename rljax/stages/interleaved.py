@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -29,6 +30,8 @@ class Interleaved(Reinforcement):
   their completions by `sources`, in place of samples; then RL goes on. Both are compiled updates of
   one train state, with its parameters, moments and method state.
   """
+
+  asks_sources = True
 
   def __init__(self, name: str, world: World, draws: int = 0):
     super().__init__(name, world, draws)
@@ -107,6 +110,10 @@ class Interleaved(Reinforcement):
       'rollout/capacity': capacity,
     }
     return Collected(self.place(batch), metrics, [])
+
+  def watch(self, metrics: Mapping[str, Any]) -> None:
+    if not self.is_tuning:  # supervised steps have neither reward nor KL
+      super().watch(metrics)
 
   def pack(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
     """Puts the hard prompts into the buffer, each once, if there is a solution to learn from."""

@@ -40,6 +40,7 @@ class Reinforcement(Stage):
 
   samples = True
   learns_from_reward = True
+  asks_sources = False  # besides the rollout strategy
 
   def __init__(self, name: str, world: World, draws: int = 0):
     node = world.config[name]
@@ -105,6 +106,11 @@ class Reinforcement(Stage):
       raise ValueError(
         f'{name}.rollout: {strategy.name} asks for completions that others have written; set '
         f"{name}.sources to dict(task=dict(name='rollouts.sources.demonstrations'))"
+      )
+    if nodes and not self.asks_sources and 'sources' not in strategy.arrays:
+      raise ValueError(
+        f'{name}.sources names {", ".join(sorted(nodes))}, and nothing asks them: {strategy.name} '
+        f'takes no completions of others, rollouts.with_external does'
       )
     if getattr(strategy.function, 'external', False) and self.objective.bypass:
       raise ValueError(

@@ -158,7 +158,7 @@ class Stage:
     self, state: TrainState, frozen: dict[str, PyTree], done: int, metrics: Mapping[str, Any]
   ) -> tuple[TrainState, PyTree | None]:
     """(the train state, the reference or None: it stays) of the iterations to come."""
-    self.resets.see(metrics)
+    self.watch(metrics)
     reference = self.next_reference(state, frozen, done)
     if reference is None or not self.resets.with_optimizer:
       return state, reference
@@ -168,6 +168,10 @@ class Stage:
         lambda params: update.first_moments(params, self.optimizers), out_shardings=shardings
       )
     return state.replace(opt_state=self._fresh(state.params)), reference
+
+  def watch(self, metrics: Mapping[str, Any]) -> None:
+    """Takes what decides on the reference from an iteration's metrics."""
+    self.resets.see(metrics)
 
   def hyper(self, iteration: int) -> dict[str, Any]:
     """The traced hyper-parameters of an iteration of the stage."""
