@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
-from tiny_runs import small_machine
+from tiny_runs import ROWS, small_machine, tiny_config
 
-from rljax import config
+from rljax import checkpoint, config
 
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 sys.path.append(str(EXPERIMENTS))
@@ -328,3 +328,21 @@ def test_a_whole_comparison(tiny, tmp_path, monkeypatch, capsys):
   }
   assert table.splitlines()[0] == (out / 'table.md').read_text().splitlines()[0]
   assert jax.default_backend() == 'cpu'
+
+
+def test_an_arm_begins_with_the_reward_model_that_its_start_has_trained(tmp_path):
+  pairs = dict(iterations=2, prompts=4, max_length=8, **ROWS)
+  scored = dict(model=dict(name='shaping.model_score'))
+  settings = tiny_config(
+    stages=('sft', 'reward_model', 'rl'), sft=dict(iterations=1), reward_model=pairs,
+    rl=dict(reward_shaping=scored),
+  )  # fmt: skip
+  arm = arms.Arm('scored', config.resolve(settings).to_dict())
+  with small_machine(tmp_path / 'programs'):
+    job = runs.prepare(arm, 0, tmp_path)
+  [workdir] = (tmp_path / 'starts').glob('*-s0')
+  trained = jax.tree.leaves(checkpoint.load_params(workdir, 'reward'))
+  for role in (job.params['reward'], job.frozen['reward']):
+    for a, b in zip(jax.tree.leaves(role), trained, strict=True):
+      np.testing.assert_array_equal(a, b)
+  job.world.close()

@@ -36,6 +36,7 @@ class Job:
   seed: int
   world: assembly.World
   stage: object
+  params: dict  # of all roles, as the stages before have left them
   state: object
   frozen: dict
 
@@ -94,13 +95,16 @@ def prepare(arm, seed, out):
   A seed fixes start, prompts and noise, so all arms share them; the A/A arm draws other samples, or
   in a stage that draws none takes its data in another order.
   """
-  settings, draws = copy.deepcopy(arm.settings), 0
+  settings, draws, trained = copy.deepcopy(arm.settings), 0, []
   settings['seed'] = seed
   if workdir := start_of(arm, seed, out):
     settings['model']['path'] = str(workdir)
     with checkpoint.Checkpointer(workdir / checkpoint.FOLDER, read_only=True) as saved:
-      draws = saved.host()['draws']
+      draws, trained = (saved.host()[name] for name in ('draws', 'trained'))
   world = assembly.assemble(config.resolve(settings))
+  params = dict(world.params)
+  for role in {*trained} & {*params} - {'policy'}:  # the policy is there by its path
+    params[role] = checkpoint.load_params(workdir, role, example=params[role])
   stage = make_stage(arm.stage, world, draws=draws)
   if arm.other_noise and stage.samples:
     stage.generate = dataclasses.replace(stage.generate, seed=seed ^ OTHER_NOISE)
@@ -110,8 +114,10 @@ def prepare(arm, seed, out):
   frozen = dict(world.frozen)
   if stage.needs_reference:
     frozen['reference'] = jax.tree.map(lambda x: x.copy(), world.params['policy'])
+  if 'reward' in stage.objective.frozen_roles:
+    frozen['reward'] = params['reward']
   key = jax.random.fold_in(jax.random.key(seed), len(settings['stages']) - 1)
-  return Job(arm, seed, world, stage, stage.init(dict(world.params), key), frozen)
+  return Job(arm, seed, world, stage, params, stage.init(params, key), frozen)
 
 
 def in_a_loop(job):
@@ -122,7 +128,7 @@ def in_a_loop(job):
   told, evaluations, started = [], [], time.perf_counter()
 
   def evaluate():
-    evaluations.append(stage.evaluate({**job.world.params, **state.params}, frozen))
+    evaluations.append(stage.evaluate({**job.params, **state.params}, frozen))
 
   with metrics.CompileWatch() as compiled:
     for i in range(stage.iterations):
