@@ -7,6 +7,7 @@
 """
 
 SIGMA = 0.2
+SAMPLED = 'rollouts.single_turn'  # the strategy that X puts its own in the place of
 REGIMES = {
   'P': dict(minibatches=1, epochs=1),
   'O': dict(minibatches=8, epochs=2),
@@ -27,7 +28,8 @@ def regime(config, name):
     `config`.
 
   Raises:
-    ValueError: no such regime, or samples that do not divide into its minibatches.
+    ValueError: no such regime, samples that do not divide into its minibatches, or a strategy that
+      X cannot perturb.
   """
   if name not in REGIMES:
     raise ValueError(f'regime {name!r}: there are {", ".join(REGIMES)}')
@@ -41,5 +43,7 @@ def regime(config, name):
   config.rl.rows = min(config.rl.rows, samples // steps['minibatches'])
   config.rl.optimizer.learning_rate *= SMALLER.get(name, 1)
   if name == 'X':
+    if config.rl.rollout.name != SAMPLED:
+      raise ValueError(f'regime X perturbs {SAMPLED}, and the config has {config.rl.rollout.name}')
     config.rl.rollout = dict(name='suite.mismatch.perturbed', sigma=SIGMA)
   return config

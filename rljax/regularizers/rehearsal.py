@@ -32,7 +32,7 @@ def rehearsal(
 
   Its mean over samples of π_0 is the divergence D_f(π ‖ π_0), with the gradient E[u·f'(u)·∇ℓ]: what
   π_0 could do is to stay likely, and no model besides the policy is needed, since the log-probs
-  were stored.
+  were stored. A stage averages it over all tokens: the coefficient is times their external share.
 
   kind, f and u·f':
   - 'forward_kl' KL(π_0 ‖ π): −log u, −1: the likelihood of what the start said.

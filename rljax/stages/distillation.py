@@ -44,6 +44,7 @@ class Distillation(Reinforcement):
 
   def pack(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
     external = np.full(len(experience.rollout.group_ids), self._external)
+    external |= np.asarray(experience.extras.get('is_external', False), bool)
     return super().pack(experience, is_external=external, **extras)
 
   def _is_on_policy(self, iteration: int) -> bool:

@@ -23,7 +23,8 @@ class Rehearsal(Reinforcement):
 
   The pool is drawn once, before the first update: what was said to prompts that were solved nearly
   always, with the log-probs of then. These prompts are not sampled again. Rows of the pool are
-  `is_external`, in groups of their own, and in no statistic of the samples.
+  `is_external`, in groups of their own, and in no metric of the samples; a centre or scale of the
+  whole batch sees their rewards.
   """
 
   def __init__(self, name: str, world: World, draws: int = 0):
