@@ -2,6 +2,7 @@
 
 import sys
 import types
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +128,7 @@ def test_entropy_is_always_known_and_differentiated_where_it_is_asked_for(
     samples,
     terms.hyper(0),
     objective=terms,
-    policies={'policy': None},
+    policies={'policy': SimpleNamespace(beside=())},
     chunk_size=8,
   )
   assert 'policy/entropy' in found['mean']

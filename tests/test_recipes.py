@@ -314,10 +314,11 @@ def test_the_length_of_what_ended_leaves_out_what_was_cut():
     action_mask=np.ones((4, 14), bool),
   )
   scores = Scores(np.array([1.0, 0.0, 0.0], np.float32), {}, 0, 0, {})
-  found = experience_metrics(SimpleNamespace(rollout=rollout, scores=scores))
+  experience = SimpleNamespace(rollout=rollout, scores=scores, is_own=np.ones(3, bool))
+  found = experience_metrics(experience)
   assert found['rollout/length_stopped'] == 4 and found['rollout/length_mean'] == 20 / 3
   rollout.truncated[:] = True
-  found = experience_metrics(SimpleNamespace(rollout=rollout, scores=scores))
+  found = experience_metrics(experience)
   assert 'rollout/length_stopped' not in found
 
 

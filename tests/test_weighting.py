@@ -126,6 +126,7 @@ def matrix_batch(counted):
     'sample_slots': np.arange(4, dtype=np.int32),
     'group_ids': np.array([0, 0, 1, 1], np.int32),
     'old_attention_entropy': np.full((1, 4, 5), 0.7, np.float32),
+    'is_external': np.zeros(4, bool),
   }
 
 
@@ -138,6 +139,7 @@ def test_golden_values():
   assert found == {
     'token_sum': pytest.approx(-0.48, abs=1e-6),
     'token_mean': pytest.approx(-0.0342857143, abs=1e-7),
+    'apart': pytest.approx(0.3 * -0.0342857143, abs=1e-7),  # of nobody else's samples
     'attention_mean': pytest.approx(-0.0342857143, abs=1e-7),
     'seq_mean_token_sum': pytest.approx(-0.12, abs=1e-7),
     'seq_mean_token_mean': pytest.approx(-0.0609166667, abs=1e-7),
@@ -175,6 +177,8 @@ def test_what_is_rejected_is_a_zero_or_leaves_the_average(counted, lengths, samp
   assert found == {
     'token_sum': pytest.approx(total, abs=1e-6),
     'token_mean': pytest.approx(total / sum(group_tokens), abs=1e-7),
+    'apart': pytest.approx(0.3 * total / sum(group_tokens), abs=1e-7),
+    'attention_mean': pytest.approx(total / sum(group_tokens), abs=1e-7),  # all attend alike
     'seq_mean_token_sum': pytest.approx(total / samples, abs=1e-7),
     'seq_mean_token_mean': pytest.approx(sum(means) / samples, abs=1e-7),
     'fixed_length': pytest.approx(total / samples / 5, abs=1e-7),
