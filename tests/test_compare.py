@@ -273,6 +273,7 @@ def test_flags(flags, capsys):
   assert 'error' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_whole_comparison(tiny, tmp_path, monkeypatch, capsys):
   """Programs and the loop, restarted."""
   out = tmp_path / 'out'

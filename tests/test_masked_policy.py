@@ -88,6 +88,7 @@ def tiny(**changes):
   return tiny_config(stages=('rl',), rl={**rl, **changes})
 
 
+@pytest.mark.slow
 def test_rl4lms_renews_its_mask_now_and_then(tmp_path):
   with small_machine(tmp_path):
     world = assembly.assemble(config.resolve(tiny()))

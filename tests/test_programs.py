@@ -183,6 +183,7 @@ def killed(pairs):
   return 1 - scores.rewards
 
 
+@pytest.mark.slow
 def test_humaneval_as_published():
   task = real_humaneval()
   prompts = list(task.test)

@@ -149,6 +149,7 @@ def test_scores_of_the_reward_model_are_those_at_the_last_token():
   np.testing.assert_allclose(found.rewards, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_reward_model_that_it_trained(tmp_path):
   rl = dict(reward_shaping=SCORED, critic_start='reward_model', **CRITIC)
   settings = dict(stages=('reward_model', 'rl'), model=SMALL, reward_model=PAIRS,
@@ -250,6 +251,7 @@ def test_the_temperature_follows_the_entropy():
     entropy_temperature(1.0, 0.3, low=0.0)
 
 
+@pytest.mark.slow
 def test_acereason_nemotron_1_1_samples_at_the_temperature_that_it_chose(tmp_path):
   node = settings_of('acereason_nemotron_1_1').rl.temperature_controller.to_dict()
   rl = dict(iterations=3, temperature=0.8, temperature_controller=node)

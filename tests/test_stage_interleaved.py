@@ -96,6 +96,7 @@ def test_relift_hard_prompts_wait_and_are_learnt_when_the_buffer_is_full(world):
   assert other.hard == stage.hard
 
 
+@pytest.mark.slow
 def test_relift_without_hard_prompts_is_rl(world, tmp_path):
   """A run whose buffer never fills is the run without one, bit by bit."""
   plain = merge(RELIFT, dict(rl=dict(kind='rl')))
