@@ -101,7 +101,7 @@ def test_relift_without_hard_prompts_is_rl(world, tmp_path):
   """A run whose buffer never fills is the run without one, bit by bit."""
   plain = merge(RELIFT, dict(rl=dict(kind='rl')))
   plain = {**plain, 'rl': {k: x for k, x in plain['rl'].items()
-                           if k not in ('buffer', 'hard_accuracy', 'tuning')}}  # fmt: skip
+                           if k not in ('buffer', 'hard_accuracy', 'tuning', 'sources')}}  # fmt: skip
   ends = []
   for name, changes in (('a', plain), ('b', merge(RELIFT, dict(rl=dict(buffer=99))))):
     ends.append(run(tmp_path / name, **changes)['end'])
