@@ -100,8 +100,8 @@ def test_relift_hard_prompts_wait_and_are_learnt_when_the_buffer_is_full(world):
 def test_relift_without_hard_prompts_is_rl(world, tmp_path):
   """A run whose buffer never fills is the run without one, bit by bit."""
   plain = merge(RELIFT, dict(rl=dict(kind='rl')))
-  plain = {**plain, 'rl': {k: x for k, x in plain['rl'].items()
-                           if k not in ('buffer', 'hard_accuracy', 'tuning', 'sources')}}  # fmt: skip
+  own = ('buffer', 'hard_accuracy', 'tuning', 'sources')
+  plain = {**plain, 'rl': {k: x for k, x in plain['rl'].items() if k not in own}}
   ends = []
   for name, changes in (('a', plain), ('b', merge(RELIFT, dict(rl=dict(buffer=99))))):
     ends.append(run(tmp_path / name, **changes)['end'])

@@ -28,6 +28,11 @@ def reward(completion, answer):
   return {'reward': float(right), 'filler_right' if right else 'filler_wrong': filler}
 
 
+def bare(completion, answer):
+  """1 if the completion is the answer and nothing else, else 0."""
+  return float(completion == f'{answer:03d}')
+
+
 def well_formed(completion):
   """Filler, then three digits."""
   said = completion.lstrip(FILLER)
