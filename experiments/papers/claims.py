@@ -117,7 +117,7 @@ CLAIMS = (
   Claim('gui_g1', 'ops', 'P', 'auc', 1, 'hard categories learn faster'),
   Claim('oblr_po', 'ops', 'P', 'auc', 1, 'less variance, so faster learning'),
   Claim('forking_tokens', 'split', 'O', 'auc', 1, 'a fifth of the tokens teaches as much or more'),
-  Claim('sspo', 'chain', 'O', 'auc', 1, 'ratios of sentences learn faster'),
+  Claim('sspo', 'split', 'O', 'auc', 1, 'ratios of sentences learn faster'),
   Claim('tempo', 'split', 'O', 'auc', 1, 'credit by prefixes learns faster'),
   Claim(
     'attention_entropy', 'split', 'O', 'auc', 1, 'weights by attention learn faster',
