@@ -53,6 +53,15 @@ def test_each_has_a_test_with_its_name():
   assert not [method.key for method in THERE if method.key not in names]
 
 
+def test_a_measured_effect_has_its_table_and_its_curves():
+  folder = pathlib.Path(__file__).parent.parent / 'experiments' / 'papers'
+  rows = methods._rows(methods.EFFECTS)
+  assert len(rows) >= 37 and {row['key'] for row in rows} <= {m.key for m in THERE}
+  for row in rows:
+    table = (folder / row['key'] / 'table.md').read_text()
+    assert row['effect'] in table and (folder / row['key'] / 'curves.png').exists()
+
+
 def test_the_verb_lists_methods(capsys):
   assert cli.main(['methods', '--stage=advantages']) == 0
   said = capsys.readouterr().out
