@@ -341,8 +341,8 @@ def test_dph_rl_rehearses_what_the_start_solved():
   batch, first = jax.device_get(collected.batch), stage.state_dict()
   external = batch.is_external & (batch.group_ids >= 0)
   assert external.sum() == 4 and (~batch.is_external & (batch.group_ids >= 0)).sum() == 4
-  assert collected.metrics['rollout/tokens'] < batch.action_mask.sum()
   assert collected.metrics['method/rehearsal/pool'] == 16
+  assert collected.metrics['rollout/samples'] == 16 + 4  # the pool is drawn in the first iteration
   solved = set(first['solved'])
   assert set(batch.prompt_ids[external]) <= solved
   assert not set(batch.prompt_ids[~batch.is_external]) & solved - {0}
@@ -353,5 +353,7 @@ def test_dph_rl_rehearses_what_the_start_solved():
   later = make_stage('rl', world, draws=stage.draws)
   later.load_state_dict(records.decode(records.encode(first)))
   later.init({'policy': state.params['policy']}, jax.random.key(0))
-  one, other = (s.collect(state, 1).batch for s in (stage, later))
-  jax.tree.map(np.testing.assert_array_equal, one, other)
+  one, other = (s.collect(state, 1) for s in (stage, later))
+  jax.tree.map(np.testing.assert_array_equal, one.batch, other.batch)
+  assert one.metrics['rollout/samples'] == 4
+  assert one.metrics['rollout/tokens'] < one.batch.action_mask.sum()

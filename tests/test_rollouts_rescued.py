@@ -70,6 +70,7 @@ def test_ghpo_hard_prompts_are_sampled_again_behind_growing_hints(sampler):
   np.testing.assert_array_equal(rollout.tokens[:G], alone.rollout.tokens[:G])
   plain = experience_metrics(alone)['rollout/tokens']
   assert plain < metrics['rollout/tokens'] <= plain + 3 * 2 * G * 4
+  assert 5 * G <= metrics['rollout/samples'] <= 9 * G and metrics['rollout/samples'] % G == 0
 
 
 def test_ghpo_leaves_prompts_that_are_solved_or_have_no_solution(sampler):
@@ -126,6 +127,7 @@ def test_rgr_grpo_better_second_tries_join_the_group(sampler):
   assert metrics['rollout/refined'] == 2 and metrics['rollout/external'] == 1
   assert metrics['reward/mean'] == pytest.approx(own.scores.rewards.mean())
   assert metrics['rollout/tokens'] > experience_metrics(own)['rollout/tokens']
+  assert metrics['rollout/samples'] == len(own.completions) + 2
   for name in metrics:
     check_name(name)
   nothing = second_tries(sampler, rewards, lambda prompt, completion: None)

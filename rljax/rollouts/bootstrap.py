@@ -111,6 +111,7 @@ def soft_bootstrap(
     {
       **experience_metrics(first),
       'rollout/tokens': sum(len(c.tokens) for c in (*first.completions, *said)),
+      'rollout/samples': len(first.completions) + len(said),
       'method/soft_bootstrap/contexts': len(contexts) / len(prompts),
       'method/soft_bootstrap/kept': len(kept) / max(len(said), 1),
     },

@@ -193,4 +193,5 @@ def _metrics(turns: Any, scores: Scores) -> dict[str, float]:
     **({'rollout/length_stopped': float(stopped.mean())} if len(stopped) else {}),
     'rollout/heard': float(np.mean([len(f) for f in heard])),
     'rollout/tokens': sum(len(c.tokens) for c in (*attempts, *again)),
+    'rollout/samples': len(attempts) + len(again),
   }

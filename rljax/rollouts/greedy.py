@@ -67,5 +67,6 @@ def greedy_baseline(
     metrics={
       'reward/baseline': float(scored.mean()) if len(scored) else float('nan'),
       'rollout/tokens': int(rollout.action_mask[used].sum()),
+      'rollout/samples': int(used.sum()),
     },
   )

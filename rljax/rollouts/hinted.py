@@ -51,9 +51,10 @@ def hinted(
 
   Returns:
     The samples with their scores, prompts × samples rows. Metrics of reward and rollout, and the
-    means for the curriculum, are of the samples without a hint, but 'rollout/tokens' is of all;
-    'rollout/hinted' counts groups that are handed on with one, 'rollout/rescued' those of them that
-    are no longer hard, 'rollout/external_missing' hard prompts without a solution that fits.
+    means for the curriculum, are of the samples without a hint, but 'rollout/tokens' and
+    'rollout/samples' are of all; 'rollout/hinted' counts groups that are handed on with one,
+    'rollout/rescued' those of them that are no longer hard, 'rollout/external_missing' hard prompts
+    without a solution that fits.
 
   Raises:
     ValueError: fractions that do not rise within (0, 1], or there is an environment.
@@ -93,6 +94,7 @@ def hinted(
     metrics={
       **{name: x for name, x in metrics.items() if not name.startswith('group/')},
       'rollout/tokens': sum(experience_metrics(r).get('rollout/tokens', 0) for r in rounds),
+      'rollout/samples': sum(len(r.completions) for r in rounds),
       'rollout/rounds': len(rounds),
       'rollout/hinted': len(known),
       'rollout/rescued': len(known) - len(hard),

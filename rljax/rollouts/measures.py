@@ -34,6 +34,7 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
     'reward/timeouts': scores.timeouts,
     'group/zero_variance': float(np.mean(np.array(spread) <= 1e-6)) if spread else 1.0,
     'group/size': len(groups) / max(len(spread), 1),
+    'rollout/samples': len(used),
     'rollout/tokens': int(rollout.action_mask[used].sum()),  # what is heard was not sampled
     'rollout/length_mean': float(lengths.mean()),
     'rollout/truncated': truncated,

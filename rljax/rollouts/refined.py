@@ -54,8 +54,9 @@ def refined(
 
   Returns:
     The samples with their scores, prompts × samples rows; those of the lowest reward make room.
-    Metrics of reward and rollout are of first tries, but 'rollout/tokens' is of both;
-    'rollout/refined' counts second tries, 'rollout/external' those of them that have joined.
+    Metrics of reward and rollout are of first tries, but 'rollout/tokens' and 'rollout/samples' are
+    of both; 'rollout/refined' counts second tries, 'rollout/external' those of them that have
+    joined.
 
   Raises:
     ValueError: num out of range, a guided prompt that is too long, or there is an environment.
@@ -86,9 +87,9 @@ def refined(
     better = [i for i, c in enumerate(tries) if scores.rewards[i] > least[c.draw_id]]
     scores = take_scores(scores, better)
   found = bring(own, [tries[i] for i in better], scores, generate)
-  tokens = found.metrics['rollout/tokens'] + sum(len(c.tokens) for c in tries)
-  metrics = {**found.metrics, 'rollout/tokens': tokens, 'rollout/refined': len(tries)}
-  return dataclasses.replace(found, metrics=metrics)
+  more = {'rollout/tokens': sum(len(c.tokens) for c in tries), 'rollout/samples': len(tries)}
+  metrics = {**found.metrics, **{name: found.metrics[name] + x for name, x in more.items()}}
+  return dataclasses.replace(found, metrics={**metrics, 'rollout/refined': len(tries)})
 
 
 refined.external = True

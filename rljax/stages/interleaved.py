@@ -106,6 +106,7 @@ class Interleaved(Reinforcement):
     )
     metrics = {
       'rollout/tokens': 0,  # the policy draws none
+      'rollout/samples': 0,
       'rollout/external': len(given),
       'rollout/capacity': capacity,
     }

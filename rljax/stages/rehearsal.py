@@ -61,16 +61,20 @@ class Rehearsal(Reinforcement):
     return found
 
   def _draw_rollout(self, state: TrainState, iteration: int) -> Collected:
+    drawn = {}
     if self._pool is None:
-      self._pool = self._draw_pool(state)
+      self._pool, drawn = self._draw_pool(state)
     self._iteration = iteration
     collected = super()._draw_rollout(state, iteration)
-    size = {'method/rehearsal/pool': len(self._pool.scores.rewards)}
-    size['method/rehearsal/rows'] = self._groups * self.node.samples
-    return collected._replace(metrics={**collected.metrics, **size})
+    told = {
+      'method/rehearsal/pool': len(self._pool.scores.rewards),
+      'method/rehearsal/rows': self._groups * self.node.samples,
+      **{name: collected.metrics[name] + x for name, x in drawn.items()},
+    }
+    return collected._replace(metrics={**collected.metrics, **told})
 
-  def _draw_pool(self, state: TrainState) -> Experience:
-    """What the present policy says to prompts that it solves nearly always."""
+  def _draw_pool(self, state: TrainState) -> tuple[Experience, dict[str, int]]:
+    """What the present policy says to prompts that it solves nearly always; metrics of its cost."""
     parts, left = [], self.node.pool_prompts
     while left:
       prompts, draw_ids = self.draw(min(left, self.node.prompts))
@@ -89,7 +93,11 @@ class Rehearsal(Reinforcement):
       f'{kept.sum()} completions to rehearse',
       flush=True,
     )
-    return _experience(_rows(drawn.rollout, used[kept]), drawn.scores.rewards[kept])
+    cost = {
+      'rollout/samples': len(used),
+      'rollout/tokens': int(drawn.rollout.action_mask[used].sum()),
+    }
+    return _experience(_rows(drawn.rollout, used[kept]), drawn.scores.rewards[kept]), cost
 
   def pack(self, experience: Experience, **extras: np.ndarray) -> tuple[Batch, float]:
     self.curriculum.update(*prompt_means(experience))
