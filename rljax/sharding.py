@@ -201,16 +201,23 @@ def constrain(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
   A dimension that its mesh axes do not divide is left whole, and so is one over axes that a
   `shard_map` has divided already.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty:
+  if jax.sharding.get_abstract_mesh().empty:
     return x
+  return jax.lax.with_sharding_constraint(x, activation_spec(x.shape, *axes))
+
+
+def activation_spec(
+  shape: Sequence[int], *axes: str | tuple[str, ...] | None
+) -> PartitionSpec:
+  """The sharding that `constrain` gives an array of this shape."""
+  mesh = jax.sharding.get_abstract_mesh()
   automatic = [n for n, kind in zip(mesh.axis_names, mesh.axis_types) if kind == AxisType.Auto]
   spec = []
-  for size, target in zip(x.shape, axes):
+  for size, target in zip(shape, axes):
     names = (target,) if isinstance(target, str) else tuple(target or ())
     names = tuple(n for n in names if n in automatic and mesh.shape[n] > 1)
     spec.append(names if names and size % _size(names, mesh) == 0 else None)
-  return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+  return PartitionSpec(*spec)
 
 
 # -- batches

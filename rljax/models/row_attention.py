@@ -29,17 +29,17 @@ class Blocks(NamedTuple):
   Attributes:
     positions, segment_ids, prefix_ids: int32 [n, R, B]; no prefix_ids: None.
     pairs: int32 [n², 2], blocks of queries and of keys; first those that are to be visited.
-    count: int32 scalar, how many are.
+    count: int32 scalar, how many are; None: the first, which is the only one.
   """
 
   positions: Array
   segment_ids: Array
   prefix_ids: Array | None
   pairs: Array
-  count: Array
+  count: Array | None
 
 
-class _Way(NamedTuple):
+class Way(NamedTuple):
   """What is static."""
 
   window: int | None
@@ -66,16 +66,16 @@ def cut_rows(
   count = -(-length // query_block)
   size = -(-length // count)
 
-  def cut(x, fill):
+  def of_blocks(x, fill):
     x = jnp.pad(x, ((0, 0), (0, count * size - length)), constant_values=fill)
     return jnp.swapaxes(x.reshape(rows, count, size), 0, 1)
 
   ids = Blocks(
-    positions=cut(positions, 0),
-    segment_ids=cut(segment_ids, -1),
-    prefix_ids=None if prefix_ids is None else cut(prefix_ids, -1),
+    positions=of_blocks(positions, 0),
+    segment_ids=of_blocks(segment_ids, -1),
+    prefix_ids=None if prefix_ids is None else of_blocks(prefix_ids, -1),
     pairs=jnp.zeros((1, 2), jnp.int32),
-    count=jnp.ones((), jnp.int32),
+    count=None,
   )
   if count == 1:
     return ids
@@ -113,67 +113,109 @@ def attend_rows(
     (out [R, T, H, d] in q's dtype, log-sum of the scores [R, T, H], at least float32). A query
     that sees nothing gets 0 and MASKED.
   """
-  return _attend(_Way(window, softcap, scale), q, k, v, blocks)
+  return _attend(Way(window, softcap, scale), q, k, v, blocks)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(way: _Way, q: Array, k: Array, v: Array, blocks: Blocks) -> tuple[Array, Array]:
+def _attend(way: Way, q: Array, k: Array, v: Array, blocks: Blocks) -> tuple[Array, Array]:
   return _forward(way, q, k, v, blocks)[0]
 
 
 def _forward(way, q, k, v, blocks):
-  kv_heads, wide = k.shape[2], jnp.promote_types(q.dtype, jnp.float32)
-  queries, keys, values = (_cut(x, kv_heads, blocks) for x in (q, k, v))
+  queries, keys, values = (cut(x, k.shape[2], blocks) for x in (q, k, v))
+  out, lse = settle(gather(way, queries, keys, values, blocks, nothing(queries)), q)
+  return (out, lse), (q, k, v, blocks, out, lse)
+
+
+def nothing(queries: Array) -> tuple[Array, Array, Array]:
+  """The running softmax before any key: (Σ weights·v, highest score, Σ weights)."""
+  wide = jnp.promote_types(queries.dtype, jnp.float32)
+  shape = queries.shape[:-1]
+  return jnp.zeros(queries.shape, wide), jnp.full(shape, FLOOR, wide), jnp.zeros(shape, wide)
+
+
+def gather(
+  way: Way, queries: Array, keys: Array, values: Array, blocks: Blocks, running: tuple,
+  first: int = 0,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+  """The running softmax with the pairs of `blocks`.
+
+  Args:
+    queries, keys, values: as `cut` has them.
+    running: as `nothing` has it.
+    first: where among the ids of `blocks` those of the keys begin.
+  """
 
   def visit(i, j, carry):
     out, top, total = carry
-    scores, _ = _scores(way, queries[i], keys[j], blocks, i, j)
+    scores, _ = _scores(way, queries[i], keys[j], blocks, i, j + first)
     high = jnp.maximum(top[i], jnp.max(scores, axis=-1))
     weights, fade = jnp.exp(scores - high[..., None]), jnp.exp(top[i] - high)
-    more = _product('xy,yd->xd', weights.astype(v.dtype), values[j], wide)
+    more = _product('xy,yd->xd', weights.astype(values.dtype), values[j], out.dtype)
     out = _put(out, out[i] * fade[..., None] + more, i)
     total = _put(total, total[i] * fade + jnp.sum(weights, axis=-1), i)
     return out, _put(top, high, i), total
 
-  shape = queries.shape[:-1]
-  start = (jnp.zeros(queries.shape, wide), jnp.full(shape, FLOOR, wide), jnp.zeros(shape, wide))
-  out, top, total = _visit_all(blocks, visit, start)
+  return _visit_all(blocks, visit, running)
+
+
+def settle(running: tuple[Array, Array, Array], q: Array) -> tuple[Array, Array]:
+  """(out, log-sum of the scores) of a running softmax that has seen all keys."""
+  out, top, total = running
   some = total > 0
   total = jnp.where(some, total, 1)
-  out = _join((out / total[..., None]).astype(q.dtype), q.shape)
-  lse = _join(jnp.where(some, top + jnp.log(total), MASKED)[..., None], (*q.shape[:3], 1))[..., 0]
-  out, lse = checkpoint_name(out, OUTPUT), checkpoint_name(lse, OUTPUT)
-  return (out, lse), (q, k, v, blocks, out, lse)
+  out = join((out / total[..., None]).astype(q.dtype), q.shape)
+  lse = join(jnp.where(some, top + jnp.log(total), MASKED)[..., None], (*q.shape[:3], 1))[..., 0]
+  return checkpoint_name(out, OUTPUT), checkpoint_name(lse, OUTPUT)
 
 
 def _backward(way, saved, cotangents):
   q, k, v, blocks, out, lse = saved
+  queries, keys, values = (cut(x, k.shape[2], blocks) for x in (q, k, v))
+  pulled = pull(cotangents, out, lse, k.shape[2], blocks)
+  start = tuple(jnp.zeros(x.shape, lse.dtype) for x in (queries, keys, values))
+  grads = scatter(way, queries, keys, values, pulled, blocks, start)
+  return (*(join(g.astype(x.dtype), x.shape) for g, x in zip(grads, (q, k, v))), None)
+
+
+def pull(
+  cotangents: tuple[Array, Array], out: Array, lse: Array, kv_heads: int, blocks: Blocks
+) -> tuple[Array, Array, Array]:
+  """What the backward pass needs of each query: (d_out, what its weights' sum passes on, lse)."""
   d_out, d_lse = cotangents
-  kv_heads, wide = k.shape[2], lse.dtype
-  queries, keys, values, d_outs = (_cut(x, kv_heads, blocks) for x in (q, k, v, d_out))
-  # What the sum of a query's weights passes on.
-  shared = jnp.sum(d_out.astype(wide) * out.astype(wide), axis=-1) - d_lse
-  shared, lse = (
-    _cut(x[..., None], kv_heads, blocks) for x in (shared, jnp.maximum(lse, FLOOR))
-  )
+  shared = jnp.sum(d_out.astype(lse.dtype) * out.astype(lse.dtype), axis=-1) - d_lse
+  shared, lse = (cut(x[..., None], kv_heads, blocks) for x in (shared, jnp.maximum(lse, FLOOR)))
+  return cut(d_out, kv_heads, blocks), shared, lse
+
+
+def scatter(
+  way: Way, queries: Array, keys: Array, values: Array, pulled: tuple, blocks: Blocks,
+  grads: tuple, first: int = 0,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+  """The gradients of (queries, keys, values) with what the pairs of `blocks` add to them.
+
+  Args:
+    pulled: see `pull`.
+    grads: as `cut` has them, at least float32.
+    queries, keys, values, blocks, first: as in `gather`.
+  """
+  d_outs, shared, lse = pulled
+  wide = lse.dtype
 
   def visit(i, j, carry):
     d_q, d_k, d_v = carry
-    scores, slope = _scores(way, queries[i], keys[j], blocks, i, j)
+    scores, slope = _scores(way, queries[i], keys[j], blocks, i, j + first)
     weights = jnp.exp(scores - lse[i])
     d_weights = _product('xd,yd->xy', d_outs[i], values[j], wide)
-    d_scores = (way.scale * weights * (d_weights - shared[i]) * slope).astype(q.dtype)
-    weights = weights.astype(d_out.dtype)
+    d_scores = (way.scale * weights * (d_weights - shared[i]) * slope).astype(queries.dtype)
+    weights = weights.astype(d_outs.dtype)
     return (
       _put(d_q, d_q[i] + _product('xy,yd->xd', d_scores, keys[j], wide), i),
       _put(d_k, d_k[j] + _product('xy,xd->yd', d_scores, queries[i], wide), j),
       _put(d_v, d_v[j] + _product('xy,xd->yd', weights, d_outs[i], wide), j),
     )
 
-  start = tuple(jnp.zeros(x.shape, wide) for x in (queries, keys, values))
-  d_q, d_k, d_v = _visit_all(blocks, visit, start)
-  joined = (_join(g.astype(x.dtype), x.shape) for g, x in ((d_q, q), (d_k, k), (d_v, v)))
-  return (*joined, None)
+  return _visit_all(blocks, visit, grads)
 
 
 _attend.defvjp(_forward, _backward)
@@ -181,7 +223,7 @@ _attend.defvjp(_forward, _backward)
 
 def _visit_all(blocks: Blocks, visit: Any, carry: Any) -> Any:
   """visit(i, j, carry) -> carry over the pairs of blocks."""
-  if blocks.pairs.shape[0] == 1:
+  if blocks.count is None:
     return visit(0, 0, carry)
 
   def step(number, carry):
@@ -204,7 +246,7 @@ def _product(spec: str, a: Array, b: Array, dtype: Any) -> Array:
   )
 
 
-def _scores(way: _Way, q: Array, k: Array, blocks: Blocks, i: Any, j: Any) -> tuple[Array, Any]:
+def _scores(way: Way, q: Array, k: Array, blocks: Blocks, i: Any, j: Any) -> tuple[Array, Any]:
   """(scores [R, KV, G·B, B], MASKED where unseen; what softcap does to their derivative)."""
   scores, slope = way.scale * _product('xd,yd->xy', q, k, jnp.promote_types(q.dtype, 'float32')), 1
   if way.softcap is not None:
@@ -216,7 +258,7 @@ def _scores(way: _Way, q: Array, k: Array, blocks: Blocks, i: Any, j: Any) -> tu
   return jnp.where(seen, grouped, MASKED).reshape(scores.shape), slope
 
 
-def _cut(x: Array, kv_heads: int, blocks: Blocks) -> Array:
+def cut(x: Array, kv_heads: int, blocks: Blocks) -> Array:
   """[R, T, KV·G, d] -> [n, R, KV, G·B, d]: what goes together with one head of the keys."""
   count, rows, size = blocks.positions.shape
   x = jnp.pad(x, ((0, 0), (0, count * size - x.shape[1]), (0, 0), (0, 0)))
@@ -224,8 +266,8 @@ def _cut(x: Array, kv_heads: int, blocks: Blocks) -> Array:
   return x.transpose(1, 0, 3, 4, 2, 5).reshape(count, rows, kv_heads, -1, x.shape[-1])
 
 
-def _join(x: Array, shape: tuple[int, ...]) -> Array:
-  """The inverse of `_cut`."""
+def join(x: Array, shape: tuple[int, ...]) -> Array:
+  """The inverse of `cut`."""
   count, rows, kv_heads = x.shape[:3]
   groups = shape[2] // kv_heads
   x = x.reshape(count, rows, kv_heads, groups, -1, shape[3]).transpose(1, 0, 4, 2, 3, 5)
