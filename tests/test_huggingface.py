@@ -26,6 +26,12 @@ PEERS = {
     rope_type='default', rope_theta=1e6))),
   'qwen2-untied': ('qwen2', dict(tie_word_embeddings=False)),
   'qwen3': ('qwen3', dict(head_dim=24, rope_parameters=dict(rope_type='default', rope_theta=1e6))),
+  'qwen3-moe': ('qwen3_moe', dict(
+    head_dim=24, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=40,
+    norm_topk_prob=True)),
+  'qwen3-moe-mixed': ('qwen3_moe', dict(
+    num_hidden_layers=5, head_dim=24, num_experts=6, num_experts_per_tok=3, mlp_only_layers=[1],
+    moe_intermediate_size=40, decoder_sparse_step=2)),
 }  # fmt: skip
 
 
@@ -44,7 +50,7 @@ def peer_model(torch, name, directory):
 
   kind, fields = PEERS[name]
   # Without an end token, which would be suppressed where a length is asked for.
-  config = transformers.AutoConfig.for_model(kind, **SIZES, **fields, eos_token_id=None)
+  config = transformers.AutoConfig.for_model(kind, **{**SIZES, **fields}, eos_token_id=None)
   torch.manual_seed(3)
   model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation='eager').eval()
   with torch.no_grad():
@@ -133,6 +139,10 @@ KINDS = {
   'llama': dict(rope_scaling=(8, 1, 4, 64), rope_theta=5e5, tie_embeddings=False),
   'qwen2': dict(qkv_bias=True, value_head=5),
   'qwen3': dict(qk_norm=True, head_dim=12, value_head=True),
+  'qwen3_moe': dict(
+    qk_norm=True, num_experts=3, experts_per_token=2, d_expert=20, norm_topk=False,
+    dense_layers=(1,),
+  ),
 }
 
 

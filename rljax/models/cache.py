@@ -7,8 +7,9 @@ rows are, and reads the blocks in use and no more.
 
 Both are tuples of stacks of layers, each {name: blocks of tokens}, k [L', rows, KV, d, block] and
 v [L', rows, KV, block, d]; as int8, with k_scale and v_scale [L', rows, KV, block], one for each
-token and head. The layers of a stack are scanned; on a CPU, where a scan copies what it reads of
-the cache, each layer is a stack.
+token and head. On request the stacks of layers with experts hold routing [L', rows, 1, block,
+experts_per_token] besides: what was chosen for a token. The layers of a stack are scanned; on a
+CPU, where a scan copies what it reads of the cache, each layer is a stack.
 """
 
 from __future__ import annotations
@@ -22,37 +23,50 @@ from jax import lax
 
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import wide
+from rljax.models.parameters import runs
 from rljax.sharding import ROWS, constrain
 
 Array = jax.Array
 PyTree = Any
 
-TOKEN_AXIS = {'k': 4, 'v': 3, 'k_scale': 3, 'v_scale': 3}  # of the arrays above
+TOKEN_AXIS = {'k': 4, 'v': 3, 'k_scale': 3, 'v_scale': 3, 'routing': 3}  # of the arrays above
 MOST_BLOCKS, LEAST_BLOCK = 8, 64  # of a region; tokens
 UNROLLED = 8  # layers: with more, compiling them one by one costs more than the copies
 
 
 def init_cache(
-  config: DecoderConfig, num_rows: int, given: int, drawn: int = 0, dtype: str | None = None
+  config: DecoderConfig,
+  num_rows: int,
+  given: int,
+  drawn: int = 0,
+  dtype: str | None = None,
+  routing: bool = False,
 ) -> PyTree:
   """See `Policy.init_cache`."""
   apart = config.unroll_decode
   if apart is None:
     apart = jax.default_backend() == 'cpu' and config.num_layers <= UNROLLED
-  stacks = config.num_layers if apart else 1
+  parts = [range(n, n + 1) for n in range(config.num_layers)] if apart else runs(config)
   dtype = jnp.dtype(dtype or config.compute_dtype)
   names = ('k', 'v', 'k_scale', 'v_scale') if dtype == jnp.int8 else ('k', 'v')
 
-  def block(name, size):
-    shape = [config.num_layers // stacks, num_rows, config.num_kv_heads, size]
+  def block(name, size, depth):
+    if name == 'routing':
+      shape = (depth, num_rows, 1, size, config.experts_per_token)
+      return over_mesh(jnp.full(shape, -1, jnp.int16))
+    shape = [depth, num_rows, config.num_kv_heads, size]
     if not name.endswith('scale'):
       shape.insert(7 - TOKEN_AXIS[name], config.head_dim)
     kind = wide(config.compute_dtype) if name.endswith('scale') else dtype
     return over_mesh(jnp.zeros(shape, kind))
 
+  def stack(part, length):
+    held = (*names, 'routing') if routing and part[0] in config.sparse_layers else names
+    sizes = _block_sizes(length)
+    return {name: tuple(block(name, size, len(part)) for size in sizes) for name in held}
+
   def region(length):
-    stack = {name: tuple(block(name, size) for size in _block_sizes(length)) for name in names}
-    return tuple(jax.tree.map(lambda x: x, stack) for _ in range(stacks))
+    return tuple(stack(part, length) for part in parts)
 
   return {
     'given': region(given),
@@ -106,6 +120,11 @@ def stored(k: Array, v: Array, like: PyTree) -> dict[str, Array]:
     steps = x / jnp.where(scale > 0, scale, 1)[..., None]
     out[name], out[f'{name}_scale'] = jnp.round(steps).astype(jnp.int8), scale
   return out
+
+
+def noted(seen: dict[str, Array], like: PyTree) -> dict[str, Array]:
+  """The choice of experts [..., k], where there is one and the cache holds it: [..., 1, k]."""
+  return {name: x[..., None, :].astype(jnp.int16) for name, x in seen.items() if name in like}
 
 
 def real(stored: dict[str, Array], name: str, dtype: Any) -> Array:

@@ -14,6 +14,7 @@ from rljax.models.cache import (
   as_block,
   as_blocks,
   as_rows,
+  noted,
   over_mesh,
   real,
   stored,
@@ -21,7 +22,9 @@ from rljax.models.cache import (
   write_at,
 )
 from rljax.models.config import DecoderConfig
-from rljax.models.layers import embed, layer, rms_norm, rope_table, wide
+from rljax.models.experts import mix_experts
+from rljax.models.layers import Mix, embed, layer, rms_norm, rope_table, wide
+from rljax.models.parameters import of_run
 from rljax.sharding import ROWS, constrain
 
 Array = jax.Array
@@ -32,15 +35,26 @@ def _activations(x: Array) -> Array:
   return constrain(x, ROWS, 'sequence', None)
 
 
-def _stacks(params: PyTree, cache: PyTree) -> list[PyTree]:
+def _stacks(config: DecoderConfig, params: PyTree, cache: PyTree) -> list[PyTree]:
   """The weights of each stack of the cache."""
   first, out = 0, []
   for stack in cache['given']:
     count = stack['k'][0].shape[0]
-    part = slice(first, first + count)
-    out.append(jax.tree.map(lambda x, part=part: x[part], params['layers']))
+    out.append(of_run(config, params['layers'], range(first, first + count)))
     first += count
   return out
+
+
+def _asking(config: DecoderConfig) -> tuple[Mix, dict[str, Array]]:
+  """(what asks the experts, the dict in which it leaves the choice [R, Q, k])."""
+  seen: dict[str, Array] = {}
+
+  def mix(w, x):
+    out, said = mix_experts(config, w, x)
+    seen['routing'] = said['routing']
+    return out
+
+  return mix, seen
 
 
 # -- prefill
@@ -61,25 +75,30 @@ def prefill(
   def body(x, inputs):
     w, old = inputs
     written = {}
+    mix, seen = _asking(config)
 
-    def attend(q, k, v):
-      for name, fields in stored(k, v, old).items():
-        inner = (1,) * (fields.ndim - 2)
-        spread = jnp.take_along_axis(fields, source.reshape(rows, length, *inner), axis=1)
+    def keep(fields):
+      for name, new in fields.items():
+        inner = (1,) * (new.ndim - 2)
+        spread = jnp.take_along_axis(new, source.reshape(rows, length, *inner), axis=1)
         whole = as_rows(name, old[name])
         written[name] = jnp.where(fresh.reshape(rows, length, *inner), spread, whole)
+
+    def attend(q, k, v):
+      keep(stored(k, v, old))
       return attention(
         q, real(written, 'k', q.dtype), real(written, 'v', q.dtype), positions=positions,
         kv_lengths=jnp.full((rows,), length, jnp.int32), window=config.window,
         query_block=config.query_block,
       )  # fmt: skip
 
-    x = _activations(layer(config, w, x, table, attend)[0])
+    x = _activations(layer(config, w, x, table, attend, mix)[0])
+    keep(noted(seen, old))
     return x, {name: as_blocks(name, written[name], old[name]) for name in old}
 
   x = _activations(embed(params['embedding'], tokens, jnp.dtype(config.compute_dtype), 'scatter'))
   given = []
-  for w, stack in zip(_stacks(params, cache), cache['given']):
+  for w, stack in zip(_stacks(config, params, cache), cache['given']):
     x, stack = lax.scan(body, x, (w, stack))
     given.append(jax.tree.map(over_mesh, stack))
   return rms_norm(x, params['final_norm'], config.norm_eps), {**cache, 'given': tuple(given)}
@@ -105,7 +124,7 @@ def decode(
   x = embed(params['embedding'], tokens[:, None], jnp.dtype(config.compute_dtype), 'scatter')
   x, drawn = _activations(x), []
   place = cache['step'] % drawn_at.shape[1]
-  for w, given, ring in zip(_stacks(params, cache), cache['given'], cache['drawn']):
+  for w, given, ring in zip(_stacks(config, params, cache), cache['given'], cache['drawn']):
 
     def body(x, inputs, given=given, ring=ring):
       w, number = inputs
@@ -113,8 +132,10 @@ def decode(
       def attend(q, k, v):
         return _attend(q, k, v, (given, ring), number, masks)
 
-      x, k, v = layer(config, w, x, table, attend)
-      return _activations(x), stored(k[:, 0], v[:, 0], ring)
+      mix, seen = _asking(config)
+      x, k, v = layer(config, w, x, table, attend, mix)
+      fields = {**stored(k, v, ring), **noted(seen, ring)}
+      return _activations(x), {name: field[:, 0] for name, field in fields.items()}
 
     depth = given['k'][0].shape[0]
     x, new = lax.scan(body, x, (w, jnp.arange(depth, dtype=jnp.int32)))
@@ -147,7 +168,7 @@ def extend(
   table = rope_table(config, jnp.maximum(at, 0))
   x = embed(params['embedding'], tokens, jnp.dtype(config.compute_dtype), 'scatter')
   x, stacks = _activations(x), []
-  for w, given in zip(_stacks(params, cache), cache['given']):
+  for w, given in zip(_stacks(config, params, cache), cache['given']):
 
     def body(x, inputs, given=given):
       w, number = inputs
@@ -155,8 +176,9 @@ def extend(
       def attend(q, k, v):
         return _attend(q, k, v, (given,), number, masks, config.window)
 
-      x, k, v = layer(config, w, x, table, attend)
-      return _activations(x), stored(k, v, given)
+      mix, seen = _asking(config)
+      x, k, v = layer(config, w, x, table, attend, mix)
+      return _activations(x), {**stored(k, v, given), **noted(seen, given)}
 
     depth = given['k'][0].shape[0]
     x, fields = lax.scan(body, x, (w, jnp.arange(depth, dtype=jnp.int32)))

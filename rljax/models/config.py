@@ -12,7 +12,8 @@ EMBED_GRADIENT = ('scatter', 'matmul')
 class DecoderConfig:
   """A decoder-only transformer: pre-norm, RoPE, grouped-query attention, SwiGLU.
 
-  Llama 3 is the plain form with `rope_scaling`; Qwen2 adds `qkv_bias`; Qwen3 adds `qk_norm`.
+  Llama 3 is the plain form with `rope_scaling`; Qwen2 adds `qkv_bias`; Qwen3 adds `qk_norm`, and
+  Qwen3-MoE `num_experts`.
 
   Attributes:
     vocab_size: tokens.
@@ -29,6 +30,12 @@ class DecoderConfig:
     qk_norm: RMS norm over head_dim on queries and keys, before RoPE.
     tie_embeddings: the head is the embedding.
     norm_eps: added to the mean square in RMS norms.
+    num_experts: E, experts of a layer; 0 = every layer has the one gated MLP.
+    experts_per_token: k, experts that a token is sent to.
+    d_expert: width of an expert's gated MLP; None = d_ff.
+    norm_topk: the weights of the chosen experts sum to 1; else they are their probabilities among
+      all.
+    dense_layers: numbers of the layers, from 0, that have the one gated MLP all the same.
     window: a token sees this many tokens, itself included; None = all before it.
     value_head: a linear map from hidden, params['value_head']: True = to a scalar, a number = to
       the logits of a histogram of so many bins.
@@ -58,6 +65,11 @@ class DecoderConfig:
   qk_norm: bool = False
   tie_embeddings: bool = True
   norm_eps: float = 1e-6
+  num_experts: int = 0
+  experts_per_token: int = 8
+  d_expert: int | None = None
+  norm_topk: bool = True
+  dense_layers: tuple[int, ...] = ()
   window: int | None = None
   value_head: bool | int = False
   compute_dtype: str = 'float32'
@@ -83,6 +95,16 @@ class DecoderConfig:
           'original_max_positions)'
         )
       object.__setattr__(self, 'rope_scaling', tuple(float(x) for x in self.rope_scaling))
+    if self.d_expert is None:
+      object.__setattr__(self, 'd_expert', self.d_ff)
+    object.__setattr__(self, 'dense_layers', tuple(int(n) for n in self.dense_layers))
+    if self.num_experts and not 1 <= self.experts_per_token <= self.num_experts:
+      raise ValueError(
+        f'experts_per_token={self.experts_per_token} is not between 1 and '
+        f'num_experts={self.num_experts}'
+      )
+    if strange := [n for n in self.dense_layers if not 0 <= n < self.num_layers]:
+      raise ValueError(f'dense_layers names {strange}; layers are 0 to {self.num_layers - 1}')
     if self.num_heads % self.num_kv_heads:
       raise ValueError(
         f'num_kv_heads={self.num_kv_heads} does not divide num_heads={self.num_heads}'
@@ -95,6 +117,13 @@ class DecoderConfig:
       raise ValueError(
         f'embed_gradient={self.embed_gradient!r} is none of {", ".join(EMBED_GRADIENT)}'
       )
+
+  @property
+  def sparse_layers(self) -> tuple[int, ...]:
+    """The numbers of the layers that have experts."""
+    return tuple(
+      n for n in range(self.num_layers) if self.num_experts and n not in self.dense_layers
+    )
 
   def replace(self, **changes) -> DecoderConfig:
     """A copy with some fields changed."""

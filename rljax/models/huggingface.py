@@ -160,8 +160,11 @@ def _cut(leaf, source, dtype, bounds: tuple[tuple[int | None, int | None], ...])
   if not leaf.stacked:
     return leaf.from_file(source[leaf.names[0]][leaf.names[0]])[index].astype(dtype)
   out = np.empty(shape, dtype)
-  for place, name in enumerate(leaf.names[index[0]]):
-    out[place] = leaf.from_file(source[name][name])[index[1:]]
+  stacked, inner = index[: leaf.stacked], index[leaf.stacked :]
+  names = np.array(leaf.names).reshape(leaf.shape[: leaf.stacked])[stacked]
+  for place in np.ndindex(names.shape):
+    name = str(names[place])
+    out[place] = leaf.from_file(source[name][name])[inner]
   return out
 
 
@@ -225,19 +228,21 @@ def export(
 
 
 def _readers(params: PyTree, leaves: Sequence[Leaf]) -> dict[str, Callable[[], np.ndarray]]:
-  """Tensor name → a function that fetches it in the file's form, leaf after leaf."""
+  """Tensor name → a function that fetches it in the file's form.
+
+  The host holds one leaf at a time, of the experts' those of one layer.
+  """
 
   @functools.lru_cache(maxsize=1)
-  def fetch(path: tuple[str, ...]) -> np.ndarray:
-    return np.asarray(functools.reduce(lambda tree, key: tree[key], path, params))
+  def fetch(path: tuple[str, ...], first: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(functools.reduce(lambda tree, key: tree[key], path, params)[first])
 
-  def one(leaf: Leaf, layer: int) -> np.ndarray:
-    return leaf.to_file(fetch(leaf.path)[layer] if leaf.stacked else fetch(leaf.path))
+  def one(leaf: Leaf, place: tuple[int, ...]) -> np.ndarray:
+    first = place[: leaf.stacked - 1]
+    return leaf.to_file(fetch(leaf.path, first)[place[len(first) :]])
 
   return {
-    name: functools.partial(one, leaf, layer)
-    for leaf in leaves
-    for layer, name in enumerate(leaf.names)
+    name: functools.partial(one, leaf, place) for leaf in leaves for place, name in leaf.places()
   }
 
 

@@ -11,6 +11,7 @@ ARCHITECTURES = {
   'llama': 'LlamaForCausalLM',
   'qwen2': 'Qwen2ForCausalLM',
   'qwen3': 'Qwen3ForCausalLM',
+  'qwen3_moe': 'Qwen3MoeForCausalLM',
 }
 # Fields that would change the maths, and the only values of them that the decoder computes.
 FIXED = {
@@ -47,6 +48,7 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
     heads = found['num_attention_heads']
     # Qwen3 files without head_dim mean 128, whatever the width.
     implied = 128 if kind == 'qwen3' else found['hidden_size'] // heads
+    experts = _experts(found) if kind == 'qwen3_moe' else {}
     return DecoderConfig(
       vocab_size=found['vocab_size'],
       num_layers=found['num_hidden_layers'],
@@ -58,12 +60,27 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
       rope_theta=theta,
       rope_scaling=scaling,
       qkv_bias=kind == 'qwen2',
-      qk_norm=kind == 'qwen3',
+      qk_norm=kind in ('qwen3', 'qwen3_moe'),
+      **experts,
       tie_embeddings=bool(found.get('tie_word_embeddings', False)),
       norm_eps=found.get('rms_norm_eps', 1e-6),
     )
   except KeyError as error:
     raise ValueError(f'{source}: the field {error.args[0]!r} is missing') from None
+
+
+def _experts(found: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields of the experts; files of transformers 5 call their number num_local_experts."""
+  step, dense = found.get('decoder_sparse_step', 1), set(found.get('mlp_only_layers') or ())
+  layers = range(found['num_hidden_layers'])
+  key = 'num_experts' if 'num_experts' in found else 'num_local_experts'
+  return {
+    'num_experts': found[key],
+    'experts_per_token': found['num_experts_per_tok'],
+    'd_expert': found['moe_intermediate_size'],
+    'norm_topk': found.get('norm_topk_prob', False),
+    'dense_layers': tuple(n for n in layers if n in dense or (n + 1) % step),
+  }
 
 
 def _rope(found: Mapping[str, Any], source: str) -> tuple[float, tuple | None]:
@@ -102,6 +119,19 @@ def write(
   if config.window is not None:
     raise ValueError(f'export: window={config.window} has no counterpart in the file')
   kind = 'qwen3' if config.qk_norm else 'qwen2' if config.qkv_bias else 'llama'
+  experts = {}
+  if config.num_experts:
+    if not config.qk_norm:
+      raise ValueError('export: no supported model type has experts without qk_norm')
+    kind = 'qwen3_moe'
+    experts = {
+      'num_experts': config.num_experts,
+      'num_experts_per_tok': config.experts_per_token,
+      'moe_intermediate_size': config.d_expert,
+      'norm_topk_prob': config.norm_topk,
+      'decoder_sparse_step': 1,
+      'mlp_only_layers': list(config.dense_layers),
+    }
   scaling = None
   if config.rope_scaling is not None:
     scaling = {'rope_type': 'llama3', **dict(zip(LLAMA3, config.rope_scaling))}
@@ -124,5 +154,6 @@ def write(
     'tie_word_embeddings': config.tie_embeddings,
     'max_position_embeddings': max_positions,
     'torch_dtype': dtype,
+    **experts,
     **token_ids,
   }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
 from rljax.models.config import DecoderConfig
-from rljax.models.parameters import is_spec, shapes
+from rljax.models.parameters import is_spec, layers_of, shapes
 
 # Our leaf → (name in the file, order of the file's axes in ours). In the file the axes of heads and
-# of head_dim are one, and each layer is a tensor.
+# of head_dim are one, and each layer is a tensor, or each expert of a layer.
 TENSORS = {
   'embedding': ('model.embed_tokens.weight', (0, 1)),
   'head': ('lm_head.weight', (0, 1)),
@@ -28,6 +30,10 @@ TENSORS = {
   'q_norm': ('model.layers.{}.self_attn.q_norm.weight', (0,)),
   'k_norm': ('model.layers.{}.self_attn.k_norm.weight', (0,)),
   'mlp_norm': ('model.layers.{}.post_attention_layernorm.weight', (0,)),
+  'router': ('model.layers.{}.mlp.gate.weight', (1, 0)),
+  'expert_gate': ('model.layers.{}.mlp.experts.{}.gate_proj.weight', (1, 0)),
+  'expert_up': ('model.layers.{}.mlp.experts.{}.up_proj.weight', (1, 0)),
+  'expert_down': ('model.layers.{}.mlp.experts.{}.down_proj.weight', (1, 0)),
   'w_gate': ('model.layers.{}.mlp.gate_proj.weight', (1, 0)),
   'w_up': ('model.layers.{}.mlp.up_proj.weight', (1, 0)),
   'w_down': ('model.layers.{}.mlp.down_proj.weight', (1, 0)),
@@ -39,33 +45,45 @@ VALUE_NAME = 'value_head.weight'
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-  """One parameter of ours and its tensors in the files (one for each layer, or one)."""
+  """One parameter of ours and its tensors in the files.
+
+  Attributes:
+    path: in our pytree.
+    shape, axes: of ours.
+    names: in the files, in the order of the stacked axes.
+    order: of a tensor's axes in ours.
+    stacked: leading axes of ours over which the tensors go: layers, and experts.
+  """
 
   path: tuple[str, ...]
   shape: tuple[int, ...]
   axes: tuple[str | None, ...]
   names: tuple[str, ...]
   order: tuple[int, ...]
-  stacked: bool
+  stacked: int
 
   @property
   def split(self) -> tuple[int, ...]:
     """The shape of one tensor in the file's order, heads and head_dim apart."""
-    shape = self.shape[1:] if self.stacked else self.shape
+    shape = self.shape[self.stacked :]
     return tuple(shape[i] for i in np.argsort(self.order))
 
   @property
   def file_shape(self) -> tuple[int, ...]:
     """The shape of one tensor in the file."""
-    axes = self.axes[1:] if self.stacked else self.axes
+    axes = self.axes[self.stacked :]
     axes = [axes[i] for i in np.argsort(self.order)]
     if 'head_dim' not in axes:
       return self.split
     at = axes.index('head_dim')
     return (*self.split[: at - 1], math.prod(self.split[at - 1 : at + 1]), *self.split[at + 1 :])
 
+  def places(self) -> Iterator[tuple[tuple[int, ...], str]]:
+    """(index in the stacked axes, name) of each tensor."""
+    yield from zip(np.ndindex(self.shape[: self.stacked]), self.names)
+
   def from_file(self, tensor: np.ndarray) -> np.ndarray:
-    """A tensor of the file as (one layer of) our leaf: a view."""
+    """A tensor of the file as our leaf, or its part at one place: a view."""
     return tensor.reshape(self.split).transpose(self.order)
 
   def to_file(self, array: np.ndarray) -> np.ndarray:
@@ -80,10 +98,11 @@ def layout(config: DecoderConfig) -> list[Leaf]:
     path = tuple(key.key for key in path)
     if path[-1] == 'value_head':
       order = (0,) if len(shape) == 1 else (1, 0)
-      out.append(Leaf(path, shape, axes, (VALUE_NAME,), order, False))
+      out.append(Leaf(path, shape, axes, (VALUE_NAME,), order, 0))
       continue
     name, order = TENSORS[path[-1]]
-    stacked = path[0] == 'layers'
-    names = [name.format(i) for i in range(config.num_layers)] if stacked else [name]
+    stacked = name.count('{}')
+    numbers = [layers_of(config, path[-1]), range(config.num_experts)][:stacked]
+    names = [name.format(*place) for place in itertools.product(*numbers)]
     out.append(Leaf(path, shape, axes, tuple(names), order, stacked))
   return out

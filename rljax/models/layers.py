@@ -16,6 +16,7 @@ from rljax.models.config import DecoderConfig
 
 Array = jax.Array
 Weights = dict[str, Array]
+Mix = Callable[[Weights, Array], Array]
 
 
 def wide(dtype: Any) -> Any:
@@ -134,9 +135,11 @@ def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array])
   return out
 
 
-def mlp(config: DecoderConfig, w: Weights, x: Array) -> Array:
-  """The gated MLP's addition to the residual stream [..., D]."""
+def mlp(config: DecoderConfig, w: Weights, x: Array, mix: Mix) -> Array:
+  """The gated MLP's addition to the residual stream [..., D], or that of the experts."""
   x = rms_norm(x, w['mlp_norm'], config.norm_eps)
+  if 'router' in w:
+    return mix(w, x)
   gate = product(x, w['w_gate'])
   up = product(x, w['w_up'])
   return product(jax.nn.silu(gate) * up, w['w_down'])
@@ -148,11 +151,14 @@ def layer(
   x: Array,
   table: tuple[Array, Array],
   attend: Callable[[Array, Array, Array], Array],
+  mix: Mix,
 ) -> tuple[Array, Array, Array]:
-  """One layer: (x', keys, values); `attend(q, k, v)` decides what is seen."""
+  """One layer: (x', keys, values); `attend(q, k, v)` decides what is seen, `mix(w, x)` asks the
+  experts.
+  """
   q, k, v = qkv(config, w, x, table)
   x = x + product(attend(q, k, v), w['wo'], summed=2)
-  return x + mlp(config, w, x), k, v
+  return x + mlp(config, w, x, mix), k, v
 
 
 def embed(table: Array, tokens: Array, dtype: Any, gradient: str) -> Array:

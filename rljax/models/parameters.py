@@ -6,10 +6,15 @@ Parameters, L layers stacked on the leading axis (scanned):
     layers: attention_norm, mlp_norm [L, D]   wq [L, D, H, d]   wk, wv [L, D, KV, d]
       wo [L, H, d, D]   w_gate, w_up [L, D, F]   w_down [L, F, D]
       bq [L, H, d], bk, bv [L, KV, d] (qkv_bias)   q_norm, k_norm [L, d] (qk_norm)
+      router [L', D, E]   expert_gate, expert_up [L', E, D, F']   expert_down [L', E, F', D]
+
+With experts, L' counts the layers that have them and the leading axis of w_gate, w_up and w_down
+those that have not.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
@@ -19,6 +24,9 @@ from rljax.models.config import DecoderConfig
 
 Array = jax.Array
 PyTree = Any
+
+EXPERTS = ('router', 'expert_gate', 'expert_up', 'expert_down')
+DENSE = ('w_gate', 'w_up', 'w_down')
 
 
 def shapes(config: DecoderConfig) -> PyTree:
@@ -31,6 +39,10 @@ def shapes(config: DecoderConfig) -> PyTree:
     'wv': ((c.d_model, c.num_kv_heads, c.head_dim), ('embed', 'kv_heads', 'head_dim')),
     'wo': ((c.num_heads, c.head_dim, c.d_model), ('heads', 'head_dim', 'embed')),
     'mlp_norm': ((c.d_model,), (None,)),
+    'router': ((c.d_model, c.num_experts), (None, None)),
+    'expert_gate': ((c.num_experts, c.d_model, c.d_expert), ('expert', 'embed', 'mlp')),
+    'expert_up': ((c.num_experts, c.d_model, c.d_expert), ('expert', 'embed', 'mlp')),
+    'expert_down': ((c.num_experts, c.d_expert, c.d_model), ('expert', 'mlp', 'embed')),
     'w_gate': ((c.d_model, c.d_ff), ('embed', 'mlp')),
     'w_up': ((c.d_model, c.d_ff), ('embed', 'mlp')),
     'w_down': ((c.d_ff, c.d_model), ('mlp', 'embed')),
@@ -42,7 +54,8 @@ def shapes(config: DecoderConfig) -> PyTree:
   if c.qk_norm:
     layers['q_norm'] = ((c.head_dim,), (None,))
     layers['k_norm'] = ((c.head_dim,), (None,))
-  layers = {k: ((c.num_layers, *s), ('layers', *a)) for k, (s, a) in layers.items()}
+  counts = {name: len(layers_of(c, name)) for name in layers}
+  layers = {k: ((counts[k], *s), ('layers', *a)) for k, (s, a) in layers.items() if counts[k]}
   tree = {
     'embedding': ((c.vocab_size, c.d_model), ('vocab', None)),
     'layers': layers,
@@ -54,6 +67,33 @@ def shapes(config: DecoderConfig) -> PyTree:
     bins = () if c.value_head == 1 else (c.value_head,)
     tree['value_head'] = ((c.d_model, *bins), (None, *(None for _ in bins)))
   return tree
+
+
+def layers_of(config: DecoderConfig, name: str) -> tuple[int, ...]:
+  """The numbers of the layers that have the parameter."""
+  if name in EXPERTS:
+    return config.sparse_layers
+  every = range(config.num_layers)
+  return tuple(n for n in every if name not in DENSE or n not in config.sparse_layers)
+
+
+def runs(config: DecoderConfig) -> list[range]:
+  """The layers, cut where one with experts and one without meet."""
+  sparse = [n in config.sparse_layers for n in range(config.num_layers)]
+  cuts = [n for n in range(1, config.num_layers) if sparse[n] != sparse[n - 1]]
+  return [range(a, b) for a, b in itertools.pairwise([0, *cuts, config.num_layers])]
+
+
+def of_run(config: DecoderConfig, layers: dict[str, Array], run: range) -> dict[str, Array]:
+  """The weights of some layers that follow each other, all with experts or none."""
+  if len(run) == config.num_layers:
+    return layers
+  out = {}
+  for name, x in layers.items():
+    places = [i for i, n in enumerate(layers_of(config, name)) if n in run]
+    if places:
+      out[name] = x[places[0] : places[-1] + 1]
+  return out
 
 
 def is_spec(x: Any) -> bool:
@@ -83,6 +123,7 @@ def init(config: DecoderConfig, key: Array) -> PyTree:
     if name == 'value_head' or name in ('bq', 'bk', 'bv'):
       return jnp.zeros(shape, dtype)
     fan_in = {'wo': config.num_heads * config.head_dim, 'w_down': config.d_ff}
+    fan_in['expert_down'] = config.d_expert
     std = fan_in.get(name, config.d_model) ** -0.5
     if name in fan_in:
       std /= (2 * config.num_layers) ** 0.5
@@ -95,12 +136,13 @@ def init(config: DecoderConfig, key: Array) -> PyTree:
 def cast(config: DecoderConfig, params: PyTree) -> PyTree:
   """Parameters in the compute dtype, so that each use need not cast.
 
-  Vectors (norm scales, value head) stay as they are: they are used in at least float32.
+  Norm scales, value head and routers stay as they are: they are used in at least float32.
   """
   dtype = jnp.dtype(config.compute_dtype)
 
   def leaf(path, x):
     name = path[-1].key
-    return x if name.endswith('norm') or name == 'value_head' else x.astype(dtype)
+    stays = name.endswith('norm') or name in ('value_head', 'router')
+    return x if stays else x.astype(dtype)
 
   return jax.tree.map_with_path(leaf, params)

@@ -1,4 +1,4 @@
-"""One decoder for Llama 3, Qwen2 and Qwen3, as a `Policy`: plain functions over a pytree.
+"""One decoder for Llama 3, Qwen2, Qwen3 and Qwen3-MoE, as a `Policy`: functions over a pytree.
 
 The parameters are described in `parameters`; their layers are stacked and scanned. What works on
 the cache stands in `cached`.
@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from rljax.models import cache, cached
 from rljax.models.attention import PRECISION, attention, attention_entropy
 from rljax.models.config import DecoderConfig
+from rljax.models.experts import mix_experts
 from rljax.models.layers import embed, layer, matrix_product, rms_norm, rope_table, wide
-from rljax.models.parameters import axes, cast, init
+from rljax.models.parameters import axes, cast, init, of_run, runs
 from rljax.models.row_attention import OUTPUT, cut_rows
 from rljax.sharding import ROWS, constrain
 from rljax.structs import Policy
@@ -40,6 +41,11 @@ def decoder(
   qk_norm: bool = False,
   tie_embeddings: bool = True,
   norm_eps: float = 1e-6,
+  num_experts: int = 0,
+  experts_per_token: int = 8,
+  d_expert: int | None = None,
+  norm_topk: bool = True,
+  dense_layers: tuple[int, ...] = (),
   window: int | None = None,
   value_head: bool | int = False,
   compute_dtype: str = 'float32',
@@ -95,36 +101,75 @@ def hidden(
   routing: Any = None,
   capture: tuple[str, ...] = (),
 ) -> tuple[Array, dict[str, Array]]:
-  """See `Policy.hidden`. A dense model has no routing.
+  """See `Policy.hidden`.
 
-  `capture` may name 'attention_entropy': [R, T], mean over heads and layers, of each token's query.
+  aux has, where there are L' layers with experts, 'routing' int32 [R, T, L', k], which `routing`
+  takes, 'router_load' float32 [R, L', E], and the means over layers 'router_entropy' and
+  'router_replaced' [R, T]; see `experts.mix_experts`.
+
+  `capture` may name 'attention_entropy': [R, T], mean over heads and layers, of each token's query;
+  'router_probs': [R, T, L', E], differentiated.
 
   Raises:
-    ValueError: `capture` names what there is not.
+    ValueError: `capture` names what there is not; routing of another number of layers.
   """
-  del routing
-  if unknown := set(capture) - {'attention_entropy'}:
-    raise ValueError(f'hidden: capture {sorted(unknown)} is unknown; there is attention_entropy')
+  known = ('attention_entropy', *(('router_probs',) if config.sparse_layers else ()))
+  if unknown := set(capture) - set(known):
+    raise ValueError(f'hidden: capture {sorted(unknown)} is unknown; there is {", ".join(known)}')
+  choices = _by_layer(config, routing)
   dtype = jnp.dtype(config.compute_dtype)
   table = rope_table(config, positions)
   seen = dict(window=config.window, query_block=config.query_block)
   blocks = cut_rows(segment_ids, prefix_ids, positions, **seen)
 
-  def body(x, w):
+  def body(x, inputs):
+    w, choice = inputs
     captured = {}
 
     def attend(q, k, v):
-      if capture:
+      if 'attention_entropy' in capture:
         entropy = attention_entropy(q, k, positions=positions, blocks=blocks, **seen)
         captured['attention_entropy'] = jnp.mean(entropy, axis=-1)
       return attention(q, k, v, positions=positions, blocks=blocks, **seen)
 
-    return _rows(layer(config, w, x, table, attend)[0]), captured
+    def mix(w, x):
+      out, seen = mix_experts(config, w, x, choice=choice, used=segment_ids >= 0)
+      captured.update({n: s for n, s in seen.items() if n != 'router_probs' or n in capture})
+      return out
+
+    return _rows(layer(config, w, x, table, attend, mix)[0]), captured
 
   x = _rows(embed(params['embedding'], tokens, dtype, config.embed_gradient))
-  x, captured = jax.lax.scan(_remat(body, config.remat), x, params['layers'])
-  aux = {name: jnp.mean(of_layers, axis=0) for name, of_layers in captured.items()}
+  found: dict[str, list[Array]] = {}
+  for run in runs(config):
+    here = [i for i, n in enumerate(config.sparse_layers) if n in run]
+    choice = choices[here[0] : here[-1] + 1] if here and choices is not None else None
+    inputs = (of_run(config, params['layers'], run), choice)
+    x, captured = jax.lax.scan(_remat(body, config.remat), x, inputs)
+    for name, of_layers in captured.items():
+      found.setdefault(name, []).append(of_layers)
+  aux = {name: _over_layers(name, jnp.concatenate(parts)) for name, parts in found.items()}
   return rms_norm(x, params['final_norm'], config.norm_eps), aux
+
+
+def _by_layer(config: DecoderConfig, routing: Array | None) -> Array | None:
+  """Choices [R, T, L', k] as [L', R, T, k]."""
+  if routing is None:
+    return None
+  wanted = (len(config.sparse_layers), config.experts_per_token)
+  if routing.shape[2:] != wanted:
+    raise ValueError(
+      f'hidden: routing of {routing.shape[2:]} (layers with experts, choices), the model has '
+      f'{wanted}'
+    )
+  return jnp.moveaxis(routing, 2, 0)
+
+
+def _over_layers(name: str, x: Array) -> Array:
+  """What layers have said [L', R, …]: after rows and slots, or as a mean."""
+  if name in ('routing', 'router_probs'):
+    return jnp.moveaxis(x, 0, 2)
+  return jnp.moveaxis(x, 0, 1) if name == 'router_load' else jnp.mean(x, axis=0)
 
 
 def _rows(x: Array) -> Array:

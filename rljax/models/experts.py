@@ -1,0 +1,186 @@
+"""A layer's experts: which of them a token is sent to, and their products over sorted tokens.
+
+No token is dropped: experts take as many tokens as are sent to them. So what a token gets does not
+depend on the others of its batch, and the sampler's log-probs are the trainer's.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
+
+from rljax.models.attention import PRECISION
+from rljax.models.config import DecoderConfig
+from rljax.models.layers import Weights, wide
+from rljax.sharding import ROWS
+
+Array = jax.Array
+
+
+def mix_experts(
+  config: DecoderConfig,
+  w: Weights,
+  x: Array,
+  *,
+  choice: Array | None = None,
+  used: Array | None = None,
+) -> tuple[Array, dict[str, Array]]:
+  """y_t = Σ_e p_te · W_down,e (silu(W_gate,e x_t) ∘ W_up,e x_t), e chosen; p_t = softmax(W_r x_t).
+
+  The k experts of the highest p_te are chosen; with `norm_topk` their p are divided by their sum.
+
+  Args:
+    config: of the decoder.
+    w: of one layer.
+    x: float [R, T, D], normalised.
+    choice: int [R, T, k], experts that are chosen instead, −1 = those of the router (routing
+      replay). The p are of the router all the same.
+    used: bool [R, T], tokens that are asked for; the others get 0. None = all.
+
+  Returns:
+    (y [R, T, D] in x's dtype; a dict of
+      routing: int32 [R, T, k], what was chosen, −1 where not `used`;
+      router_load: float32 [R, E], tokens of the row that went to an expert;
+      router_entropy: at least float32 [R, T], nats, −Σ_e p_te log p_te;
+      router_replaced: float32 [R, T], the fraction of the choice that the router had not made;
+      router_probs: at least float32 [R, T, E], p). Differentiated are y and router_probs.
+
+  Source: Qwen3 (arXiv 2505.09388), section 2; replay: Ma et al., 2510.11370.
+
+  Differs from the source: the router computes in at least float32.
+  """
+  weights, ids, probs, replaced = _route(config, w['router'], x, choice)
+  if used is not None:
+    ids = jnp.where(used[..., None], ids, -1)
+  y = _over_mesh(x, ids, weights, w['expert_gate'], w['expert_up'], w['expert_down'])
+  constant = jax.lax.stop_gradient(probs)
+  entropy = -jnp.sum(constant * jnp.log(jnp.where(constant > 0, constant, 1)), axis=-1)
+  return y, {
+    'routing': ids,
+    'router_load': jnp.sum(_hot(ids, config.num_experts), axis=(1, 2), dtype=jnp.float32),
+    'router_entropy': entropy,
+    'router_replaced': replaced,
+    'router_probs': probs,
+  }
+
+
+def _route(config, router, x, choice) -> tuple[Array, Array, Array, Array]:
+  """(weights [R, T, k], experts [R, T, k], p [R, T, E], fraction replaced [R, T])."""
+  dtype = wide(x.dtype)
+  logits = jnp.einsum(
+    'rtd,de->rte', x.astype(dtype), router.astype(dtype), precision=PRECISION
+  )
+  probs = jax.nn.softmax(logits, axis=-1)
+  own = jax.lax.top_k(jax.lax.stop_gradient(probs), config.experts_per_token)[1]
+  ids, replaced = own, jnp.zeros(own.shape[:2], jnp.float32)
+  if choice is not None:
+    ids = jnp.where(choice >= 0, choice.astype(own.dtype), own)
+    kept = jnp.any(ids[..., :, None] == own[..., None, :], axis=-1)
+    replaced = 1 - jnp.mean(kept, axis=-1, dtype=jnp.float32)
+  # One-hot products: the gradient of a gather, and that of top_k, is a scatter-add.
+  weights = jnp.sum(jnp.where(_hot(ids, config.num_experts), probs[..., None, :], 0), axis=-1)
+  if config.norm_topk:
+    weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
+  return weights, ids, probs, replaced
+
+
+def _hot(ids: Array, count: int) -> Array:
+  """bool [..., E]; −1 is none."""
+  shape = (*ids.shape, count)
+  return ids[..., None] == jax.lax.broadcasted_iota(ids.dtype, shape, ids.ndim)
+
+
+def _over_mesh(x, ids, weights, gate, up, down) -> Array:
+  """`_mixed` on a mesh: rows and slots stay where they are, experts and their width are divided.
+
+  Tokens are sorted within a device. Each holds some experts, or a part of their width, and what
+  they give for a token is summed over the axes `expert` and `tensor`.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return _mixed(x, ids, weights, gate, up, down, jnp.zeros((), ids.dtype))
+  free = {n for n, kind in zip(mesh.axis_names, mesh.axis_types) if kind == AxisType.Auto}
+  free = {n for n in free if mesh.shape[n] > 1}
+
+  def over(size: int, *names: str):
+    names = tuple(n for n in names if n in free)
+    return names if names and size % math.prod(mesh.shape[n] for n in names) == 0 else None
+
+  rows, slots = over(x.shape[0], *ROWS), over(x.shape[1], 'sequence')
+  expert, width = over(gate.shape[0], 'expert'), over(gate.shape[2], 'tensor')
+  summed = (*(expert or ()), *(width or ()))
+  if not free:
+    return _mixed(x, ids, weights, gate, up, down, jnp.zeros((), ids.dtype))
+
+  def local(x, ids, weights, gate, up, down):
+    here = jax.lax.axis_index(expert) if expert else 0
+    y = _mixed(x, ids, weights, gate, up, down, jnp.asarray(here * gate.shape[0], ids.dtype))
+    return jax.lax.psum(y, summed) if summed else y
+
+  spec = PartitionSpec
+  token = spec(rows, slots, None)
+  inner, outer = spec(expert, None, width), spec(expert, width, None)
+  return jax.shard_map(
+    local,
+    in_specs=(token, token, token, inner, inner, outer),
+    out_specs=token,
+    axis_names=free,
+    check_vma=False,
+  )(x, ids, weights, gate, up, down)
+
+
+def _mixed(x, ids, weights, gate, up, down, first) -> Array:
+  """Σ over the choices of a token that lie in the experts first … first + E − 1: [R, T, D]."""
+  count, (choices, width) = gate.shape[0], (ids.shape[-1], x.shape[-1])
+  flat = ids.reshape(-1) - first
+  flat = jnp.where((flat >= 0) & (flat < count), flat, count)  # those of others come last
+  order = jnp.argsort(flat, stable=True).astype(jnp.int32)
+  inverse = jnp.argsort(order).astype(jnp.int32)
+  sizes = jnp.sum(_hot(flat, count), axis=0, dtype=jnp.int32)
+  mine = (jnp.arange(flat.shape[0]) < jnp.sum(sizes))[:, None]
+  # What a grouped product leaves in rows of no group is anything; neither it nor its gradient
+  # goes on.
+  tokens = jnp.where(mine, _dispatch(choices, x.reshape(-1, width), order, inverse), 0)
+  hidden = jax.nn.silu(_grouped(tokens, gate, sizes)) * _grouped(tokens, up, sizes)
+  out = jnp.where(mine, _grouped(hidden, down, sizes), 0)
+  out = _permute(out, inverse, order).reshape(*ids.shape, width)
+  dtype = weights.dtype
+  return jnp.sum(out.astype(dtype) * weights[..., None], axis=-2).astype(x.dtype)
+
+
+def _grouped(x: Array, weight: Array, sizes: Array) -> Array:
+  """[M, A] · [E, A, B] -> [M, B]: the first sizes[0] rows by the first matrix, and so on."""
+  return jax.lax.ragged_dot(x, weight.astype(x.dtype), sizes, precision=PRECISION)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dispatch(choices: int, x: Array, order: Array, inverse: Array) -> Array:
+  """[N, D] -> [N·k, D]: token i // k at the place of its choice i. The gradient is a gather too."""
+  del inverse
+  return x[order // choices]
+
+
+def _dispatch_backward(choices, inverse, g):
+  own = g[inverse].reshape(-1, choices, g.shape[-1])
+  return jnp.sum(own, axis=1, dtype=wide(g.dtype)).astype(g.dtype), None, None
+
+
+_dispatch.defvjp(
+  lambda choices, x, order, inverse: (x[order // choices], inverse), _dispatch_backward
+)
+
+
+@jax.custom_vjp
+def _permute(x: Array, order: Array, inverse: Array) -> Array:
+  """Rows of x in another order; the gradient is a gather too."""
+  del inverse
+  return x[order]
+
+
+_permute.defvjp(
+  lambda x, order, inverse: (x[order], inverse), lambda inverse, g: (g[inverse], None, None)
+)
