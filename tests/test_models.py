@@ -13,6 +13,17 @@ from rljax import binding, models
 LLAMA = dict(num_heads=4, num_kv_heads=2, rope_scaling=(4.0, 1.0, 4.0, 8.0), tie_embeddings=False)
 QWEN = dict(num_heads=4, num_kv_heads=1, head_dim=12, qkv_bias=True, qk_norm=True)
 WINDOWED = dict(num_heads=2, num_kv_heads=2, window=4)
+# Five layers: local, global, local, global, local; the last one follows the scan.
+GEMMA2 = dict(
+  num_layers=5, num_heads=4, num_kv_heads=2, window=4, global_every=2, query_pre_attn_scalar=12.0,
+  attention_softcap=2.0, logit_softcap=3.0, activation='gelu_tanh', norm_plus_one=True,
+  post_norms=True, scale_embeddings=True,
+)  # fmt: skip
+GEMMA3 = GEMMA2 | dict(
+  num_layers=4, global_every=3, attention_softcap=None, logit_softcap=None, qk_norm=True,
+  local_rope_theta=100.0, rope_theta=5e3, rope_scaling=(8.0,),
+)  # fmt: skip
+KINDS = dict(llama=LLAMA, qwen=QWEN, windowed=WINDOWED, gemma2=GEMMA2, gemma3=GEMMA3)
 SIZE = dict(vocab_size=50, num_layers=2, d_model=32, d_ff=48)
 ROWS, LENGTH = 3, 14
 
@@ -25,7 +36,8 @@ def build(**fields):
 
   def leaf(path, x):
     norm = path[-1].key.endswith('norm')
-    return jnp.asarray(norm + (0.1 if norm else 0.2) * random.standard_normal(x.shape), x.dtype)
+    mean = norm and not fields.get('norm_plus_one')
+    return jnp.asarray(mean + (0.1 if norm else 0.2) * random.standard_normal(x.shape), x.dtype)
 
   compiled = {name: jax.jit(getattr(policy, name)) for name in ('hidden', 'prefill', 'decode')}
   return policy._replace(**compiled), jax.tree.map_with_path(leaf, shapes)
@@ -42,7 +54,7 @@ def plain(policy, params, tokens):
   return policy.hidden(params, tokens, segment_ids=zeros, positions=positions)[0]
 
 
-@pytest.mark.parametrize('fields', [LLAMA, QWEN, WINDOWED], ids=['llama', 'qwen', 'windowed'])
+@pytest.mark.parametrize('fields', KINDS.values(), ids=KINDS)
 def test_cache_gives_the_hidden_states_of_training(fields):
   """Ragged prompts, right padded with garbage; then one token at a time from different places."""
   policy, params = build(**fields)
@@ -158,7 +170,7 @@ def test_a_row_from_a_smaller_cache_has_its_given_tokens_only():
 # -- rows of several samples
 
 
-@pytest.mark.parametrize('fields', [LLAMA, QWEN, WINDOWED], ids=['llama', 'qwen', 'windowed'])
+@pytest.mark.parametrize('fields', KINDS.values(), ids=KINDS)
 def test_packed_rows_are_unpacked_rows(fields):
   policy, params = build(**fields)
   tokens = tokens_of(ROWS, LENGTH)
@@ -357,7 +369,13 @@ def test_decoder_takes_the_fields_of_its_config():
     (dict(head_dim=5), 'head_dim=5 is odd'),
     (dict(remat='some'), "remat='some' is none of none, dots, attention, full"),
     (dict(embed_gradient='x'), "embed_gradient='x'"),
-    (dict(rope_scaling=(8.0,)), 'rope_scaling'),
+    (dict(rope_scaling=(8.0, 1.0)), 'rope_scaling'),
+    (dict(activation='relu'), "activation='relu' is none of silu, gelu_tanh"),
+    (dict(global_every=2), 'global_every=2 without a window'),
+    (dict(local_rope_theta=1e4), 'local_rope_theta=10000.0 without a window'),
+    (dict(window=0), 'window=0'),
+    (dict(window=2, global_every=0), 'global_every=0'),
+    (dict(attention_softcap=0.0), 'attention_softcap=0.0 is not above 0'),
   ],
 )
 def test_messages(fields, words):

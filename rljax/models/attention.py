@@ -93,7 +93,12 @@ def attention(
   return (out, lse) if return_lse else out
 
 
-def attention_entropy(q: Array, k: Array, **seen: Any) -> Array:
+def soft_cap(x: Array, cap: float | None) -> Array:
+  """cap · tanh(x / cap); None = x."""
+  return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def attention_entropy(q: Array, k: Array, *, scale: float | None = None, **seen: Any) -> Array:
   """H_t = −Σ_s a_ts·log a_ts = lse_t − scale·q_t·(Σ_s a_ts·k_s), a the weights of `attention`.
 
   The mean of the scores is the score of the mean key, and that is what attention gives with the
@@ -102,6 +107,7 @@ def attention_entropy(q: Array, k: Array, **seen: Any) -> Array:
   Args:
     q: float [R, T, H, d].
     k: float [R, T, KV, d].
+    scale: None = d^-1/2.
     **seen: segment_ids, prefix_ids, positions, window, query_block, blocks: as in `attention`, in
       its training form.
 
@@ -111,8 +117,10 @@ def attention_entropy(q: Array, k: Array, **seen: Any) -> Array:
   """
   q, k = jax.lax.stop_gradient((q, k))
   wide = jnp.promote_types(q.dtype, jnp.float32)
-  key, lse = attention(q.astype(wide), k.astype(wide), k.astype(wide), return_lse=True, **seen)
-  mean = jnp.sum(q.astype(wide) * key, axis=-1) * q.shape[-1] ** -0.5
+  scale = q.shape[-1] ** -0.5 if scale is None else scale
+  q, k = q.astype(wide), k.astype(wide)
+  key, lse = attention(q, k, k, scale=scale, return_lse=True, **seen)
+  mean = jnp.sum(q * key, axis=-1) * scale
   return jnp.maximum(jnp.where(lse > FLOOR, lse - mean, 0), 0)
 
 
@@ -135,9 +143,7 @@ def _attend(q, k, v, mask, scale, softcap) -> tuple[Array, Array]:
     scores = jnp.einsum(
       'rtkgd,rskd->rkgts', grouped, k, precision=PRECISION, preferred_element_type=wide
     )
-  scores = scale * scores
-  if softcap is not None:
-    scores = softcap * jnp.tanh(scores / softcap)
+  scores = soft_cap(scale * scores, softcap)
   scores = jnp.where(mask[:, None, None, :, :], scores, MASKED)
   top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
   weights = jnp.exp(scores - top)

@@ -1,4 +1,9 @@
-"""The decoder against a cache: prompts at once, then one token or a few for each row and step."""
+"""The decoder against a cache: prompts at once, then one token or a few for each row and step.
+
+Layers with a window keep as many tokens as the others: prompts are padded and rows may rest, so the
+last tokens of a row need not be the last that were written. What lies outside of the window of
+every row is not read.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rljax.models.attention import MASKED, PRECISION, attention
+from rljax.models.attention import attention
 from rljax.models.cache import (
   TOKEN_AXIS,
-  as_block,
   as_blocks,
   as_rows,
   noted,
@@ -21,9 +25,11 @@ from rljax.models.cache import (
   write,
   write_at,
 )
+from rljax.models.cache_attention import attend_to_cache, entries, seen_blocks
 from rljax.models.config import DecoderConfig
 from rljax.models.experts import mix_experts
-from rljax.models.layers import Mix, embed, layer, rms_norm, rope_table, wide
+from rljax.models.layer_kinds import over_constant_layers
+from rljax.models.layers import Mix, embed, layer, norm, rope_tables
 from rljax.models.parameters import of_run
 from rljax.sharding import ROWS, constrain
 
@@ -35,13 +41,13 @@ def _activations(x: Array) -> Array:
   return constrain(x, ROWS, 'sequence', None)
 
 
-def _stacks(config: DecoderConfig, params: PyTree, cache: PyTree) -> list[PyTree]:
-  """The weights of each stack of the cache."""
+def _stacks(config: DecoderConfig, params: PyTree, cache: PyTree) -> list[tuple[Any, PyTree]]:
+  """(kinds of the layers, their weights) of each stack of the cache."""
   first, out = 0, []
   for stack in cache['given']:
-    count = stack['k'][0].shape[0]
-    out.append(of_run(config, params['layers'], range(first, first + count)))
-    first += count
+    run = range(first, first + stack['k'][0].shape[0])
+    out.append((config.kinds[run.start : run.stop], of_run(config, params['layers'], run)))
+    first = run.stop
   return out
 
 
@@ -67,12 +73,12 @@ def prefill(
   rows, new = tokens.shape
   length = sum(x.shape[TOKEN_AXIS['k']] for x in cache['given'][0]['k'])
   positions = starts[:, None] + jnp.arange(new, dtype=jnp.int32)[None, :]
-  table = rope_table(config, positions)
+  tables = rope_tables(config, positions)
   source = jnp.arange(length, dtype=jnp.int32)[None, :] - starts[:, None]
   fresh = (source >= 0) & (source < new)
   source = jnp.clip(source, 0, new - 1)
 
-  def body(x, inputs):
+  def body(x, kind, inputs):
     w, old = inputs
     written = {}
     mix, seen = _asking(config)
@@ -88,20 +94,21 @@ def prefill(
       keep(stored(k, v, old))
       return attention(
         q, real(written, 'k', q.dtype), real(written, 'v', q.dtype), positions=positions,
-        kv_lengths=jnp.full((rows,), length, jnp.int32), window=config.window,
+        kv_lengths=jnp.full((rows,), length, jnp.int32), window=kind.window,
+        softcap=config.attention_softcap, scale=config.attention_scale,
         query_block=config.query_block,
       )  # fmt: skip
 
-    x = _activations(layer(config, w, x, table, attend, mix)[0])
+    x = _activations(layer(config, w, x, tables[kind], attend, mix)[0])
     keep(noted(seen, old))
     return x, {name: as_blocks(name, written[name], old[name]) for name in old}
 
-  x = _activations(embed(params['embedding'], tokens, jnp.dtype(config.compute_dtype), 'scatter'))
+  x = _activations(embed(config, params['embedding'], tokens, 'scatter'))
   given = []
-  for w, stack in zip(_stacks(config, params, cache), cache['given']):
-    x, stack = lax.scan(body, x, (w, stack))
+  for (kinds, w), stack in zip(_stacks(config, params, cache), cache['given']):
+    x, stack = over_constant_layers(kinds, body, x, (w, stack))
     given.append(jax.tree.map(over_mesh, stack))
-  return rms_norm(x, params['final_norm'], config.norm_eps), {**cache, 'given': tuple(given)}
+  return norm(config, x, params['final_norm']), {**cache, 'given': tuple(given)}
 
 
 # -- decode
@@ -118,27 +125,29 @@ def decode(
   rows, active = tokens.shape[0], positions >= 0
   if not cache['drawn_at'].shape[1]:
     raise ValueError('decode: the cache has room for given tokens only; give init_cache drawn > 0')
-  given_length, drawn_at = _entries(cache, positions)
-  masks = _masks(config, cache, given_length[:rows], drawn_at[:rows], positions[:, None])
-  table = rope_table(config, jnp.maximum(positions, 0)[:, None])
-  x = embed(params['embedding'], tokens[:, None], jnp.dtype(config.compute_dtype), 'scatter')
+  given_length, drawn_at = entries(cache, positions)
+  masks = seen_blocks(config, cache, given_length[:rows], drawn_at[:rows], positions[:, None])
+  tables = rope_tables(config, jnp.maximum(positions, 0)[:, None])
+  x = embed(config, params['embedding'], tokens[:, None], 'scatter')
   x, drawn = _activations(x), []
   place = cache['step'] % drawn_at.shape[1]
-  for w, given, ring in zip(_stacks(config, params, cache), cache['given'], cache['drawn']):
+  for (kinds, w), given, ring in zip(
+    _stacks(config, params, cache), cache['given'], cache['drawn']
+  ):
 
-    def body(x, inputs, given=given, ring=ring):
+    def body(x, kind, inputs, given=given, ring=ring):
       w, number = inputs
 
       def attend(q, k, v):
-        return _attend(q, k, v, (given, ring), number, masks)
+        return attend_to_cache(config, kind, q, k, v, (given, ring), number, masks[kind])
 
       mix, seen = _asking(config)
-      x, k, v = layer(config, w, x, table, attend, mix)
+      x, k, v = layer(config, w, x, tables[kind], attend, mix)
       fields = {**stored(k, v, ring), **noted(seen, ring)}
       return _activations(x), {name: field[:, 0] for name, field in fields.items()}
 
     depth = given['k'][0].shape[0]
-    x, new = lax.scan(body, x, (w, jnp.arange(depth, dtype=jnp.int32)))
+    x, new = over_constant_layers(kinds, body, x, (w, jnp.arange(depth, dtype=jnp.int32)))
     at = _after(place, x)
     drawn.append({name: write(name, ring[name], new[name], at) for name in ring})
   at = jnp.where(active, positions, -1)
@@ -150,7 +159,7 @@ def decode(
     'drawn_at': lax.dynamic_update_slice_in_dim(drawn_at, at[:, None], place, axis=1),
     'step': cache['step'] + 1,
   }
-  return rms_norm(x[:, 0], params['final_norm'], config.norm_eps), cache
+  return norm(config, x[:, 0], params['final_norm']), cache
 
 
 def extend(
@@ -164,129 +173,28 @@ def extend(
   if cache['drawn_at'].shape[1]:
     raise ValueError('extend: the cache has room for decoded tokens; give init_cache drawn = 0')
   at = positions[:, None] + jnp.arange(new, dtype=jnp.int32)[None, :]
-  masks = _masks(config, cache, jnp.maximum(positions, 0), cache['drawn_at'][:rows], at)[:1]
-  table = rope_table(config, jnp.maximum(at, 0))
-  x = embed(params['embedding'], tokens, jnp.dtype(config.compute_dtype), 'scatter')
+  masks = seen_blocks(config, cache, jnp.maximum(positions, 0), cache['drawn_at'][:rows], at)
+  tables = rope_tables(config, jnp.maximum(at, 0))
+  x = embed(config, params['embedding'], tokens, 'scatter')
   x, stacks = _activations(x), []
-  for w, given in zip(_stacks(config, params, cache), cache['given']):
+  for (kinds, w), given in zip(_stacks(config, params, cache), cache['given']):
 
-    def body(x, inputs, given=given):
+    def body(x, kind, inputs, given=given):
       w, number = inputs
 
       def attend(q, k, v):
-        return _attend(q, k, v, (given,), number, masks, config.window)
+        return attend_to_cache(config, kind, q, k, v, (given,), number, masks[kind])
 
       mix, seen = _asking(config)
-      x, k, v = layer(config, w, x, table, attend, mix)
+      x, k, v = layer(config, w, x, tables[kind], attend, mix)
       return _activations(x), {**stored(k, v, given), **noted(seen, given)}
 
     depth = given['k'][0].shape[0]
-    x, fields = lax.scan(body, x, (w, jnp.arange(depth, dtype=jnp.int32)))
+    x, fields = over_constant_layers(kinds, body, x, (w, jnp.arange(depth, dtype=jnp.int32)))
     place = _after(positions, x)
     stacks.append({name: write_at(name, given[name], fields[name], place) for name in given})
   cache = {**cache, 'given': tuple(stacks)}
-  return rms_norm(x, params['final_norm'], config.norm_eps), cache
-
-
-def _entries(cache: PyTree, positions: Array) -> tuple[Array, Array]:
-  """(tokens of each row that are given, position of each drawn entry) before this step.
-
-  What stands at or behind the position of a row is gone; where nothing is drawn, all is given.
-  """
-  rows = cache['drawn_at'].shape[0]
-  at = jnp.pad(positions, (0, rows - positions.shape[0]), constant_values=-1)
-  gone = (at[:, None] >= 0) & (cache['drawn_at'] >= at[:, None])
-  drawn_at = jnp.where(gone, -1, cache['drawn_at'])
-  fresh = (at >= 0) & jnp.all(drawn_at < 0, axis=1)
-  return jnp.where(fresh, at, cache['given_length']), drawn_at
-
-
-def _masks(config, cache, given_length, drawn_at, positions) -> list[list[tuple[Array, Array]]]:
-  """For each block of both regions: (which of its tokens a query sees, whether any is seen).
-
-  Args:
-    positions: int32 [R, Q], of the new tokens of each row; they see what stands before the first.
-
-  Returns:
-    Masks bool [R, 1, Q, 1, block], or with 1 for Q where the queries see the same.
-  """
-  length = sum(x.shape[TOKEN_AXIS['k']] for x in cache['given'][0]['k'])
-  slots = jnp.arange(length, dtype=jnp.int32)[None, :]
-  given_at = jnp.where(slots < given_length[:, None], slots, -1)
-  out = []
-  for region, at in (('given', given_at), ('drawn', drawn_at)):
-    at = at[:, None, :]
-    seen = (at >= 0) & (at < positions[:, :1, None])
-    if config.window is not None:
-      seen &= positions[:, :, None] - at < config.window
-    widths = [x.shape[TOKEN_AXIS['k']] for x in cache[region][0]['k']]
-    ends = [sum(widths[: i + 1]) for i in range(len(widths))]
-    parts = jnp.split(seen[:, None, :, None, :], ends[:-1], axis=-1)
-    out.append([(part, jnp.any(part)) for part in parts])
-  return out
-
-
-def _attend(q, k, v, regions, number, masks, window=None) -> Array:
-  """Attention of Q new tokens a row: [R, Q, H, d] over the blocks of their past and themselves.
-
-  Args:
-    q: [R, Q, H, d].
-    k, v: [R, Q, KV, d], of the tokens themselves, which follow each other.
-    regions: stacks of the regions of the cache.
-    number: int32 scalar, the layer within the stack.
-    masks: see `_masks`. A block that nobody sees is not read.
-    window: of the tokens themselves.
-  """
-  rows, new, heads, depth = q.shape
-  high = wide(q.dtype)
-  grouped = jnp.moveaxis(q.reshape(rows, new, k.shape[2], heads // k.shape[2], depth), 1, 2)
-  own = jnp.einsum(
-    'rkqgd,rqkd->rkqg', grouped, k, precision=PRECISION, preferred_element_type=high
-  )
-  values = jnp.broadcast_to(jnp.moveaxis(v, 1, 2)[:, :, :, None, :].astype(high), grouped.shape)
-  carry = (own * depth**-0.5, jnp.ones_like(own), values)  # highest score, Σ weights, Σ weights·v
-  if new > 1:  # of each other they see what the cache will hold, as later tokens do
-    ahead = jnp.arange(new)[:, None] - jnp.arange(new)[None, :]
-    seen = ((ahead > 0) & (ahead < (window or new)))[None, None, :, None, :]
-    carry = _add_block(grouped, as_block(stored(k, v, regions[0])), seen, carry)
-
-  for stack, blocks in zip(regions, masks):
-    for i, (seen, used) in enumerate(blocks):
-
-      def add(_, carry, i=i, seen=seen, stack=stack):
-        block = {name: _of_layer(x[i], number, rows) for name, x in stack.items()}
-        return _add_block(grouped, block, seen, carry)
-
-      # A loop of one turn or none and not a branch: XLA copies what a branch reads of a carry.
-      carry = lax.fori_loop(0, used.astype(jnp.int32), add, carry)
-  _, total, out = carry
-  out = jnp.moveaxis((out / total[..., None]).astype(q.dtype), 2, 1)
-  return out.reshape(rows, new, heads, depth)
-
-
-def _add_block(q: Array, block: PyTree, seen: Array, carry: tuple) -> tuple:
-  """The running softmax of queries [R, KV, Q, G, d] with one more block of keys and values."""
-  top, total, out = carry
-  how = dict(precision=PRECISION, preferred_element_type=out.dtype)
-  scores = jnp.einsum('rkqgd,rkds->rkqgs', q, block['k'].astype(q.dtype), **how)
-  if 'k_scale' in block:
-    scores *= block['k_scale'][:, :, None, None, :]
-  scores = jnp.where(seen, scores * q.shape[-1] ** -0.5, MASKED)
-  new_top = jnp.maximum(top, jnp.max(scores, axis=-1))
-  weights, kept = jnp.exp(scores - new_top[..., None]), jnp.exp(top - new_top)
-  total = total * kept + jnp.sum(weights, axis=-1)
-  if 'v_scale' in block:
-    weights *= block['v_scale'][:, :, None, None, :]
-  values = block['v'].astype(q.dtype)
-  part = jnp.einsum('rkqgs,rksd->rkqgd', weights.astype(q.dtype), values, **how)
-  return new_top, total, out * kept[..., None] + part
-
-
-def _of_layer(x: Array, number: Array, rows: int) -> Array:
-  """The first rows of one layer of a stack."""
-  if x.shape[0] == 1:
-    return x[0, :rows]
-  return lax.dynamic_slice(x, (number, *(0,) * (x.ndim - 1)), (1, rows, *x.shape[2:]))[0]
+  return norm(config, x, params['final_norm']), cache
 
 
 def _after(place: Array, x: Array) -> Array:

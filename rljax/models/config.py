@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
+from rljax.models.layer_kinds import Kind
+
 REMAT = ('none', 'dots', 'attention', 'full')
 EMBED_GRADIENT = ('scatter', 'matmul')
+ACTIVATION = ('silu', 'gelu_tanh')
 
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-  """A decoder-only transformer: pre-norm, RoPE, grouped-query attention, SwiGLU.
+  """A decoder-only transformer: pre-norm, RoPE, grouped-query attention, a gated MLP.
 
   Llama 3 is the plain form with `rope_scaling`; Qwen2 adds `qkv_bias`; Qwen3 adds `qk_norm`, and
-  Qwen3-MoE `num_experts`.
+  Qwen3-MoE `num_experts`; Mistral adds `window`. Gemma 2 and 3 have what is named from
+  `global_every` on.
 
   Attributes:
     vocab_size: tokens.
@@ -24,8 +28,8 @@ class DecoderConfig:
     head_dim: width of a head; None = d_model / num_heads.
     d_ff: width of the gated MLP; None = 4 · d_model.
     rope_theta: base of the rotary frequencies.
-    rope_scaling: None, or Llama 3's (factor, low_freq_factor, high_freq_factor,
-      original_max_positions).
+    rope_scaling: None; (factor,): positions count for 1 / factor; or Llama 3's (factor,
+      low_freq_factor, high_freq_factor, original_max_positions).
     qkv_bias: biases on the query, key and value projections.
     qk_norm: RMS norm over head_dim on queries and keys, before RoPE.
     tie_embeddings: the head is the embedding.
@@ -37,6 +41,17 @@ class DecoderConfig:
       all.
     dense_layers: numbers of the layers, from 0, that have the one gated MLP all the same.
     window: a token sees this many tokens, itself included; None = all before it.
+    global_every: every so many layers one sees all tokens before it, and `window` is that of the
+      others; None = no such layer.
+    local_rope_theta: base of the rotary frequencies of the layers with a window, which are then not
+      scaled; None = `rope_theta` and `rope_scaling`, as the others.
+    query_pre_attn_scalar: scores are q·k divided by its root; None = head_dim.
+    attention_softcap: scores become softcap · tanh(scores / softcap); None = off.
+    logit_softcap: the same of the logits.
+    activation: of the MLP's gate: 'silu' or 'gelu_tanh'.
+    norm_plus_one: norms scale with 1 + their parameter.
+    post_norms: what attention and the MLP give is normed before it is added.
+    scale_embeddings: embeddings are multiplied by √d_model, rounded to the compute dtype.
     value_head: a linear map from hidden, params['value_head']: True = to a scalar, a number = to
       the logits of a histogram of so many bins.
     compute_dtype: of activations and products; norms, softmax and logits are at least float32.
@@ -60,7 +75,7 @@ class DecoderConfig:
   head_dim: int | None = None
   d_ff: int | None = None
   rope_theta: float = 10000.0
-  rope_scaling: tuple[float, float, float, float] | None = None
+  rope_scaling: tuple[float, ...] | None = None
   qkv_bias: bool = False
   qk_norm: bool = False
   tie_embeddings: bool = True
@@ -71,6 +86,15 @@ class DecoderConfig:
   norm_topk: bool = True
   dense_layers: tuple[int, ...] = ()
   window: int | None = None
+  global_every: int | None = None
+  local_rope_theta: float | None = None
+  query_pre_attn_scalar: float | None = None
+  attention_softcap: float | None = None
+  logit_softcap: float | None = None
+  activation: str = 'silu'
+  norm_plus_one: bool = False
+  post_norms: bool = False
+  scale_embeddings: bool = False
   value_head: bool | int = False
   compute_dtype: str = 'float32'
   param_dtype: str = 'float32'
@@ -89,10 +113,10 @@ class DecoderConfig:
     if self.d_ff is None:
       object.__setattr__(self, 'd_ff', 4 * self.d_model)
     if self.rope_scaling is not None:
-      if len(self.rope_scaling) != 4:
+      if len(self.rope_scaling) not in (1, 4):
         raise ValueError(
-          f'rope_scaling={self.rope_scaling} is not (factor, low_freq_factor, high_freq_factor, '
-          'original_max_positions)'
+          f'rope_scaling={self.rope_scaling} is neither (factor,) nor (factor, low_freq_factor, '
+          'high_freq_factor, original_max_positions)'
         )
       object.__setattr__(self, 'rope_scaling', tuple(float(x) for x in self.rope_scaling))
     if self.d_expert is None:
@@ -111,12 +135,43 @@ class DecoderConfig:
       )
     if self.head_dim % 2:
       raise ValueError(f'head_dim={self.head_dim} is odd; RoPE turns pairs')
-    if self.remat not in REMAT:
-      raise ValueError(f'remat={self.remat!r} is none of {", ".join(REMAT)}')
-    if self.embed_gradient not in EMBED_GRADIENT:
-      raise ValueError(
-        f'embed_gradient={self.embed_gradient!r} is none of {", ".join(EMBED_GRADIENT)}'
-      )
+    choices = {'remat': REMAT, 'embed_gradient': EMBED_GRADIENT, 'activation': ACTIVATION}
+    for field, known in choices.items():
+      if getattr(self, field) not in known:
+        raise ValueError(f'{field}={getattr(self, field)!r} is none of {", ".join(known)}')
+    if self.num_experts and self.activation != 'silu':
+      raise ValueError(f'activation={self.activation!r}: experts have silu only')
+    self._check_windows()
+    for field in ('attention_softcap', 'logit_softcap', 'query_pre_attn_scalar'):
+      value = getattr(self, field)
+      if value is not None and value <= 0:
+        raise ValueError(f'{field}={value} is not above 0; None turns it off')
+
+  def _check_windows(self):
+    if self.window is not None and self.window < 1:
+      raise ValueError(f'window={self.window} is not at least 1: a token sees itself')
+    if self.global_every is not None and self.global_every < 1:
+      raise ValueError(f'global_every={self.global_every} is no number of layers')
+    for field in ('global_every', 'local_rope_theta'):
+      if self.window is None and getattr(self, field) is not None:
+        raise ValueError(f'{field}={getattr(self, field)} without a window means nothing')
+
+  @property
+  def kinds(self) -> tuple[Kind, ...]:
+    """What is not the same in all layers, layer by layer."""
+    all_tokens = Kind(None, self.rope_theta, self.rope_scaling)
+    some = all_tokens._replace(window=self.window)
+    if self.local_rope_theta is not None:
+      some = Kind(self.window, self.local_rope_theta, None)
+    every = self.global_every
+    return tuple(
+      all_tokens if every and (i + 1) % every == 0 else some for i in range(self.num_layers)
+    )
+
+  @property
+  def attention_scale(self) -> float:
+    """What q·k is multiplied with."""
+    return (self.query_pre_attn_scalar or self.head_dim) ** -0.5
 
   @property
   def sparse_layers(self) -> tuple[int, ...]:

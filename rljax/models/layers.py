@@ -13,6 +13,7 @@ import numpy as np
 
 from rljax.models.attention import PRECISION
 from rljax.models.config import DecoderConfig
+from rljax.models.layer_kinds import Kind
 
 Array = jax.Array
 Weights = dict[str, Array]
@@ -31,37 +32,53 @@ def rms_norm(x: Array, scale: Array, eps: float) -> Array:
   return (high * _along_last(scale.astype(high.dtype), x.ndim)).astype(x.dtype)
 
 
+def norm(config: DecoderConfig, x: Array, scale: Array) -> Array:
+  """The model's `rms_norm` with a parameter `scale`."""
+  scale = 1 + scale.astype(wide(x.dtype)) if config.norm_plus_one else scale
+  return rms_norm(x, scale, config.norm_eps)
+
+
 def _along_last(scale: Array, ndim: int) -> Array:
   return scale.reshape((1,) * (ndim - 1) + scale.shape)
 
 
-def rope_frequencies(config: DecoderConfig) -> np.ndarray:
+def rope_frequencies(kind: Kind, head_dim: int) -> np.ndarray:
   """float64 [head_dim / 2]: radians per position of each rotated pair.
 
-  theta^(−2i/d); with Llama 3's scaling, wavelengths above original / low are stretched by `factor`,
-  those below original / high stay, and between the two is a linear blend.
+  theta^(−2i/d), divided by `factor` where that is all of the scaling; with Llama 3's, wavelengths
+  above original / low are stretched by `factor`, those below original / high stay, and between the
+  two is a linear blend.
 
   Source: Su et al., arXiv 2104.09864, section 3.2; scaling: the Llama 3.1 release.
   Differs from the source: pairs are (i, i + d/2) and not neighbours, as in Hugging Face files.
   """
-  half = config.head_dim // 2
-  frequencies = 1.0 / config.rope_theta ** (np.arange(half) / half)
-  if config.rope_scaling is None:
+  half = head_dim // 2
+  frequencies = 1.0 / kind.rope_theta ** (np.arange(half) / half)
+  if kind.rope_scaling is None:
     return frequencies
-  factor, low, high, original = config.rope_scaling
+  factor, *bands = kind.rope_scaling
+  if not bands:
+    return frequencies / factor
+  low, high, original = bands
   turns = original * frequencies / (2 * math.pi)  # over the original context
   kept = np.clip((turns - low) / (high - low), 0.0, 1.0)
   return frequencies * (kept + (1 - kept) / factor)
 
 
-def rope_table(config: DecoderConfig, positions: Array) -> tuple[Array, Array]:
-  """(cos, sin), each [..., 1, head_dim / 2], for positions [...]: the 1 is the axis of heads."""
+def rope_tables(config: DecoderConfig, positions: Array) -> dict[Kind, tuple[Array, Array]]:
+  """(cos, sin) of each kind of layer, each [..., 1, head_dim / 2], for positions [...].
+
+  The 1 is the axis of heads.
+  """
   dtype = wide(config.compute_dtype)
-  frequencies = jnp.asarray(rope_frequencies(config), dtype)
-  angles = positions.astype(dtype)[..., None, None] * frequencies.reshape(
-    (1,) * (positions.ndim + 1) + (-1,)
-  )
-  return jnp.cos(angles), jnp.sin(angles)
+  positions = positions.astype(dtype)[..., None, None]
+
+  def table(kind):
+    frequencies = jnp.asarray(rope_frequencies(kind, config.head_dim), dtype)
+    angles = positions * frequencies.reshape((1,) * (positions.ndim - 1) + (-1,))
+    return jnp.cos(angles), jnp.sin(angles)
+
+  return {kind: table(kind) for kind in dict.fromkeys(config.kinds)}
 
 
 def rotate(x: Array, table: tuple[Array, Array]) -> Array:
@@ -122,7 +139,7 @@ matrix_product.defvjp(
 
 def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array]) -> list[Array]:
   """Queries [..., H, d], keys and values [..., KV, d] of the residual stream x [..., D]."""
-  x = rms_norm(x, w['attention_norm'], config.norm_eps)
+  x = norm(config, x, w['attention_norm'])
   out = []
   for name in 'qkv':
     y = product(x, w[f'w{name}'])
@@ -130,19 +147,20 @@ def qkv(config: DecoderConfig, w: Weights, x: Array, table: tuple[Array, Array])
       bias = w[f'b{name}'].astype(y.dtype)
       y = y + bias.reshape((1,) * (y.ndim - 2) + bias.shape)
     if config.qk_norm and name != 'v':
-      y = rms_norm(y, w[f'{name}_norm'], config.norm_eps)
+      y = norm(config, y, w[f'{name}_norm'])
     out.append(y if name == 'v' else rotate(y, table))
   return out
 
 
 def mlp(config: DecoderConfig, w: Weights, x: Array, mix: Mix) -> Array:
   """The gated MLP's addition to the residual stream [..., D], or that of the experts."""
-  x = rms_norm(x, w['mlp_norm'], config.norm_eps)
+  x = norm(config, x, w['mlp_norm'])
   if 'router' in w:
     return mix(w, x)
   gate = product(x, w['w_gate'])
   up = product(x, w['w_up'])
-  return product(jax.nn.silu(gate) * up, w['w_down'])
+  act = {'silu': jax.nn.silu, 'gelu_tanh': jax.nn.gelu}[config.activation]
+  return product(act(gate) * up, w['w_down'])
 
 
 def layer(
@@ -157,14 +175,21 @@ def layer(
   experts.
   """
   q, k, v = qkv(config, w, x, table)
-  x = x + product(attend(q, k, v), w['wo'], summed=2)
-  return x + mlp(config, w, x, mix), k, v
+  added = product(attend(q, k, v), w['wo'], summed=2)
+  x = x + _post_norm(config, w, 'attention', added)
+  return x + _post_norm(config, w, 'mlp', mlp(config, w, x, mix)), k, v
 
 
-def embed(table: Array, tokens: Array, dtype: Any, gradient: str) -> Array:
-  """Rows of the embedding [V, D] for tokens [...]; `gradient` as in `DecoderConfig`."""
+def _post_norm(config: DecoderConfig, w: Weights, part: str, x: Array) -> Array:
+  return norm(config, x, w[f'{part}_post_norm']) if config.post_norms else x
+
+
+def embed(config: DecoderConfig, table: Array, tokens: Array, gradient: str) -> Array:
+  """What enters the first layer for tokens [...]; `gradient` as in `DecoderConfig`."""
   take = _take_matmul if gradient == 'matmul' else _take
-  return take(table, tokens).astype(dtype)
+  dtype = jnp.dtype(config.compute_dtype)
+  x = take(table, tokens).astype(dtype)
+  return x * jnp.asarray(config.d_model**0.5, dtype) if config.scale_embeddings else x
 
 
 def _take(table: Array, tokens: Array) -> Array:

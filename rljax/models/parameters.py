@@ -6,6 +6,7 @@ Parameters, L layers stacked on the leading axis (scanned):
     layers: attention_norm, mlp_norm [L, D]   wq [L, D, H, d]   wk, wv [L, D, KV, d]
       wo [L, H, d, D]   w_gate, w_up [L, D, F]   w_down [L, F, D]
       bq [L, H, d], bk, bv [L, KV, d] (qkv_bias)   q_norm, k_norm [L, d] (qk_norm)
+      attention_post_norm, mlp_post_norm [L, D] (post_norms)
       router [L', D, E]   expert_gate, expert_up [L', E, D, F']   expert_down [L', E, F', D]
 
 With experts, L' counts the layers that have them and the leading axis of w_gate, w_up and w_down
@@ -54,6 +55,9 @@ def shapes(config: DecoderConfig) -> PyTree:
   if c.qk_norm:
     layers['q_norm'] = ((c.head_dim,), (None,))
     layers['k_norm'] = ((c.head_dim,), (None,))
+  if c.post_norms:
+    layers['attention_post_norm'] = ((c.d_model,), (None,))
+    layers['mlp_post_norm'] = ((c.d_model,), (None,))
   counts = {name: len(layers_of(c, name)) for name in layers}
   layers = {k: ((counts[k], *s), ('layers', *a)) for k, (s, a) in layers.items() if counts[k]}
   tree = {
@@ -109,8 +113,8 @@ def axes(config: DecoderConfig) -> PyTree:
 def init(config: DecoderConfig, key: Array) -> PyTree:
   """Random parameters.
 
-  Norm scales 1, biases and value head 0, embedding and head N(0, 1/D), other weights N(0, 1/fan-in)
-  and those that write to the residual stream divided by √(2L) besides.
+  Norms scale with 1, biases and value head 0, embedding and head N(0, 1/D), other weights
+  N(0, 1/fan-in) and those that write to the residual stream divided by √(2L) besides.
   """
   dtype = jnp.dtype(config.param_dtype)
   specs, tree = jax.tree.flatten_with_path(shapes(config), is_leaf=is_spec)
@@ -119,7 +123,7 @@ def init(config: DecoderConfig, key: Array) -> PyTree:
   def leaf(path, spec, key):
     name, (shape, _) = path[-1].key, spec
     if name.endswith('norm'):
-      return jnp.ones(shape, dtype)
+      return jnp.full(shape, 0 if config.norm_plus_one else 1, dtype)
     if name == 'value_head' or name in ('bq', 'bk', 'bv'):
       return jnp.zeros(shape, dtype)
     fan_in = {'wo': config.num_heads * config.head_dim, 'w_down': config.d_ff}

@@ -1,4 +1,4 @@
-"""One decoder for Llama 3, Qwen2, Qwen3 and Qwen3-MoE, as a `Policy`: functions over a pytree.
+"""One decoder for several families of models, as a `Policy`: plain functions over a pytree.
 
 The parameters are described in `parameters`; their layers are stacked and scanned. What works on
 the cache stands in `cached`.
@@ -7,16 +7,18 @@ the cache stands in `cached`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rljax.models import cache, cached
-from rljax.models.attention import PRECISION, attention, attention_entropy
+from rljax.models.attention import PRECISION, attention, attention_entropy, soft_cap
 from rljax.models.config import DecoderConfig
 from rljax.models.experts import mix_experts
-from rljax.models.layers import embed, layer, matrix_product, rms_norm, rope_table, wide
+from rljax.models.layer_kinds import Kind, over_layers, period
+from rljax.models.layers import embed, layer, matrix_product, norm, rope_tables, wide
 from rljax.models.parameters import axes, cast, init, of_run, runs
 from rljax.models.row_attention import OUTPUT, cut_rows
 from rljax.sharding import ROWS, constrain
@@ -36,7 +38,7 @@ def decoder(
   head_dim: int | None = None,
   d_ff: int | None = None,
   rope_theta: float = 10000.0,
-  rope_scaling: tuple[float, float, float, float] | None = None,
+  rope_scaling: tuple[float, ...] | None = None,
   qkv_bias: bool = False,
   qk_norm: bool = False,
   tie_embeddings: bool = True,
@@ -47,6 +49,15 @@ def decoder(
   norm_topk: bool = True,
   dense_layers: tuple[int, ...] = (),
   window: int | None = None,
+  global_every: int | None = None,
+  local_rope_theta: float | None = None,
+  query_pre_attn_scalar: float | None = None,
+  attention_softcap: float | None = None,
+  logit_softcap: float | None = None,
+  activation: str = 'silu',
+  norm_plus_one: bool = False,
+  post_norms: bool = False,
+  scale_embeddings: bool = False,
   value_head: bool | int = False,
   compute_dtype: str = 'float32',
   param_dtype: str = 'float32',
@@ -60,7 +71,8 @@ def decoder(
   Raises:
     ValueError: hyper-parameters that do not fit each other.
 
-  Source: Llama 3 (arXiv 2407.21783), Qwen2 (2407.10671), Qwen3 (2505.09388).
+  Source: Llama 3 (arXiv 2407.21783), Qwen2 (2407.10671), Qwen3 (2505.09388), Mistral (2310.06825),
+    Gemma 2 (2408.00118), Gemma 3 (2503.19786).
   Differs from the source: nothing in the maths; random weights are drawn by `init`'s own rule.
   """
   return from_config(DecoderConfig(**locals()))
@@ -111,45 +123,54 @@ def hidden(
   'router_probs': [R, T, L', E], differentiated.
 
   Raises:
-    ValueError: `capture` names what there is not; routing of another number of layers.
+    ValueError: `capture` names what there is not, or what a soft cap leaves without a formula;
+      routing of another number of layers.
   """
   known = ('attention_entropy', *(('router_probs',) if config.sparse_layers else ()))
   if unknown := set(capture) - set(known):
     raise ValueError(f'hidden: capture {sorted(unknown)} is unknown; there is {", ".join(known)}')
+  if 'attention_entropy' in capture and config.attention_softcap is not None:
+    raise ValueError('hidden: attention_entropy is not known of scores with a soft cap')
   choices = _by_layer(config, routing)
-  dtype = jnp.dtype(config.compute_dtype)
-  table = rope_table(config, positions)
-  seen = dict(window=config.window, query_block=config.query_block)
-  blocks = cut_rows(segment_ids, prefix_ids, positions, **seen)
+  tables, size = rope_tables(config, positions), config.query_block
+  of_kind = {
+    kind: dict(
+      blocks=cut_rows(segment_ids, prefix_ids, positions, window=kind.window, query_block=size),
+      window=kind.window,
+    )
+    for kind in tables
+  }
+  same = dict(positions=positions, query_block=size, scale=config.attention_scale)
 
-  def body(x, inputs):
+  def body(x, kind: Kind, inputs):
     w, choice = inputs
     captured = {}
 
     def attend(q, k, v):
       if 'attention_entropy' in capture:
-        entropy = attention_entropy(q, k, positions=positions, blocks=blocks, **seen)
+        entropy = attention_entropy(q, k, **of_kind[kind], **same)
         captured['attention_entropy'] = jnp.mean(entropy, axis=-1)
-      return attention(q, k, v, positions=positions, blocks=blocks, **seen)
+      return attention(q, k, v, softcap=config.attention_softcap, **of_kind[kind], **same)
 
     def mix(w, x):
       out, seen = mix_experts(config, w, x, choice=choice, used=segment_ids >= 0)
       captured.update({n: s for n, s in seen.items() if n != 'router_probs' or n in capture})
       return out
 
-    return _rows(layer(config, w, x, table, attend, mix)[0]), captured
+    return _rows(layer(config, w, x, tables[kind], attend, mix)[0]), captured
 
-  x = _rows(embed(params['embedding'], tokens, dtype, config.embed_gradient))
+  x = _rows(embed(config, params['embedding'], tokens, config.embed_gradient))
   found: dict[str, list[Array]] = {}
   for run in runs(config):
     here = [i for i, n in enumerate(config.sparse_layers) if n in run]
     choice = choices[here[0] : here[-1] + 1] if here and choices is not None else None
+    kinds = config.kinds[run.start : run.stop]
     inputs = (of_run(config, params['layers'], run), choice)
-    x, captured = jax.lax.scan(_remat(body, config.remat), x, inputs)
+    x, captured = over_layers(kinds, _remat(config.remat, kinds, body), x, inputs)
     for name, of_layers in captured.items():
       found.setdefault(name, []).append(of_layers)
   aux = {name: _over_layers(name, jnp.concatenate(parts)) for name, parts in found.items()}
-  return rms_norm(x, params['final_norm'], config.norm_eps), aux
+  return norm(config, x, params['final_norm']), aux
 
 
 def _by_layer(config: DecoderConfig, routing: Array | None) -> Array | None:
@@ -177,7 +198,7 @@ def _rows(x: Array) -> Array:
   return constrain(x, ROWS, 'sequence', None)
 
 
-def _remat(body, name: str):
+def _remat(name: str, kinds: Sequence[Kind], body: Callable) -> Callable:
   if name == 'none':
     return body
   policies = jax.checkpoint_policies
@@ -187,7 +208,9 @@ def _remat(body, name: str):
     'attention': attended,
     'full': None,
   }[name]
-  return jax.checkpoint(body, policy=policy, prevent_cse=False)
+  # Outside of a scan the recomputed layer would be merged with the first one.
+  some_follow = len(kinds) % period(kinds) > 0
+  return jax.checkpoint(body, policy=policy, prevent_cse=some_follow, static_argnums=1)
 
 
 def head(config: DecoderConfig, params: PyTree) -> Array:
@@ -197,14 +220,15 @@ def head(config: DecoderConfig, params: PyTree) -> Array:
 
 def unembed(config: DecoderConfig, head: Array, hidden: Array) -> Array:
   """Logits [..., V], at least float32."""
-  del config
   head, dtype = head.astype(hidden.dtype), wide(hidden.dtype)
   if not jax.sharding.get_abstract_mesh().empty:
-    return jnp.einsum(
+    logits = jnp.einsum(
       '...d,vd->...v', hidden, head, precision=PRECISION, preferred_element_type=dtype
     )
-  logits = matrix_product(hidden.reshape(-1, hidden.shape[-1]), head.T, dtype)
-  return logits.reshape(*hidden.shape[:-1], -1)
+  else:
+    logits = matrix_product(hidden.reshape(-1, hidden.shape[-1]), head.T, dtype)
+    logits = logits.reshape(*hidden.shape[:-1], -1)
+  return soft_cap(logits, config.logit_softcap)
 
 
 def value(params: PyTree, hidden: Array) -> Array:
