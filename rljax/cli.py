@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 import rljax
-from rljax import binding, config, devices, overrides
+from rljax import binding, config, devices, files, overrides
 
 USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
 
@@ -130,8 +130,7 @@ def configs(argv: Sequence[str]) -> int:
   source, target = config.find(args.copy), Path(args.to or f'configs/{args.copy}.py')
   if target.exists():
     raise UsageError(f'{target} exists; --to=PATH.py puts the copy elsewhere')
-  target.parent.mkdir(parents=True, exist_ok=True)
-  shutil.copyfile(source, target)
+  files.write_text(target, files.read_text(source))
   print(f'{source} -> {target}; run it: rljax train --config={target}')
   return 0
 

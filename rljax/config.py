@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rljax import binding
+from rljax import binding, files
 
 # Numbers of a stage that may be schedules, besides every float hyper-parameter.
 SCHEDULED = ('kl_coef', 'entropy_coef', 'value_coef', 'auxiliary_coef', 'jsd_beta', 'temperature')
@@ -46,7 +46,7 @@ def listing() -> dict[str, tuple[Path, str]]:
   found = {}
   for folder in (shipped(), Path('configs')):  # the later one hides the former
     for path in sorted(folder.rglob('[!_]*.py')):
-      doc = ast.get_docstring(ast.parse(path.read_text())) or ''
+      doc = ast.get_docstring(ast.parse(files.read_text(path))) or ''
       found[path.relative_to(folder).with_suffix('').as_posix()] = (path, doc.split('\n')[0])
   return found
 

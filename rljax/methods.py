@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
-from rljax import config
+from rljax import config, files
 
 SCOPES = ('CORE', 'RECIPE', 'ADAPT', 'CONTEXT')
 FIDELITIES = ('faithful', 'recalled', 'adapted')
@@ -78,7 +79,7 @@ def find(key: str) -> Method:
 
 def _read(path: Path, what: str) -> Method:
   """The METHOD of a config, without running it."""
-  for node in ast.parse(path.read_text()).body:
+  for node in ast.parse(files.read_text(path)).body:
     if isinstance(node, ast.Assign) and node.targets[0].id == 'METHOD':
       said = {k.arg: ast.literal_eval(k.value) for k in node.value.keywords}
       break
@@ -99,8 +100,8 @@ def _read(path: Path, what: str) -> Method:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-  with (config.shipped() / 'papers' / name).open(newline='') as file:
-    return list(csv.DictReader(file))
+  text = files.read_text(config.shipped() / 'papers' / name)
+  return list(csv.DictReader(io.StringIO(text, newline='')))
 
 
 def table(found: list[Method]) -> str:

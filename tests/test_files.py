@@ -73,6 +73,6 @@ def test_remote_paths_are_recognised():
 
 def test_plain_values():
   value = {1: (np.float32(0.1), np.arange(2), {2, 1}), 'f': files.exists, 'n': float('-inf')}
-  expected = {'1': [0.1, [0, 1], [1, 2]], 'f': 'rljax.files.exists', 'n': '-inf'}
+  expected = {'1': [0.1, [0, 1], [1, 2]], 'f': 'rljax.files.store.exists', 'n': '-inf'}
   assert files.plain(value) == expected
   assert files.plain([np.float32('nan'), 1.5], nonfinite=lambda _: None) == [None, 1.5]

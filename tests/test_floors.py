@@ -17,7 +17,7 @@ PACKAGE = ROOT / 'rljax'
 # (parts, libraries that they may import at module level); a part imports from lower rows and from
 # what stands left of it. Heavy libraries that are missing here are imported on use.
 FLOORS = {
-  '0': ('structs prompts masking traits binding tokenization files', 'chex flax etils'),
+  '0': ('files structs prompts masking traits binding tokenization', 'chex flax etils'),
   '1a': (
     'filters vocabulary log_ratios logprobs losses regularizers advantages weighting corrections '
     'selection shaping',

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import csv
+import io
 import itertools
-import json
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from rljax import files
 from rljax.data.jsonl import JsonLines
 
 SUFFIXES = ('.jsonl', '.jsonl.gz', '.json', '.csv', '.tsv', '.parquet', '.arrow')
@@ -42,11 +43,11 @@ def open_records(path: str | os.PathLike[str], split: str = 'train') -> Sequence
       return TextRecords(_tfds(prepared[-1].parent, split))
   for folder in (path / split, path):
     if (folder / 'state.json').is_file():
-      names = json.loads((folder / 'state.json').read_text())['_data_files']
+      names = files.read_json(folder / 'state.json')['_data_files']
       return _joined([folder / entry['filename'] for entry in names])
   for folder in (path, path / 'data'):
-    if files := [f for f in _files(folder) if _split_of(f) == split]:
-      return _joined(files)
+    if found := [f for f in _files(folder) if _split_of(f) == split]:
+      return _joined(found)
   there = {_split_of(f) for folder in (path, path / 'data') for f in _files(folder)}
   raise FileNotFoundError(
     f'{path} has no records of a split {split!r}; there is {", ".join(sorted(there)) or "nothing"}'
@@ -61,8 +62,8 @@ def _split_of(file: pathlib.Path) -> str:
   return file.name.partition('.')[0].partition('-')[0]
 
 
-def _joined(files: Sequence[pathlib.Path]) -> Sequence[dict[str, Any]]:
-  parts = [_open_file(file) for file in files]
+def _joined(found: Sequence[pathlib.Path]) -> Sequence[dict[str, Any]]:
+  parts = [_open_file(file) for file in found]
   return parts[0] if len(parts) == 1 else Joined(parts)
 
 
@@ -71,7 +72,7 @@ def _open_file(path: pathlib.Path) -> Sequence[dict[str, Any]]:
   if name.endswith(('.jsonl', '.jsonl.gz')):
     return JsonLines(path)
   if name.endswith('.json'):
-    found = json.loads(path.read_text(encoding='utf-8'))
+    found = files.read_json(path)
     if not isinstance(found, list) or not all(isinstance(r, dict) for r in found):
       raise ValueError(f'{path}: is no list of JSON objects')
     return found
@@ -85,15 +86,15 @@ def _open_file(path: pathlib.Path) -> Sequence[dict[str, Any]]:
 
 
 def _table(path: pathlib.Path, delimiter: str) -> list[dict[str, Any]]:
-  with open(path, encoding='utf-8-sig', newline='') as stream:
-    reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
-    rows = []
-    for row in reader:
-      if None in row or None in row.values():
-        raise ValueError(
-          f'{path}, line {reader.line_num}: has not the {len(reader.fieldnames)} fields of its head'
-        )
-      rows.append(row)
+  stream = io.StringIO(files.read_bytes(path).decode('utf-8-sig'), newline='')
+  reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
+  rows = []
+  for row in reader:
+    if None in row or None in row.values():
+      raise ValueError(
+        f'{path}, line {reader.line_num}: has not the {len(reader.fieldnames)} fields of its head'
+      )
+    rows.append(row)
   return rows
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rljax import files
 from rljax.environments.tools import ToolError
 
 _WORD = re.compile(r'\w+')
@@ -91,7 +92,7 @@ def _index(corpus: str) -> Index:
   path = pathlib.Path(corpus).expanduser()
   if not path.is_file():
     raise FileNotFoundError(f'search: the corpus {path} does not exist')
-  lines = path.read_text(encoding='utf-8').splitlines()
+  lines = files.read_text(path).splitlines()
   if path.suffix == '.jsonl':
     return Index([_text(line, f'{path}, line {i + 1}') for i, line in enumerate(lines) if line])
   return Index([line for line in lines if line.strip()])

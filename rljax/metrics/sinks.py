@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import numpy as np
 from rljax import files
 
 METRICS, SAMPLES = 'metrics.jsonl', 'samples.jsonl'
-REMOTE_SECONDS = 60.0  # between two writes of a file on an object store
+REMOTE_SECONDS = 60.0  # between two writes of an object that grows
 
 
 class WriterError(ValueError):
@@ -52,7 +53,8 @@ class JsonlWriter:
   """
 
   def __init__(self, workdir: files.PathLike):
-    self._folder = files.as_path(workdir)
+    folder = files.as_path(workdir)
+    self._files = {name: files.LineFile(folder / name) for name in (METRICS, SAMPLES)}
     self._pending: dict[str, list[str]] = {}
     self._seconds = REMOTE_SECONDS if files.is_remote(workdir) else 0.0
     self._flushed = time.monotonic()
@@ -73,13 +75,18 @@ class JsonlWriter:
   def _append(self, name: str, lines: list[Any]) -> None:
     self._pending.setdefault(name, []).append(files.json_lines(lines))
     if time.monotonic() - self._flushed >= self._seconds:
-      self.flush()
+      self._write_pending()
 
-  def flush(self) -> None:
+  def _write_pending(self) -> None:
     for name, texts in self._pending.items():
-      files.append_text(self._folder / name, ''.join(texts))
+      self._files[name].append(''.join(texts))
     self._pending = {}
     self._flushed = time.monotonic()
+
+  def flush(self) -> None:
+    self._write_pending()
+    for file in self._files.values():
+      file.end_part()  # an object store has one for each checkpoint
 
   def close(self) -> None:
     self.flush()
@@ -90,7 +97,10 @@ def _null(_: float) -> None:
 
 
 class TensorboardWriter:
-  """Event files in `tensorboard/`, without TensorFlow."""
+  """Event files in `tensorboard/`, without TensorFlow.
+
+  On an object store each flush puts one file there, and the next events begin another.
+  """
 
   def __init__(self, workdir: files.PathLike, first_row: int):
     import logging
@@ -99,13 +109,22 @@ class TensorboardWriter:
 
     # It would print a line for each NaN; the files show them.
     logging.getLogger('tensorboardX.x2num').setLevel(logging.ERROR)
-    folder = files.as_path(workdir) / 'tensorboard'
-    # Two starts within a second would share a file name, and the second wipe the first's.
-    starts = len(list(folder.iterdir())) if folder.exists() else 0
-    # On a resume the events from this row on, written before the kill, do not count.
-    self._writer = SummaryWriter(
-      os.fspath(folder), purge_step=first_row, filename_suffix=f'.{starts:04}'
-    )
+    self._folder = files.as_path(workdir) / 'tensorboard'
+    self._temporary = tempfile.TemporaryDirectory() if files.is_remote(workdir) else None
+    self._local = self._temporary.name if self._temporary else os.fspath(self._folder)
+    self._number = len(files.names(self._folder))
+    self._make, self._first_row = SummaryWriter, first_row
+    self._made: Any = None
+
+  @property
+  def _writer(self) -> Any:
+    if self._made is None:
+      # Two files made within a second would share a name, and the second wipe the first.
+      suffix = f'.{self._number:04}'
+      # On a resume the events from this row on, written before the kill, do not count.
+      self._made = self._make(self._local, purge_step=self._first_row, filename_suffix=suffix)
+      self._number, self._first_row = self._number + 1, None
+    return self._made
 
   def write(self, row: int, record: Mapping[str, Any], scalars: Mapping[str, float]) -> None:
     for name, value in scalars.items():
@@ -116,10 +135,22 @@ class TensorboardWriter:
     self._writer.add_text(f'samples/{record["stage"]}', '\n\n'.join(parts), row)
 
   def flush(self) -> None:
-    self._writer.flush()
+    if self._made is None:
+      return
+    if self._temporary is None:
+      self._made.flush()
+      return
+    self._made.close()
+    self._made = None
+    for name in files.names(self._local):
+      files.upload(files.as_path(self._local) / name, self._folder / name)
 
   def close(self) -> None:
-    self._writer.close()
+    self.flush()
+    if self._made is not None:
+      self._made.close()
+    if self._temporary is not None:
+      self._temporary.cleanup()
 
 
 class WandbWriter:
@@ -138,7 +169,7 @@ class WandbWriter:
         'or: pip install wandb'
       ) from None
     place = files.as_path(workdir) / 'wandb.json'
-    if place.exists():
+    if files.exists(place):
       run_id = files.read_json(place)['id']
     else:
       run_id = os.urandom(6).hex()

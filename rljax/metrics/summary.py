@@ -110,7 +110,7 @@ def write_summary(
 def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:
   """The summary of a finished run, else None."""
   path = files.as_path(workdir) / SUMMARY
-  return files.read_json(path) if path.exists() else None
+  return files.read_json(path) if files.exists(path) else None
 
 
 def summary_rows(

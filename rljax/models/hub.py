@@ -1,8 +1,10 @@
-"""hf://owner/name: the one scheme that downloads."""
+"""Directories of models that are not here: hf://owner/name, and those on an object store."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from rljax import files
 
 SCHEME = 'hf://'
 # The model, its tokenizer and its chat template; no other framework's weights.
@@ -10,8 +12,10 @@ PATTERNS = ('*.json', '*.safetensors', '*.jinja', '*.model', '*.txt')
 
 
 def local_directory(path: str | Path) -> Path:
-  """`path`, or where the download of hf://owner/name stands."""
-  return snapshot(str(path)) if str(path).startswith(SCHEME) else Path(path).expanduser()
+  """`path`, or where the download of hf://owner/name or of a remote directory stands."""
+  if str(path).startswith(SCHEME):
+    return snapshot(str(path))
+  return files.local_copy(str(path)) if files.is_remote(path) else Path(path).expanduser()
 
 
 def snapshot(address: str) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rljax import files
 from rljax.models import huggingface_config, tensor_files
 from rljax.models.config import DecoderConfig
 from rljax.models.hub import local_directory
@@ -26,6 +27,7 @@ from rljax.structs import Policy
 PyTree = Any
 
 INDEX_FILE = 'model.safetensors.index.json'
+PART = re.compile(r'model-.*-of-.*\.safetensors')
 
 
 # -- load
@@ -45,7 +47,8 @@ def load(
   have is 0.
 
   Args:
-    path: a directory with config.json and safetensors, or hf://owner/name, which is downloaded.
+    path: a directory with config.json and safetensors, local or `gs://`, or hf://owner/name; what
+      is not local is downloaded.
     mesh: None = the default device.
     rules: logical axis → mesh axes; None = `sharding.RULES`.
     **overrides: fields of `DecoderConfig` that are no property of the file: compute_dtype, remat …
@@ -92,7 +95,7 @@ def read_config(directory: str | Path) -> DecoderConfig:
 
 def _json(file: Path) -> dict[str, Any]:
   try:
-    return json.loads(file.read_text())
+    return files.read_json(file)
   except ValueError as error:
     raise ValueError(f'{file} is no JSON: {error}') from None
 
@@ -172,7 +175,7 @@ def _cut(leaf, source, dtype, bounds: tuple[tuple[int | None, int | None], ...])
 
 
 def export(
-  directory: str | Path,
+  directory: files.PathLike,
   params: PyTree,
   config: DecoderConfig,
   *,
@@ -182,14 +185,14 @@ def export(
   eos_ids: Sequence[int] = (),
   pad_id: int | None = None,
   max_file_bytes: int = 5 * 10**9,
-) -> Path:
+) -> files.PathLike:
   """Writes a Hugging Face directory that transformers, vLLM and `load` read.
 
   config.json, generation_config.json, safetensors (with an index when there are several files),
   and value_head.safetensors where there is a value head. The host holds one leaf at a time.
 
   Args:
-    directory: made where it is missing; files of the same names are written over.
+    directory: local or `gs://`; made where it is missing; files of the same names are written over.
     params: of the decoder, sharded or not.
     config: of the decoder.
     dtype: of the tensors: 'float32', 'bfloat16' or 'float16'.
@@ -211,8 +214,7 @@ def export(
   described = huggingface_config.write(
     config, dtype=dtype, max_positions=max_positions, token_ids=ids
   )
-  directory = Path(directory)
-  directory.mkdir(parents=True, exist_ok=True)
+  directory = files.as_path(directory)
   leaves = layout(config)
   model = {n: leaf.file_shape for leaf in leaves for n in leaf.names if n != VALUE_NAME}
   readers = _readers(params, leaves)
@@ -223,7 +225,7 @@ def export(
       directory / VALUE_FILE, value, np.dtype(np.float32), [readers[VALUE_NAME]()]
     )
   for name, content in (('generation_config.json', ids), ('config.json', described)):
-    (directory / name).write_text(json.dumps(content, indent=2) + '\n')
+    files.write_json(directory / name, content)
   return directory
 
 
@@ -248,16 +250,16 @@ def _readers(params: PyTree, leaves: Sequence[Leaf]) -> dict[str, Callable[[], n
 
 def _write_model(directory, model, readers, dtype, limit) -> None:
   parts = list(tensor_files.split(model, dtype, limit))
-  files = [f'model-{i:05d}-of-{len(parts):05d}.safetensors' for i in range(1, len(parts) + 1)]
+  names = [f'model-{i:05d}-of-{len(parts):05d}.safetensors' for i in range(1, len(parts) + 1)]
   if len(parts) == 1:
-    files = ['model.safetensors']
-  for old in [*directory.glob('model-*-of-*.safetensors'), directory / INDEX_FILE]:
-    old.unlink(missing_ok=True)
+    names = ['model.safetensors']
+  for old in files.names(directory):
+    if old == INDEX_FILE or PART.fullmatch(old) or (old == 'model.safetensors' and len(parts) > 1):
+      files.remove(directory / old)
   if len(parts) > 1:
-    (directory / 'model.safetensors').unlink(missing_ok=True)
     size = sum(dtype.itemsize * math.prod(shape) for shape in model.values())
     index = {'metadata': {'total_size': size}, 'weight_map': {}}
-    index['weight_map'] = {name: file for file, part in zip(files, parts) for name in part}
-    (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + '\n')
-  for file, part in zip(files, parts):
+    index['weight_map'] = {name: file for file, part in zip(names, parts) for name in part}
+    files.write_json(directory / INDEX_FILE, index)
+  for file, part in zip(names, parts):
     tensor_files.write(directory / file, part, dtype, (readers[name]() for name in part))

@@ -15,6 +15,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
+from rljax import files
+
 DTYPES = {
   'F32': np.dtype(np.float32),
   'F16': np.dtype(np.float16),
@@ -76,7 +78,10 @@ class TensorFile:
 
 
 def write(
-  path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype, tensors: Iterable[np.ndarray]
+  path: files.PathLike,
+  shapes: Mapping[str, tuple[int, ...]],
+  dtype: np.dtype,
+  tensors: Iterable[np.ndarray],
 ) -> None:
   """Writes a safetensors file one tensor at a time; `tensors` come in the order of `shapes`."""
   header, begin = {'__metadata__': {'format': 'pt'}}, 0
@@ -86,7 +91,7 @@ def write(
     begin = end
   text = json.dumps(header, separators=(',', ':')).encode()
   text += b' ' * (-len(text) % 8)
-  with path.open('wb') as file:
+  with files.atomic(path) as temporary, temporary.open('wb') as file:
     file.write(struct.pack('<Q', len(text)) + text)
     for shape, tensor in zip(shapes.values(), tensors, strict=True):
       if tensor.shape != shape:

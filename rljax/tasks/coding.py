@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import pathlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rljax import data
+from rljax import data, files
 from rljax.prompts import Prompt, Task
 from rljax.rewards import programs, sandbox
 from rljax.tasks import procedural
@@ -18,13 +17,13 @@ from rljax.tasks import procedural
 Record = dict[str, Any]
 
 
-def find(name: str, path: str | None, files: Sequence[str], url: str) -> list[pathlib.Path]:
+def find(name: str, path: str | None, names: Sequence[str], url: str) -> list[pathlib.Path]:
   """The files of a data set.
 
   Args:
     name: of the data set and of its directory under $RLJAX_DATA.
-    path: a file, or a directory with some of `files`; None = that directory.
-    files: names that it may have.
+    path: a file, or a directory with some of `names`; None = that directory.
+    names: of files that it may have.
     url: where to fetch it.
 
   Raises:
@@ -33,11 +32,11 @@ def find(name: str, path: str | None, files: Sequence[str], url: str) -> list[pa
   place = data.data_dir() / name if path is None else pathlib.Path(path).expanduser()
   if place.is_file():
     return [place]
-  found = [place / file for file in files if (place / file).is_file()]
+  found = [place / file for file in names if (place / file).is_file()]
   if not found:
     folder = place.parent if place.suffix in ('.json', '.jsonl', '.gz') else place
     raise FileNotFoundError(
-      f'{name}: {place} is no file and no directory with {" or ".join(files)}; fetch it by\n'
+      f'{name}: {place} is no file and no directory with {" or ".join(names)}; fetch it by\n'
       f'  mkdir -p {folder} && cd {folder} && curl -fLO {url}'
     )
   return found
@@ -47,7 +46,7 @@ def read(file: pathlib.Path) -> Sequence[Record]:
   """The records of a .jsonl or .jsonl.gz file, or of a .json file that holds a list."""
   if file.suffix != '.json':
     return data.JsonLines(file)
-  records = json.loads(file.read_text('utf-8'))
+  records = files.read_json(file)
   if not isinstance(records, list):
     raise ValueError(f'{file}: {type(records).__name__}, no JSON list')
   return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import pathlib
@@ -10,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import Any
 
-from rljax import data
+from rljax import data, files
 
 Record = dict[str, Any]
 
@@ -40,7 +41,7 @@ def find(folder: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
 
 
 def _json(path: pathlib.Path) -> Sequence[Record]:
-  text = path.read_text(encoding='utf-8')
+  text = files.read_text(path)
   try:
     value = json.loads(text)
   except ValueError as error:
@@ -55,8 +56,8 @@ def _json(path: pathlib.Path) -> Sequence[Record]:
 
 
 def _csv(path: pathlib.Path) -> list[Record]:
-  with open(path, encoding='utf-8', newline='') as stream:
-    rows = [row for row in csv.reader(stream) if row]
+  stream = io.StringIO(files.read_text(path), newline='')
+  rows = [row for row in csv.reader(stream) if row]
   if not rows:
     raise ValueError(f'{path}: no rows')
   named = any(cell.strip().lower() == 'question' for cell in rows[0])

@@ -11,6 +11,7 @@ import itertools
 import pathlib
 from collections.abc import Sequence
 
+from rljax import files
 from rljax.prompts import Prompt, Task
 from rljax.tasks import drawn, procedural
 
@@ -110,12 +111,10 @@ def demonstrate(prompt: Prompt) -> str | Sequence[tuple[str, bool]]:
 
 
 def _write(path: pathlib.Path, lines: Sequence[str]) -> None:
-  from rljax import files
-
   text = ''.join(f'{line}\n' for line in lines)
   if not path.exists():
     files.write_text(path, text)
-  elif path.read_text(encoding='utf-8') != text:
+  elif files.read_text(path) != text:
     raise ValueError(
       f'retrieval: corpus={str(path)!r} exists and holds other passages than these num_facts, hops,'
       ' num_digits and seed make; name another file'

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from rljax import files
 from rljax.prompts import Prompt
 
 Message = Mapping[str, Any]
@@ -65,13 +66,6 @@ class Plain:
 
 def read_file(path: str, what: str) -> bytes:
   """The bytes of a local or gs:// file; `TokenizerError` if it is not there."""
-  if '://' in path:
-    from etils import epath
-
-    file = epath.Path(path)
-    if file.exists():
-      return file.read_bytes()
-  elif os.path.isfile(path):
-    with open(path, 'rb') as stream:
-      return stream.read()
+  with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    return files.read_bytes(path)
   raise TokenizerError(f'{path} does not exist; the tokenizer needs {what}')

@@ -8,7 +8,7 @@ from rljax.workdir.directory import (
   read_config,
   versions,
 )
-from rljax.workdir.lock import WorkdirError
+from rljax.workdir.lease import WorkdirError
 
 __all__ = [
   'ABSENT',

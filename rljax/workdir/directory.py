@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import datetime
 import os
-import pathlib
 import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -22,7 +21,8 @@ from rljax.binding import near
 from rljax.metrics import read_summary
 from rljax.workdir import lock as locking
 from rljax.workdir.compare import differences, flatten
-from rljax.workdir.lock import Lock, WorkdirError
+from rljax.workdir.lease import WorkdirError
+from rljax.workdir.lock import Lock
 
 CONFIG, VERSIONS, SUMMARY = 'config.json', 'versions.json', 'summary.json'
 PACKAGES = ('rljax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -75,7 +75,7 @@ class Workdir:
 def default_workdir(config_name: str, seed: int) -> str:
   """A new `runs/<config>/<date-time>-s<seed>`; a path of a config counts as its stem."""
   name = f'{datetime.datetime.now():%Y%m%d-%H%M%S}-s{seed}'
-  folder = pathlib.Path('runs') / pathlib.Path(config_name).stem
+  folder = files.as_path('runs') / files.as_path(config_name).stem
   taken = next(n for n in range(1, 10_000) if not (folder / _numbered(name, n)).exists())
   return str(folder / _numbered(name, taken))
 
@@ -86,7 +86,7 @@ def _numbered(name: str, number: int) -> str:
 
 def _is_used(path: Any) -> bool:
   """True for the directory of a run. Raises if it holds something else."""
-  names = [entry.name for entry in path.iterdir()] if path.exists() else []
+  names = files.names(path)
   if CONFIG in names:
     return True
   # A kill before the config was saved leaves the lock and these.
@@ -103,7 +103,7 @@ def _move_aside(path: Any) -> Any:
   number = 1
   while (target := path.parent / f'{path.name}.old-{number}').exists():
     number += 1
-  path.rename(target)
+  files.move(path, target, stays=locking.NAME, last=CONFIG)
   return target
 
 
@@ -186,16 +186,13 @@ def open_workdir(
   if not files.is_remote(path):
     path = files.as_path(os.path.normpath(path))  # 'runs/x/' has a name, too
   _is_used(path)  # before anything is made in a folder of something else
-  path.mkdir(parents=True, exist_ok=True)
+  files.make_folder(path)
   lock = Lock(path)
   try:
     used = _is_used(path)
     if used and restart:
       _move_aside(path)
-      path.mkdir(parents=True, exist_ok=True)
-      lock, old = Lock(path), lock
-      old.release()
-      used = False
+      lock, used = lock.renewed(), False
     resolved = {**files.plain(config), 'seed': seed}
     return _open(path, used, lock, config_name, resolved, tuple(accept))
   except BaseException:
@@ -213,7 +210,8 @@ def _open(
     notes = _accept(differences(saved, config), accept, path)
     status = 'finished' if (path / SUMMARY).exists() else 'resumed'
     if status == 'finished' and notes:  # it goes on with what was accepted
-      (path / SUMMARY).rename(path / f'summary-{len(files.read_json(path / VERSIONS))}.json')
+      old = f'summary-{len(files.read_json(path / VERSIONS))}.json'
+      files.move(path / SUMMARY, path / old)
       status = 'resumed'
   if status != 'finished':
     notes += _note_versions(path)

@@ -11,39 +11,64 @@ import tempfile
 from typing import Any
 
 from rljax import files
+from rljax.workdir.lease import Lease, WorkdirError
 
 NAME = '.lock'
 
 
-class WorkdirError(ValueError):
-  """A work directory that must not be used for this run; one line that says what to do."""
-
-
 class Lock:
-  """A lock on a local file; the system lets go of it when the process ends, however it ends."""
+  """A lock on a local file; the system lets go of it when the process ends, however it ends.
+
+  An object store has no locks: there the file stands in this machine's temporary directory, and a
+  `Lease` keeps the runs of other machines away.
+  """
 
   def __init__(self, workdir: Any):
-    if files.is_remote(workdir):  # no locks there: this keeps two runs of one machine apart
-      digest = hashlib.sha256(os.fspath(workdir).encode()).hexdigest()[:16]
-      path = pathlib.Path(tempfile.gettempdir()) / f'rljax-{digest}.lock'
-    else:
-      path = pathlib.Path(workdir) / NAME
-    self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-      fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      holder = os.read(self._descriptor, 32).decode().strip() or 'unknown'
-      os.close(self._descriptor)
-      if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-        raise WorkdirError(f'{workdir}: the file system has no locks ({error})') from None
-      raise WorkdirError(
-        f'{workdir} is in use by the process {holder}; wait for it, end it, or choose another '
-        '--workdir'
-      ) from None
-    os.ftruncate(self._descriptor, 0)
-    os.write(self._descriptor, f'{os.getpid()}\n'.encode())
+    self._workdir = workdir
+    self._descriptor = _locked(workdir)
+    self._lease = None
+    if files.is_remote(workdir):
+      try:
+        self._lease = Lease(files.as_path(workdir) / NAME)
+      except BaseException:
+        os.close(self._descriptor)
+        raise
+
+  def renewed(self) -> Lock:
+    """The lock after the directory was moved away: a local one has gone with it."""
+    if self._lease is not None:
+      return self
+    files.make_folder(self._workdir)
+    lock = Lock(self._workdir)
+    self.release()
+    return lock
 
   def release(self) -> None:
+    if self._lease is not None:
+      self._lease.release()
     if self._descriptor is not None:
       os.close(self._descriptor)
-      self._descriptor = None
+    self._descriptor = self._lease = None
+
+
+def _locked(workdir: Any) -> int:
+  """The descriptor of a file that this process alone has locked."""
+  path = pathlib.Path(workdir) / NAME
+  if files.is_remote(workdir):
+    digest = hashlib.sha256(os.fspath(workdir).encode()).hexdigest()[:16]
+    path = pathlib.Path(tempfile.gettempdir()) / f'rljax-{digest}.lock'
+  descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    holder = os.read(descriptor, 32).decode().strip() or 'unknown'
+    os.close(descriptor)
+    if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+      raise WorkdirError(f'{workdir}: the file system has no locks ({error})') from None
+    raise WorkdirError(
+      f'{workdir} is in use by the process {holder}; wait for it, end it, or choose another '
+      '--workdir'
+    ) from None
+  os.ftruncate(descriptor, 0)
+  os.write(descriptor, f'{os.getpid()}\n'.encode())
+  return descriptor

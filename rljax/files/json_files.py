@@ -1,0 +1,51 @@
+"""JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rljax.files.store import PathLike, read_text, write_text
+
+
+def plain(value: Any, *, nonfinite: Callable[[float], Any] = str) -> Any:
+  """`value` in JSON's own types, so that plain(json.loads(json.dumps(plain(value)))) is the same.
+
+  Tuples and sets become lists, functions their dotted names, numpy and jax arrays numbers (float32
+  the shortest decimal with its bits), other things their text.
+
+  Args:
+    value: dicts (or what has `items`), lists, tuples … of anything.
+    nonfinite: what becomes of NaN and infinities, which JSON does not have; text by default.
+  """
+  if hasattr(value, 'items'):
+    return {str(key): plain(item, nonfinite=nonfinite) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [plain(item, nonfinite=nonfinite) for item in value]
+  if isinstance(value, set | frozenset):
+    return sorted((plain(item, nonfinite=nonfinite) for item in value), key=str)
+  if value is None or isinstance(value, bool | int | str):
+    return value
+  if str(getattr(value, 'dtype', '')) == 'float32' and value.shape == ():
+    value = float(str(np.float32(value)))
+  if isinstance(value, float):
+    return float(value) if math.isfinite(value) else nonfinite(value)
+  if callable(value) and hasattr(value, '__qualname__'):
+    return f'{value.__module__}.{value.__qualname__}'
+  if hasattr(value, 'tolist'):
+    return plain(value.tolist(), nonfinite=nonfinite)
+  return str(value)
+
+
+def write_json(path: PathLike, value: Any) -> None:
+  """Writes `value` as indented JSON, atomically; NaN and infinities are refused."""
+  write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
+
+
+def read_json(path: PathLike) -> Any:
+  """The value in a JSON file."""
+  return json.loads(read_text(path))
