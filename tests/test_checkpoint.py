@@ -215,4 +215,7 @@ def test_kill_during_a_save_leaves_the_previous_one(tmp_path):
     restored, host = saver.restore({'x': jax.ShapeDtypeStruct((4_000_000,), 'float32')})
     assert host == {'step': latest} and latest >= 1
     assert (np.asarray(restored['x']) == latest).all()
+    # What the kill left behind is removed beside other work, and before the next save.
+    saver.save(latest + 1, restored, host)
+    saver.wait()
     assert all(name.isdigit() for name in os.listdir(tmp_path / 'state'))

@@ -32,7 +32,7 @@ FLOORS = {
   ),
   '4': (
     'config catalogue methods overrides workdir build_model assembly stages progress train scanned '
-    'plan cli __main__',
+    'plan report cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }

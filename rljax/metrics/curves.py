@@ -131,8 +131,8 @@ def _has(rows: Rows, name: str) -> bool:
   return any(name in row for row in rows)
 
 
-def _evaluations(rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
-  """The evaluation from which the last stage set out, and the last one."""
+def first_and_last(rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Records of the evaluation from which the last stage set out, and of the last one."""
   found = [row for row in rows if evaluation_record(row)]
   if not found:
     return {}, {}
@@ -210,7 +210,7 @@ def plot_curves(
   """
   folder = files.as_path(workdir)
   rows = read_metrics(folder)
-  found = _evaluations(rows)
+  found = first_and_last(rows)
   start, end = start or found[0], end or found[1]
   paths, title = [], f'{folder.parent.name}/{folder.name}'
   if panels := _panels(rows, start, end):

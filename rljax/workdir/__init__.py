@@ -9,6 +9,7 @@ from rljax.workdir.directory import (
   versions,
 )
 from rljax.workdir.lease import WorkdirError
+from rljax.workdir.lock import is_held
 
 __all__ = [
   'ABSENT',
@@ -16,6 +17,7 @@ __all__ = [
   'WorkdirError',
   'default_workdir',
   'differences',
+  'is_held',
   'open_workdir',
   'read_config',
   'versions',

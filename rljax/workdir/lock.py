@@ -53,11 +53,7 @@ class Lock:
 
 def _locked(workdir: Any) -> int:
   """The descriptor of a file that this process alone has locked."""
-  path = pathlib.Path(workdir) / NAME
-  if files.is_remote(workdir):
-    digest = hashlib.sha256(os.fspath(workdir).encode()).hexdigest()[:16]
-    path = pathlib.Path(tempfile.gettempdir()) / f'rljax-{digest}.lock'
-  descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+  descriptor = os.open(_place(workdir), os.O_RDWR | os.O_CREAT, 0o644)
   try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as error:
@@ -72,3 +68,26 @@ def _locked(workdir: Any) -> int:
   os.ftruncate(descriptor, 0)
   os.write(descriptor, f'{os.getpid()}\n'.encode())
   return descriptor
+
+
+def _place(workdir: Any) -> pathlib.Path:
+  """The file that is locked."""
+  if files.is_remote(workdir):
+    digest = hashlib.sha256(os.fspath(workdir).encode()).hexdigest()[:16]
+    return pathlib.Path(tempfile.gettempdir()) / f'rljax-{digest}.lock'
+  return pathlib.Path(workdir) / NAME
+
+
+def is_held(workdir: Any) -> bool:
+  """True while a process of this machine has the work directory."""
+  try:
+    descriptor = os.open(_place(workdir), os.O_RDONLY)
+  except FileNotFoundError:
+    return False
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except OSError as error:
+    return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+  finally:
+    os.close(descriptor)
+  return False

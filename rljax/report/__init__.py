@@ -1,0 +1,7 @@
+"""What a run did: in the terminal, as a page, its samples one after the other."""
+
+from rljax.report.page import write_page
+from rljax.report.runs import RunRecord, read_run
+from rljax.report.terminal import compare, show, show_samples, sparkline
+
+__all__ = ['RunRecord', 'compare', 'read_run', 'show', 'show_samples', 'sparkline', 'write_page']
