@@ -89,6 +89,7 @@ def read_run(workdir: files.PathLike) -> RunRecord:
     raise WorkdirError(f'{path}: no run of rljax is there (no config.json)')
   began = read_config(path)
   summary = metrics.read_summary(path)
+  samples = path / metrics.SAMPLES
   return RunRecord(
     path=path,
     name=began['name'],
@@ -96,6 +97,6 @@ def read_run(workdir: files.PathLike) -> RunRecord:
     state='finished' if summary else 'running' if is_held(path) else 'stopped',
     config=began['config'],
     rows=metrics.read_metrics(path) if files.exists(path / metrics.METRICS) else [],
-    samples=files.read_jsonl(path / metrics.SAMPLES) if files.exists(path / metrics.SAMPLES) else [],
+    samples=files.read_jsonl(samples) if files.exists(samples) else [],
     summary=summary,
   )
