@@ -65,7 +65,8 @@ class FileSystem(fsspec.AbstractFileSystem):
   cachable = False
 
   def __init__(self, **options):
-    super().__init__()
+    super().__init__(**options)
+    self.caches = options.get('use_listings_cache', True)
     self.objects = Objects(os.environ[FOLDER])
 
   def mkdir(self, path, create_parents=True, **options):

@@ -41,6 +41,7 @@ def test_the_store_refuses(store):
   path = files.as_path(f'{BUCKET}/a/b.txt')
   path.write_bytes(b'1')
   assert store.names() == ['bucket/a/b.txt']
+  assert not path._backend.fs(path).caches  # of listings, which grow old
   with pytest.raises(object_store.Refused, match='append'):
     path.open('a')
   with pytest.raises(object_store.Refused, match='rename'):

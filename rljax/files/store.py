@@ -28,7 +28,22 @@ CHUNK = 16 * 1024 * 1024  # bytes of an upload or a download that are held at a 
 
 def as_path(path: PathLike) -> epath.Path:
   """`path` with `~` expanded; local, or remote with a scheme such as `gs://`."""
+  if is_remote(path):
+    _look_anew()
   return epath.Path(path).expanduser()
+
+
+@functools.cache
+def _look_anew() -> None:
+  """Folders of object stores are listed each time: what this process knows of them is not all.
+
+  Other machines write there, and so does tensorstore. A stored listing would hide it, and tells the
+  length of an object, too, which is then cut when it is read.
+  """
+  from fsspec.config import conf
+
+  for protocol in ('gcs', 's3', 'az'):
+    conf.setdefault(protocol, {}).setdefault('use_listings_cache', False)
 
 
 def is_remote(path: PathLike) -> bool:

@@ -34,8 +34,8 @@ class TensorFile:
     entries: name → (dtype name, shape, (begin, end) in the file).
   """
 
-  def __init__(self, path: Path):
-    self.path = path
+  def __init__(self, path: files.PathLike):
+    self.path = path = Path(path)
     size = path.stat().st_size
     try:
       with path.open('rb') as file:
