@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax.models.row_attention import FLOOR, MASKED, PRECISION, Blocks, attend_rows, cut_rows
+from rljax.models.row_attention import FLOOR, MASKED, PRECISION, Blocks
+from rljax.models.training_attention import Asked, attend_training
 
 Array = jax.Array
 
@@ -27,6 +28,8 @@ def attention(
   query_block: int = 512,
   return_lse: bool = False,
   blocks: Blocks | None = None,
+  implementation: str = 'auto',
+  sequence: str = 'auto',
 ) -> Any:
   """Grouped-query attention: out_t = Σ_s softmax_s(scale · q_t·k_s) v_s over what t may see.
 
@@ -54,6 +57,9 @@ def attention(
     return_lse: also return log Σ_s exp(score).
     blocks: what `cut_rows` made of segments, prefixes, positions, window and query_block, where a
       caller needs it more than once; training form.
+    implementation: `DecoderConfig.attention`; training form. The decoder's own cache, which has
+      another layout, is attended to in `cached` and `ragged`.
+    sequence: `DecoderConfig.sequence_attention`; training form.
 
   Returns:
     out [R, T, H, d] in q's dtype; with return_lse also lse [R, T, H], at least float32. A query
@@ -61,7 +67,7 @@ def attention(
     below −1e29.
 
   Raises:
-    ValueError: H is no multiple of KV.
+    ValueError: H is no multiple of KV; the implementation is unknown or cannot do what is asked.
 
   Source: Vaswani et al., arXiv 1706.03762, eq. 1; grouped queries: Ainslie et al., 2305.13245.
 
@@ -75,11 +81,14 @@ def attention(
     last = jnp.full((rows,), length, jnp.int32) if kv_lengths is None else kv_lengths
     positions = last[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
   if kv_lengths is None:
-    if blocks is None:
-      ids = jnp.zeros((rows, length), jnp.int32) if segment_ids is None else segment_ids
-      blocks = cut_rows(ids, prefix_ids, positions, window=window, query_block=query_block)
-    out, lse = attend_rows(q, k, v, blocks, window=window, softcap=softcap, scale=scale)
-    return (out, lse) if return_lse else out
+    ids = jnp.zeros((rows, length), jnp.int32) if segment_ids is None else segment_ids
+    asked = Asked(ids, prefix_ids, positions, window, softcap, scale, query_block, return_lse)
+    return attend_training(
+      q, k, v, asked, blocks, implementation=implementation, sequence=sequence
+    )
+
+  if implementation not in ('auto', 'xla'):
+    raise ValueError(f'attention={implementation!r}: no kernel attends to a cache of this form')
 
   def block(queries):
     mask = _visible(queries['positions'], kv_lengths, k.shape[1], window)
@@ -119,7 +128,8 @@ def attention_entropy(q: Array, k: Array, *, scale: float | None = None, **seen:
   wide = jnp.promote_types(q.dtype, jnp.float32)
   scale = q.shape[-1] ** -0.5 if scale is None else scale
   q, k = q.astype(wide), k.astype(wide)
-  key, lse = attention(q, k, k, scale=scale, return_lse=True, **seen)
+  plain = dict(return_lse=True, implementation='xla', sequence='none')
+  key, lse = attention(q, k, k, scale=scale, **plain, **seen)
   mean = jnp.sum(q * key, axis=-1) * scale
   return jnp.maximum(jnp.where(lse > FLOOR, lse - mean, 0), 0)
 

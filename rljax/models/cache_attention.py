@@ -13,6 +13,7 @@ from rljax.models.cache import TOKEN_AXIS, as_block, stored
 from rljax.models.config import DecoderConfig
 from rljax.models.layer_kinds import Kind
 from rljax.models.layers import wide
+from rljax.models.ragged import add_region, choose_for_cache
 
 Array = jax.Array
 PyTree = Any
@@ -101,6 +102,10 @@ def attend_to_cache(
     carry = _add_block(config, grouped, as_block(stored(k, v, regions[0])), seen, carry)
 
   for stack, blocks in zip(regions, masks):
+    if choose_for_cache(config.cache_attention, q, stack) == 'ragged':
+      how = dict(scale=config.attention_scale, softcap=config.attention_softcap)
+      carry = add_region(grouped, stack, number, [seen for seen, _ in blocks], carry, **how)
+      continue
     for i, (seen, used) in enumerate(blocks):
 
       def add(_, carry, i=i, seen=seen, stack=stack):

@@ -9,6 +9,17 @@ from rljax.models.layer_kinds import Kind
 REMAT = ('none', 'dots', 'attention', 'full')
 EMBED_GRADIENT = ('scatter', 'matmul')
 ACTIVATION = ('silu', 'gelu_tanh')
+ATTENTION = ('auto', 'xla', 'splash', 'cudnn')
+CACHE_ATTENTION = ('auto', 'xla', 'ragged')
+SEQUENCE_ATTENTION = ('auto', 'all_to_all', 'ring', 'none')
+_CHOICES = {
+  'remat': REMAT,
+  'embed_gradient': EMBED_GRADIENT,
+  'activation': ACTIVATION,
+  'attention': ATTENTION,
+  'cache_attention': CACHE_ATTENTION,
+  'sequence_attention': SEQUENCE_ATTENTION,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +74,14 @@ class DecoderConfig:
       (one-hot products: deterministic, as dear as the head).
     query_block: queries that attention handles at once, in training keys too, tokens; bounds its
       memory, and what no query of a block sees is left out.
+    attention: of training rows: 'xla'; 'splash', a kernel for TPUs; 'cudnn', for GPUs, with a mask
+      of R · T² entries; 'auto', by the platform that is compiled for: splash on TPUs, XLA elsewhere
+      and for what splash cannot do (prefix_ids), which is logged.
+    cache_attention: of decoded tokens: 'xla'; 'ragged', a kernel for TPUs that reads of each row
+      the blocks in use; 'auto', ragged on TPUs.
+    sequence_attention: over a mesh axis `sequence`: 'all_to_all' (devices trade slots for heads),
+      'ring' (keys pass from device to device), 'none' (XLA's choice: it gathers), 'auto':
+      all_to_all where the axis divides the key heads, else ring.
     unroll_decode: the layers of the cache stand apart and are not scanned. None: on a CPU, where a
       scan copies what it reads, and up to eight layers.
   """
@@ -101,6 +120,9 @@ class DecoderConfig:
   remat: str = 'none'
   embed_gradient: str = 'scatter'
   query_block: int = 512
+  attention: str = 'auto'
+  cache_attention: str = 'auto'
+  sequence_attention: str = 'auto'
   unroll_decode: bool | None = None
 
   def __post_init__(self):
@@ -135,8 +157,7 @@ class DecoderConfig:
       )
     if self.head_dim % 2:
       raise ValueError(f'head_dim={self.head_dim} is odd; RoPE turns pairs')
-    choices = {'remat': REMAT, 'embed_gradient': EMBED_GRADIENT, 'activation': ACTIVATION}
-    for field, known in choices.items():
+    for field, known in _CHOICES.items():
       if getattr(self, field) not in known:
         raise ValueError(f'{field}={getattr(self, field)!r} is none of {", ".join(known)}')
     if self.num_experts and self.activation != 'silu':

@@ -62,6 +62,21 @@ def cut_rows(
     window: as in `attention`.
     query_block: tokens.
   """
+  ids = cut_ids(segment_ids, prefix_ids, positions, query_block)
+  count = ids.positions.shape[0]
+  if count == 1:
+    return ids
+  numbers = jnp.arange(count**2, dtype=jnp.int32)
+  pairs = jnp.stack([numbers // count, numbers % count], axis=1)
+  used = jax.lax.map(lambda pair: jnp.any(sees(ids, pair[0], pair[1], window)), pairs)
+  first = jnp.argsort(~used, stable=True)
+  return ids._replace(pairs=pairs[first], count=jnp.sum(used, dtype=jnp.int32))
+
+
+def cut_ids(
+  segment_ids: Array, prefix_ids: Array | None, positions: Array, query_block: int
+) -> Blocks:
+  """`cut_rows` without the pairs: those of a single block."""
   rows, length = positions.shape
   count = -(-length // query_block)
   size = -(-length // count)
@@ -70,23 +85,16 @@ def cut_rows(
     x = jnp.pad(x, ((0, 0), (0, count * size - length)), constant_values=fill)
     return jnp.swapaxes(x.reshape(rows, count, size), 0, 1)
 
-  ids = Blocks(
+  return Blocks(
     positions=of_blocks(positions, 0),
     segment_ids=of_blocks(segment_ids, -1),
     prefix_ids=None if prefix_ids is None else of_blocks(prefix_ids, -1),
     pairs=jnp.zeros((1, 2), jnp.int32),
     count=None,
   )
-  if count == 1:
-    return ids
-  numbers = jnp.arange(count**2, dtype=jnp.int32)
-  pairs = jnp.stack([numbers // count, numbers % count], axis=1)
-  used = jax.lax.map(lambda pair: jnp.any(_sees(ids, pair[0], pair[1], window)), pairs)
-  first = jnp.argsort(~used, stable=True)
-  return ids._replace(pairs=pairs[first], count=jnp.sum(used, dtype=jnp.int32))
 
 
-def _sees(blocks: Blocks, i: Array, j: Array, window: int | None) -> Array:
+def sees(blocks: Blocks, i: Array, j: Array, window: int | None) -> Array:
   """bool [R, B, B]: the queries of block i see the keys of block j. Padding sees nothing."""
   back = blocks.positions[i][:, :, None] - blocks.positions[j][:, None, :]
   own, key = blocks.segment_ids[i][:, :, None], blocks.segment_ids[j][:, None, :]
@@ -252,7 +260,7 @@ def _scores(way: Way, q: Array, k: Array, blocks: Blocks, i: Any, j: Any) -> tup
   if way.softcap is not None:
     bent = jnp.tanh(scores / way.softcap)
     scores, slope = way.softcap * bent, 1 - bent * bent
-  seen = _sees(blocks, i, j, way.window)[:, None, None]
+  seen = sees(blocks, i, j, way.window)[:, None, None]
   size = scores.shape[-1]
   grouped = scores.reshape(*scores.shape[:2], -1, size, size)
   return jnp.where(seen, grouped, MASKED).reshape(scores.shape), slope

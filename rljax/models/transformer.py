@@ -64,6 +64,9 @@ def decoder(
   remat: str = 'none',
   embed_gradient: str = 'scatter',
   query_block: int = 512,
+  attention: str = 'auto',
+  cache_attention: str = 'auto',
+  sequence_attention: str = 'auto',
   unroll_decode: bool | None = None,
 ) -> Policy:
   """A decoder as a `Policy`; the hyper-parameters are those of `DecoderConfig`.
@@ -141,6 +144,8 @@ def hidden(
     for kind in tables
   }
   same = dict(positions=positions, query_block=size, scale=config.attention_scale)
+  by = dict(implementation=config.attention, sequence=config.sequence_attention)
+  by |= dict(segment_ids=segment_ids, prefix_ids=prefix_ids, softcap=config.attention_softcap)
 
   def body(x, kind: Kind, inputs):
     w, choice = inputs
@@ -150,7 +155,7 @@ def hidden(
       if 'attention_entropy' in capture:
         entropy = attention_entropy(q, k, **of_kind[kind], **same)
         captured['attention_entropy'] = jnp.mean(entropy, axis=-1)
-      return attention(q, k, v, softcap=config.attention_softcap, **of_kind[kind], **same)
+      return attention(q, k, v, **of_kind[kind], **same, **by)
 
     def mix(w, x):
       out, seen = mix_experts(config, w, x, choice=choice, used=segment_ids >= 0)
