@@ -21,6 +21,10 @@ def get_config() -> ConfigDict:
       model=dict(name='models.decoder', path=''),
       draft=dict(name='models.decoder', path=''),  # guesses tokens for sampler.speculate='draft'
       mesh=dict(data=1, fsdp=-1, tensor=1),  # devices along each axis; -1 = all that are left
+      hosts=dict(  # where several processes run together
+        seconds=900.0,  # that one waits for another; rewards get half of it, the rest times out
+        silence=60.0,  # seconds without a sign of life after which one counts as gone
+      ),
       rewards=dict(
         reward=None,  # or the dotted name of a function, or dict(name=…, …); None = the task's own
         workers=2,  # processes; 0 = score in this one, without limits

@@ -10,14 +10,15 @@ from typing import Any
 
 import jax
 
-from rljax import binding, data, files, models, sharding
+from rljax import binding, data, files, hosts, models, sharding, shares
 from rljax.build_model import MODEL, build_draft, build_model
 from rljax.environments import Environment
 from rljax.evaluation import evaluate
 from rljax.objective import value_outputs
 from rljax.prompts import Prompt, Task
-from rljax.rewards import Scorer
+from rljax.rewards.shared import SharedScorer
 from rljax.rollouts import Generator, SamplerProgram
+from rljax.shares import Shares
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer, prompt_tokens
 from rljax.workdir import read_config
@@ -46,6 +47,7 @@ class World:
     judge: of evaluation samples: the task's reward always.
     programs: role → jitted sampler, of the policy and the teacher.
     environment: what answers the policy's turns, or None.
+    shares: which rows each process holds.
   """
 
   config: Any
@@ -56,17 +58,18 @@ class World:
   params: dict[str, PyTree]
   frozen: dict[str, PyTree]
   model: dict[str, Any]
-  scorer: Scorer
-  judge: Scorer
+  scorer: SharedScorer
+  judge: SharedScorer
   programs: dict[str, Callable[..., Any]]
   environment: Environment | None
+  shares: Shares
 
   def generator(self, node: Any, *, seed: int) -> Generator:
     """The sampler with the shapes and temperatures of a stage."""
     return Generator(
       program=self.programs['policy'],
       tokenizer=self.tokenizer,
-      place=lambda requests: jax.device_put(
+      place=lambda requests: shares.place(
         requests, sharding.request_shardings(requests, self.mesh)
       ),
       prompts=node.prompts,
@@ -80,6 +83,7 @@ class World:
       seed=seed,
       sampler=node.sampler.to_dict(),
       environment=self.environment,
+      shares=self.shares,
     )
 
   def reward_start(self, params: dict[str, PyTree]) -> PyTree:
@@ -101,9 +105,10 @@ class World:
     generate = self.generator(self.config.rl, seed=self.config.seed ^ EVALUATION_SEED)
     completions = node.samples + 1  # one is greedy
     samples = -(-completions // -(-completions // EVALUATION_GROUP))
+    whole = sharding.row_divisor(self.mesh) if hosts.count() > 1 else 1  # no host has a part
     return dataclasses.replace(
       generate,
-      prompts=max(1, node.batch // samples),
+      prompts=-(-max(1, node.batch // samples) // whole) * whole,
       samples=samples,
       temperature=node.temperature,
       top_k=0,
@@ -175,6 +180,7 @@ def assemble(config: Any) -> World:
   heads = [value_outputs(s) for s in stages if s.get('value')]
   head = _the_one(heads, 'with values need heads of different sizes') or False
   keys = jax.random.split(jax.random.key(config.seed), 4)
+  hosts.meet('the model')
   model = build_model(config.model, tokenizer, mesh, keys[0], value_head=not own_critic and head)
   policies = {'policy': model.policy, 'reference': model.policy}
   params, frozen = {'policy': model.params}, {}
@@ -200,7 +206,9 @@ def assemble(config: Any) -> World:
     samplers = {role: models.with_draft(policy, guesser) for role, policy in samplers.items()}
   limits = {k: config.rewards[k] for k in ('workers', 'cpu_seconds', 'memory_mib')}
   limits['seed'] = config.seed
-  judge = Scorer(task.reward, **limits)
+  if hosts.count() > 1:
+    limits['seconds'] = config.hosts.seconds / 2  # then the others are still waiting
+  judge = SharedScorer(task.reward, **limits)
   reward = config.rewards.reward
   return World(
     config=config,
@@ -211,10 +219,11 @@ def assemble(config: Any) -> World:
     params=params,
     frozen=frozen,
     model=model.node,
-    scorer=Scorer(reward, **limits) if reward else judge,
+    scorer=SharedScorer(reward, **limits) if reward else judge,
     judge=judge,
     programs={role: SamplerProgram(policy, mesh, draft) for role, policy in samplers.items()},
     environment=binding.bind(config.environment)({}) if config.environment else None,
+    shares=shares.of_mesh(mesh, sharding.ROWS),
   )
 
 

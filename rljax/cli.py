@@ -12,15 +12,12 @@ from pathlib import Path
 from absl import flags
 
 import rljax
-from rljax import binding, config, devices, files, overrides
+from rljax import binding, config, devices, files, hosts, overrides
+from rljax.arguments import UsageError, parse, seeds_of
 
 USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
 
 verbs:"""
-
-
-class UsageError(ValueError):
-  """The command line cannot be understood."""
 
 
 class Interrupted(Exception):
@@ -34,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     argv: the arguments after the program's name.
 
   Returns:
-    The exit status: 0, 1 (the run stopped itself), 2 (something in the command, the config or the
-    files is wrong; one line says what) or 130 (Ctrl-C).
+    The exit status: 0, 1 (the run stopped itself, or another host did), 2 (something in the
+    command, the config or the files is wrong; one line says what) or 130 (Ctrl-C).
   """
   if argv and argv[0] == '--version':
     print(f'rljax {rljax.__version__}')
@@ -46,6 +43,14 @@ def main(argv: Sequence[str]) -> int:
       print(f'  {name:8} {verb.__doc__.splitlines()[0]}')
     return 0
   _import_first(Path.cwd())
+  status = _run(argv)
+  if status and hosts.count() > 1:
+    hosts.abandon(status)
+  return status
+
+
+def _run(argv: Sequence[str]) -> int:
+  """The exit status of a verb; what went wrong is one line."""
   try:
     if argv[0] not in VERBS:
       raise UsageError(f'unknown verb {argv[0]!r}{_near_verbs(argv[0])}')
@@ -56,11 +61,11 @@ def main(argv: Sequence[str]) -> int:
   except KeyboardInterrupt:
     print('\nrljax: stopped', file=sys.stderr)
     return 130
-  except (ValueError, OSError, devices.DeviceError) as error:
+  except (ValueError, OSError, devices.DeviceError, hosts.HostError) as error:
     if '--traceback' in argv:
       raise
     print(f'rljax: {" ".join(str(error).split())}', file=sys.stderr)
-    return 2
+    return 1 if isinstance(error, hosts.HostError) else 2
 
 
 def train(argv: Sequence[str]) -> int:
@@ -68,10 +73,19 @@ def train(argv: Sequence[str]) -> int:
 
   rljax train --config=quickstart --config.rl.iterations=200 --seed=1
   """
-  args, changes = _parse('train', argv)
+  args, changes = parse('train', argv, train.__doc__)
   if not args.config:
     raise UsageError('train needs --config=<name or path>; rljax configs lists the names')
-  seeds = _seeds(args)
+  hosts.start(
+    args.coordinator, args.num_processes, args.process_id, on_tpu=devices.hardware() == 'tpu'
+  )
+  with hosts.together():
+    return _train(args, changes, argv)
+
+
+def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) -> int:
+  """The runs of the verb `train`."""
+  seeds = seeds_of(args)
   path = config.find(args.config)
   print(f'config {path}', flush=True)
   resolved = _configure(path, changes, seeds[0])
@@ -84,6 +98,7 @@ def train(argv: Sequence[str]) -> int:
   from rljax.train import train as run
 
   first = args.workdir or workdir.default_workdir(path.stem, resolved.seed)
+  first = hosts.agree(first, 'the work directory')  # its name has a time in it
   base = first if args.workdir else first.removesuffix(f'-s{resolved.seed}')
   summaries, status = [], 0
   for seed in seeds:
@@ -115,7 +130,7 @@ def configs(argv: Sequence[str]) -> int:
 
   rljax configs --copy=quickstart --to=configs/mine.py
   """
-  args, changes = _parse('configs', argv)
+  args, changes = parse('configs', argv, configs.__doc__)
   if changes and not args.show:
     raise UsageError(f'unknown argument {changes[0]!r}')
   if args.show:
@@ -140,7 +155,7 @@ def catalogue(argv: Sequence[str]) -> int:
 
   rljax catalogue --find=gspo
   """
-  args, changes = _parse('catalogue', argv)
+  args, changes = parse('catalogue', argv, catalogue.__doc__)
   if changes:
     raise UsageError(f'unknown argument {changes[0]!r}')
 
@@ -165,7 +180,7 @@ def methods(argv: Sequence[str]) -> int:
 
   rljax methods --stage=advantages
   """
-  args, changes = _parse('methods', argv)
+  args, changes = parse('methods', argv, methods.__doc__)
   if changes:
     raise UsageError(f'unknown argument {changes[0]!r}')
 
@@ -185,79 +200,12 @@ def methods(argv: Sequence[str]) -> int:
   return 0
 
 
-# Verb -> (kind, name, default, meaning) of its flags; '' has those of all verbs.
-FLAGS = {
-  'train': [
-    ('string', 'config', None, 'name of a config, or path of a .py file'),
-    ('string', 'workdir', None, 'where the run lives; default: a new directory under runs/'),
-    ('integer', 'seed', None, "instead of the config's"),
-    ('list', 'seeds', [], 'several, one run after the other, in <workdir>-s<seed>'),
-    ('boolean', 'restart', False, 'move the work directory aside and start anew'),
-    ('list', 'accept_config_change', [], 'keys that may differ from the run that is continued'),
-    ('boolean', 'allow_cpu', False, 'go on if jax does not see the accelerator'),
-  ],
-  'configs': [
-    ('string', 'copy', None, 'name of a config to copy'),
-    ('string', 'to', None, 'file of the copy; default: configs/<name>.py'),
-    ('string', 'show', None, 'config to print with all its defaults; takes --config.a.b=value too'),
-  ],
-  'catalogue': [
-    ('string', 'find', '', 'only entries with this text in them'),
-    ('boolean', 'markdown', False, "as the README's tables"),
-  ],
-  'methods': [
-    ('string', 'stage', '', 'only those of this stage'),
-    ('boolean', 'markdown', False, 'all of them as a table, those that are not there yet too'),
-    ('boolean', 'summary', False, 'their keys by stage, as in the README'),
-  ],
-  '': [
-    ('boolean', 'traceback', False, 'show where an error comes from'),
-    ('boolean', 'help', False, 'print this'),
-  ],
-}
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
   'train': train,
   'configs': configs,
   'catalogue': catalogue,
   'methods': methods,
 }
-
-
-def _parse(verb: str, argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
-  """(values of the verb's flags, the arguments that change the config)."""
-  values = flags.FlagValues()
-  for kind, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
-    getattr(flags, f'DEFINE_{kind}')(name, default, meaning, flag_values=values)
-  own, changes = [], []
-  for argument in argv:
-    is_change = argument.lstrip('-').startswith(('config.', 'noconfig.'))
-    (changes if is_change else own).append(argument)
-  try:
-    left = values(['rljax', *own])[1:]
-  except flags.Error as error:
-    raise UsageError(str(error).replace('\n', ' ')) from error
-  if left:
-    raise UsageError(f'unknown argument {left[0]!r}; values follow their flag as --flag=value')
-  if values.help:
-    print(f'{VERBS[verb].__doc__.strip()}\n')
-    for _, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
-      print(f'  --{name:22} {meaning}' + (f' (default {default})' if default else ''))
-    raise SystemExit(0)
-  return values, changes
-
-
-def _seeds(args: flags.FlagValues) -> list[int | None]:
-  """The seeds of the runs; [None] = one run with the config's."""
-  if not args.seeds:
-    return [args.seed]
-  if args.seed is not None:
-    raise UsageError('--seed is for one run and --seeds for several')
-  if not all(seed.strip().isdecimal() for seed in args.seeds):
-    raise UsageError(f'--seeds={",".join(args.seeds)}: seeds are whole numbers, as in --seeds=0,1')
-  seeds = [int(seed) for seed in args.seeds]
-  if len(set(seeds)) < len(seeds):
-    raise UsageError(f'--seeds={",".join(args.seeds)} has a seed twice')
-  return seeds
 
 
 def _folded(lines: Sequence[str]) -> list[str]:

@@ -76,7 +76,8 @@ def check_accelerator(*, allow_cpu: bool = False) -> str:
   except RuntimeError as error:  # JAX_PLATFORMS names something that does not start
     raise DeviceError(f'jax finds no device: {str(error).splitlines()[0]}') from error
   platform = devices[0].platform
-  line = f'{len(devices)} × {devices[0].device_kind} ({platform}), jax {jax.__version__}'
+  here = f' on {jax.process_count()} hosts' if jax.process_count() > 1 else ''
+  line = f'{len(devices)} × {devices[0].device_kind} ({platform}){here}, jax {jax.__version__}'
   if platform != 'cpu':
     return line
   if not there:

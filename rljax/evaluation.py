@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from rljax import hosts
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
@@ -90,32 +91,35 @@ def evaluate(
   """
   right = np.zeros((len(prompts), samples + 1), bool)
   kinds = [set() for _ in prompts]
-  lengths, truncated, formed, errors, components = [], 0, 0, 0, {}
+  seen, errors, components = np.zeros(4, np.int64), 0, {}
   for some, asked in requests(prompts, generate, samples):
     completions = generate.sample(params, asked, some)[1]
     scores = score(completions)
     for completion, reward in zip(completions, scores.rewards):
       right[completion.draw_id, completion.sample_index] = reward >= success
+      if not completion.is_here:
+        continue
       if reward >= success and completion.sample_index:
         kinds[completion.draw_id].add(completion.text)
       if completion.sample_index or not samples:
-        lengths.append(len(completion.tokens))
-        truncated += completion.truncated
-        formed += bool(well_formed and well_formed(completion.text))
+        is_formed = bool(well_formed and well_formed(completion.text))
+        seen += [1, len(completion.tokens), completion.truncated, is_formed]
     errors += scores.errors + scores.timeouts
     drawn = np.array([c.sample_index > 0 or not samples for c in completions])
     for name, values in scores.components.items():
       components.setdefault(name, []).append(values[drawn & np.isfinite(values)])
+  seen = hosts.total([*seen, sum(len(some) for some in kinds)], 'evaluation').tolist()
+  count, length, truncated, formed, distinct = seen
   metrics = accuracy(right, ks)
   metrics |= {
-    'length_mean': float(np.mean(lengths)),
-    'truncated': truncated / len(lengths),
+    'length_mean': length / count,
+    'truncated': truncated / count,
     'errors': errors / right.size,
   }
   if samples:
-    metrics['distinct'] = float(np.mean([len(some) for some in kinds]))
+    metrics['distinct'] = distinct / len(kinds)
   if well_formed is not None:
-    metrics['well_formed'] = formed / len(lengths)
+    metrics['well_formed'] = formed / count
   for name, parts in components.items():
     if len(values := np.concatenate(parts)):
       metrics[f'component/{name}'] = float(values.mean())

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from rljax import hosts
 from rljax.assembly import World
 from rljax.checkpoint import FOLDER, Checkpointer
 from rljax.stages import Stage, make_stage
@@ -107,6 +108,7 @@ class Progress:
       self._keep('reference', self._moved)
       self._moved = None
     self._saves += 1
+    hosts.meet('the checkpoint')
     record = {name: getattr(self, name) for name in REMEMBERED}
     record |= {'saves': self._saves, 'cost': self.cost(), 'stage_state': stage.state_dict()}
     self.checkpointer.save(self._saves, state, record, roles=self.versions)

@@ -41,6 +41,7 @@ class Completion:
     sample_index: its place within the draw.
     transcript: all that was said and heard, where there were several turns.
     failure: why nothing can be said of it, '' if nothing went wrong; else it has no reward.
+    is_here: whether this process scores it; of those of other hosts tokens and text are not known.
   """
 
   prompt: Prompt
@@ -51,6 +52,7 @@ class Completion:
   sample_index: int = 0
   transcript: str = ''
   failure: str = ''
+  is_here: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

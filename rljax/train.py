@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from rljax import config as configs
-from rljax import files, metrics
+from rljax import files, hosts, metrics
 from rljax.assembly import World, assemble
 from rljax.build_model import MODEL
 from rljax.progress import Progress
@@ -58,10 +58,11 @@ def train(
   """
   given = configs.plain(config)
   config = configs.resolve(given if seed is None else {**given, 'seed': seed})
-  work = open_workdir(
-    workdir, name, config.to_dict(), config.seed, restart=restart, accept=accept_config_change
-  )
-  with work:
+  opened = (workdir, name, config.to_dict(), config.seed)
+  with (
+    hosts.together(**config.hosts),
+    open_workdir(*opened, restart=restart, accept=accept_config_change) as work,
+  ):
     print(f'workdir {work.path}', *work.notes, sep='\n', flush=True)
     if work.finished:
       metrics.print_summary(work.summary, next_commands=[NEXT.format(work.path)])
@@ -89,7 +90,7 @@ class Run:
     place = (self.config.stages[progress.stage], progress.done) if progress.resumed else None
     if place:
       print(f'continues after iteration {place[1]} of stage {place[0]}', flush=True)
-    else:
+    elif hosts.is_first():
       files.write_json(path / MODEL, world.model)
     self.writers = metrics.make_writers(
       self.config.writers, path, stages=stages, after=place, config=self.config.to_dict()
@@ -173,7 +174,8 @@ class Run:
     """Draws the curves, writes and prints the summary."""
     self.delayed.flush()
     self.progress.checkpointer.wait()
-    metrics.plot_curves(self.path)
+    if hosts.is_first():
+      metrics.plot_curves(self.path)
     summary = metrics.write_summary(
       self.path,
       start=self.progress.start,

@@ -23,7 +23,7 @@ FLOORS = {
     'selection shaping',
     'chex',
   ),
-  '1b': ('data devices rewards tasks environments curriculum', ''),
+  '1b': ('hosts shares data devices rewards tasks environments curriculum', ''),
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
   '3': (
     'optimizers forward arrays combinations objective aggregation loss_pass prepare update '
@@ -31,8 +31,8 @@ FLOORS = {
     'optax flax',
   ),
   '4': (
-    'config catalogue methods overrides workdir build_model assembly stages progress train scanned '
-    'plan report cli __main__',
+    'config arguments catalogue methods overrides workdir build_model assembly stages progress '
+    'train scanned plan report cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }

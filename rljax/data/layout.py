@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from rljax.shares import Shares
+
 
 class CapacityError(ValueError):
   """The samples of an iteration do not fit the layout."""
@@ -22,6 +24,7 @@ class Layout:
     samples: N, capacity of the sample arrays.
     whole_groups: a group stays in one micro-batch: for losses that compare its samples.
     share_prompts: a prompt stands in a row once, followed by the completions of its samples.
+    shares: which rows each process fills.
   """
 
   minibatches: int
@@ -32,6 +35,12 @@ class Layout:
   samples: int
   whole_groups: bool = False
   share_prompts: bool = False
+  shares: Shares = Shares()
+
+  @property
+  def own_rows(self) -> int:
+    """Rows of a micro-batch that one share holds."""
+    return self.rows // len(self.shares)
 
   @property
   def most_samples(self) -> int:
@@ -50,6 +59,7 @@ def make_layout(
   packed: bool = True,
   whole_groups: bool = False,
   share_prompts: bool = False,
+  shares: Shares = Shares(),
 ) -> Layout:
   """The layout that holds `samples` samples of at most `max_length` tokens, whatever their lengths.
 
@@ -62,6 +72,7 @@ def make_layout(
     row_length: T; 0 = the smallest multiple of 128 that holds one maximal sample.
     packed: several samples a row; False = one.
     whole_groups, share_prompts: see `Layout`; without packing there is nothing to share.
+    shares: see `Layout`; each gets as many groups of a minibatch as the others, or one more.
 
   Raises:
     ValueError: a sample does not fit into a row, a group not into a micro-batch, or there are fewer
@@ -79,13 +90,14 @@ def make_layout(
   per_row = max(1, min(length // 4, 32)) if packed else 1
   share_prompts = share_prompts and packed
   sure = min(per_row, length // max_length)
-  most = -(-groups // minibatches)
-  if whole_groups and sure * rows < group_size:
+  most = -(-(-(-groups // minibatches)) // len(shares))
+  own = rows // len(shares)
+  if whole_groups and sure * own < group_size:
     raise ValueError(
-      f'a group of {group_size} samples must stand in one micro-batch, and {rows} rows of {length} '
-      f'tokens hold {sure * rows} of the longest; raise rows or row_length'
+      f'a group of {group_size} samples must stand in one micro-batch, and {own} rows of {length} '
+      f'tokens hold {sure * own} of the longest; raise rows or row_length'
     )
-  fit = sure * rows // group_size if whole_groups else sure * rows
+  fit = sure * own // group_size if whole_groups else sure * own
   return Layout(
     minibatches=minibatches,
     micro_batches=-(-(most if whole_groups else most * group_size) // fit),
@@ -95,4 +107,5 @@ def make_layout(
     samples=samples,
     whole_groups=whole_groups,
     share_prompts=share_prompts,
+    shares=shares,
   )

@@ -6,13 +6,16 @@ is data (`num_micro`).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from rljax import hosts
 from rljax.data import bins
 from rljax.data.layout import CapacityError, Layout, make_layout
+from rljax.shares import Shares
 from rljax.structs import Batch, Rollout
 
 __all__ = ['CapacityError', 'Layout', 'make_layout', 'pack', 'shared_fraction']
@@ -33,8 +36,11 @@ def pack(
   *,
   components: Mapping[str, np.ndarray] | None = None,
   extras: Mapping[str, np.ndarray] | None = None,
+  owners: np.ndarray | None = None,
 ) -> tuple[Batch, float]:
-  """Packs the used samples of a rollout (host arrays).
+  """Packs the used samples of a rollout (host arrays): those of this process, into its own rows.
+
+  Every process knows lengths and groups of all, so it knows where each sample stands.
 
   Args:
     rollout: numpy arrays; rows with group_ids −1 are left out.
@@ -44,14 +50,17 @@ def pack(
     extras: arrays of a method's own by name: of samples [N, …], or of tokens, then with the shape
       of the rollout's, or one axis more; also 'token_rewards', 'is_external' and 'role_ids', which
       are 0 without.
+    owners: int [N], the share of `layout.shares` that holds the tokens of each sample; None: all
+      hold all of them, and groups go to shares in turns.
 
   Returns:
-    (batch of numpy arrays, fraction of the capacity in rows that is used).
+    (batch of numpy arrays, of token arrays the rows of this process; fraction of the capacity in
+    rows that is used).
 
   Raises:
     CapacityError: the samples do not fit; names the knobs.
   """
-  k, m, r, t = layout.minibatches, layout.micro_batches, layout.rows, layout.row_length
+  k, m, r, t = layout.minibatches, layout.micro_batches, layout.own_rows, layout.row_length
   s, n = layout.samples_per_row, layout.samples
   if len(rollout.group_ids) > n:
     raise CapacityError(f'{len(rollout.group_ids)} samples, but the layout holds {n} (samples)')
@@ -71,28 +80,29 @@ def pack(
   num_micro = np.zeros(k, np.int32)
   samples = _to_pack(rollout, layout)
   minibatch = bins.minibatch_of_group(samples.group_ids, k)
-
-  used_rows = 0
-  for which in range(k):
-    members = np.flatnonzero(minibatch == which)
-    rows = bins.fit(samples.take(members), layout)
+  owners = _in_turns(samples.group_ids, len(layout.shares)) if owners is None else owners
+  whose = dataclasses.replace(layout, rows=r)  # of one share
+  places, used_rows = np.full(n, -1, np.int32), 0
+  for which, share in np.ndindex(k, len(layout.shares)):
+    members = np.flatnonzero((minibatch == which) & (owners == share))
+    rows = bins.fit(samples.take(members), whose)
     if len(rows) > m * r:
       raise CapacityError(
-        f'minibatch {which} needs {len(rows)} rows, but the layout holds {m} × {r} '
-        f'(micro_batches × rows)'
+        f'minibatch {which} needs {len(rows)} rows{_of_share(layout, share)}, but the layout holds '
+        f'{m} × {r} (micro_batches × rows)'
       )
     used_rows += len(rows)
-    num_micro[which] = -(-len(rows) // r)
+    num_micro[which] = max(num_micro[which], -(-len(rows) // r))
+    everywhere = layout.shares.rows(layout.rows, share)
     for row, indices in enumerate(rows):
-      start = 0
+      start, line = 0, (which * m + row // r) * layout.rows + everywhere[row % r]
       for segment, piece in enumerate(_pieces(members[indices], samples)):
-        end = start + piece.stop - piece.start
-        for name, source in sources.items():
-          tokens[name][which, row, start:end] = source[piece.sample, piece.start : piece.stop]
-        tokens['segment_ids'][which, row, start:end] = segment
-        tokens['prefix_ids'][which, row, start:end] = piece.prefix
-        sample_ids[which, row, segment] = piece.sample if piece.owned else -1
-        start = end
+        if piece.owned:
+          places[piece.sample] = line * s + segment
+        if share == layout.shares.own:
+          sample_ids[which, row, segment] = piece.sample if piece.owned else -1
+          lines = {name: x[which, row] for name, x in tokens.items()}
+          start = _put(lines, sources, piece, segment, start)
 
   shape = (k, m, r)
   tokens = {name: x.reshape(*shape, *x.shape[2:]) for name, x in tokens.items()}
@@ -106,10 +116,10 @@ def pack(
     token_rewards=own.get('token_rewards', np.zeros((*shape, t), np.float32)),
     sample_ids=sample_ids.reshape(*shape, s),
     num_micro=num_micro,
-    sample_slots=_places(sample_ids, n),
+    sample_slots=places,
     **of_samples,
   )
-  return batch, used_rows / (k * m * r)
+  return batch, used_rows / (k * m * layout.rows)
 
 
 class _Piece(NamedTuple):
@@ -120,6 +130,21 @@ class _Piece(NamedTuple):
   stop: int
   prefix: int = -1
   owned: bool = True  # by the sample; a prompt that several share is nobody's
+
+
+def _put(
+  row: Mapping[str, np.ndarray],
+  sources: Mapping[str, np.ndarray],
+  piece: _Piece,
+  number: int,
+  start: int,
+) -> int:
+  """Writes a segment into the arrays of a row from slot `start` on; the slot behind it."""
+  end = start + piece.stop - piece.start
+  for name, source in sources.items():
+    row[name][start:end] = source[piece.sample, piece.start : piece.stop]
+  row['segment_ids'][start:end], row['prefix_ids'][start:end] = number, piece.prefix
+  return end
 
 
 def _to_pack(rollout: Rollout, layout: Layout) -> bins.Samples:
@@ -152,17 +177,22 @@ def _pieces(row: np.ndarray, samples: bins.Samples) -> list[_Piece]:
   return out
 
 
-def _places(sample_ids: np.ndarray, count: int) -> np.ndarray:
-  """int32 [count]: the flat place of each sample, −1 where it has none."""
-  flat, out = sample_ids.reshape(-1), np.full(count, -1, np.int32)
-  out[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
-  return out
+def _in_turns(group_ids: np.ndarray, count: int) -> np.ndarray:
+  """int [N]: groups go to shares in turns, in order of appearance."""
+  _, first, inverse = np.unique(group_ids, return_index=True, return_inverse=True)
+  order = np.argsort(np.argsort(np.where(group_ids[first] < 0, len(group_ids), first)))
+  return order[inverse] % count
 
 
-def shared_fraction(batch: Batch) -> float:
+def _of_share(layout: Layout, share: int) -> str:
+  return f' on host {share}' if len(layout.shares) > 1 else ''
+
+
+def shared_fraction(batch: Batch, shares: Shares = Shares()) -> float:
   """The fraction of the samples' tokens that sharing prompts has saved."""
+  own = int((batch.segment_ids >= 0).sum()) * shares.leads
   whole = int(batch.num_tokens[batch.group_ids >= 0].sum())
-  return 1 - int((batch.segment_ids >= 0).sum()) / max(whole, 1)
+  return 1 - int(hosts.total(own, 'metrics')) / max(whole, 1)
 
 
 def _is_token_array(x: np.ndarray, rollout: Rollout) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rljax import files
+from rljax import files, hosts
 from rljax.metrics.console import duration
 
 SUMMARY = 'summary.json'
@@ -103,8 +103,9 @@ def write_summary(
       'config': config,
     }
   )
-  files.write_json(files.as_path(workdir) / SUMMARY, summary)
-  return summary
+  if hosts.is_first():
+    files.write_json(files.as_path(workdir) / SUMMARY, summary)
+  return hosts.agree(summary, 'the summary')
 
 
 def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:

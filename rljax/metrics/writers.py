@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rljax import binding, files
+from rljax import binding, files, hosts
 from rljax.metrics import sinks
 from rljax.metrics.names import check_name
 
@@ -156,7 +156,7 @@ def make_writers(
   after: tuple[str, int] | None = None,
   config: Any = None,
 ) -> MultiWriter:
-  """The writers of a run, after a cut of what an earlier start wrote too much.
+  """The writers of a run, after a cut of what an earlier start wrote too much; the first host's.
 
   Args:
     names: of 'console', 'jsonl', 'tensorboard', 'wandb', and dotted names of functions that make a
@@ -170,6 +170,8 @@ def make_writers(
     WriterError: an unknown name (with near ones), or a package that is missing.
   """
   timeline = Timeline(stages)
+  if not hosts.is_first():
+    return MultiWriter([], timeline)
   for name in names:
     if name not in NAMES and '.' not in name:
       hint = binding.near(name, NAMES)

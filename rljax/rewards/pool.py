@@ -69,27 +69,36 @@ class Pool:
     self._close()
     self._selector.close()
 
-  def run(self, given: list[Call]) -> list[Outcomes]:
+  def run(self, given: list[Call], seconds: float = math.inf) -> list[Outcomes]:
     """The outcomes of the calls, in their order.
+
+    Args:
+      given: the calls.
+      seconds: of wall-clock time for all of them; those that are left then have timed out.
 
     Raises:
       RuntimeError: a worker cannot import the reward.
     """
     self._lost_in_a_row = 0
     try:
-      return self._run(given)
+      return self._run(given, time.monotonic() + seconds)
     except BaseException:
       for process in list(self._processes):  # nobody waits for what they still do
         self._remove(process)
       raise
 
-  def _run(self, given: list[Call]) -> list[Outcomes]:
+  def _run(self, given: list[Call], until: float) -> list[Outcomes]:
     outcomes: list[Outcomes | None] = [None] * len(given)
     size = max(1, min(_MAX_CHUNK, math.ceil(len(given) / (4 * self._num_workers))))
     places = range(len(given))
     queue = collections.deque(list(places[i : i + size]) for i in range(0, len(given), size))
     next_look = 0.0
     while queue or any(p.chunk for p in self._processes):
+      if time.monotonic() > until:
+        for process in [p for p in self._processes if p.chunk]:
+          self._remove(process)
+        late = [failure('over the time limit of all rewards', timed_out=True)]
+        return [late if found is None else found for found in outcomes]
       self._fill()
       for process in self._processes:
         if queue and process.ready and not process.chunk:

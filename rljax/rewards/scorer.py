@@ -64,6 +64,7 @@ class Scorer:
     memory_mib: writable memory of a worker, MiB (enforced on Linux).
     start_seconds: wall-clock time in which a worker must have imported the reward.
     seed: of the reward's random draws.
+    seconds: wall-clock time of one call of `score`, with workers; what is left then has timed out.
 
   Raises:
     BindingError: the reward does not exist or takes what does not exist.
@@ -78,6 +79,7 @@ class Scorer:
     memory_mib: int = 1024,
     start_seconds: float = 120.0,
     seed: int = 0,
+    seconds: float = math.inf,
   ) -> None:
     if workers < 0 or cpu_seconds <= 0 or memory_mib <= 0:
       raise ValueError(
@@ -87,7 +89,7 @@ class Scorer:
     self._function, how = delivery.resolve(reward, by_value=workers > 0)
     self._names = calls.fields(self._function)
     self._level = calls.level(self._function)
-    self._seed = seed
+    self._seed, self._seconds = seed, seconds
     self._lock = threading.Lock()
     self._closed = False
     self._pool = None
@@ -125,7 +127,7 @@ class Scorer:
     together = self._together(completions)
     given = [self._call([completions[i] for i in places]) for places in together]
     with self._lock:
-      found = self._pool.run(given) if self._pool else self._run_here(given)
+      found = self._pool.run(given, self._seconds) if self._pool else self._run_here(given)
     outcomes = {i: calls.failure(c.failure) for i, c in enumerate(completions) if c.failure}
     for places, some in zip(together, found):
       outcomes.update(zip(places, some if len(some) == len(places) else some * len(places)))

@@ -9,11 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from rljax import hosts
 from rljax.environments import Environment
 from rljax.prompts import Completion, Prompt
 from rljax.rollouts.episodes import play
 from rljax.rollouts.programs import LiveRollout, SamplerProgram
 from rljax.sampling import filters_in_use, make_requests
+from rljax.sampling.slots import SAMPLE_FIELDS
+from rljax.shares import Shares
 from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
 from rljax.tokenization import Tokenizer
 
@@ -33,6 +36,7 @@ class Generator:
     capture: what the sampler records besides, see `SamplerSettings`.
     sampler: how it works: fields of `SamplerSettings` such as slots and window.
     environment: what answers the policy's turns; None = a completion is one turn.
+    shares: which rows each process holds.
   """
 
   program: SamplerProgram
@@ -50,6 +54,7 @@ class Generator:
   capture: tuple[str, ...] = ()
   sampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   environment: Environment | None = None
+  shares: Shares = Shares()
 
   @property
   def max_length(self) -> int:
@@ -111,8 +116,21 @@ class Generator:
     """
     if self.environment is not None:
       return play(self, params, requests, prompts)
-    rollout = fetch(self(params, requests))
+    rollout = self._shared(params, requests) if hosts.count() > 1 else fetch(self(params, requests))
     return rollout, self.completions(rollout, prompts), {}, {}
+
+  def _shared(self, params: PyTree, requests: Requests) -> Rollout:
+    """The rollout of all processes: token arrays have this one's rows, the others 0 but prompts."""
+    order = self.shares.deal(requests.draw_ids, np.asarray(requests.group_ids) >= 0)
+    rows = {name: getattr(requests, name) for name in SAMPLE_FIELDS}
+    dealt = requests.replace(**jax.tree.map(lambda x: x[order], rows))
+    hosts.meet('the sampler')
+    rollout = self.shares.fetch(self(params, dealt), order)
+    width = requests.prompts.shape[1]
+    given = np.arange(width) < rollout.prompt_length[:, None]
+    prompts = np.where(given, requests.prompts[requests.prompt_row], rollout.tokens[:, :width])
+    rollout.tokens[:, :width] = prompts
+    return rollout
 
   def __call__(self, params: PyTree, requests: Requests) -> Rollout:
     """Dispatches the sampler; the rollout's arrays are futures on the device.
@@ -145,7 +163,8 @@ class Generator:
     out = []
     for row in np.flatnonzero(rollout.group_ids >= 0):
       start, end = int(rollout.prompt_length[row]), int(rollout.num_tokens[row])
-      tokens = tuple(rollout.tokens[row, start:end].tolist())
+      is_here = self.shares.answers_for(rollout.draw_ids[row])
+      tokens = tuple(rollout.tokens[row, start:end].tolist()) if is_here else ()
       out.append(
         Completion(
           prompt=prompts[int(rollout.group_ids[row])],
@@ -154,6 +173,7 @@ class Generator:
           truncated=bool(rollout.truncated[row]),
           draw_id=int(rollout.draw_ids[row]),
           sample_index=int(rollout.sample_index[row]),
+          is_here=is_here,
         )
       )
     return out

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from rljax import hosts
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
@@ -58,6 +59,7 @@ def greedy_baseline(
   used = rollout.group_ids >= 0
   rewards = both.to_rows(both.scores.rewards)[greedy]  # of each prompt
   handed_on = select(both, np.flatnonzero(used & ~greedy), rollout.group_ids[~greedy])
+  here = np.flatnonzero(used)[both.is_here]
   groups = handed_on.rollout.group_ids
   baseline = np.where(groups >= 0, rewards[np.maximum(groups, 0)], 0).astype(np.float32)
   scored = rewards[np.isfinite(rewards) & (rollout.group_ids[greedy] >= 0)]
@@ -66,7 +68,7 @@ def greedy_baseline(
     extras={**handed_on.extras, 'baseline_rewards': baseline},
     metrics={
       'reward/baseline': float(scored.mean()) if len(scored) else float('nan'),
-      'rollout/tokens': int(rollout.action_mask[used].sum()),
+      'rollout/tokens': int(hosts.total(rollout.action_mask[here].sum(), 'metrics')),
       'rollout/samples': int(used.sum()),
     },
   )

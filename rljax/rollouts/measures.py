@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from rljax import hosts
 from rljax.rollouts.single_turn import Experience
 
 
@@ -23,6 +25,8 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
   rewards, groups = scores.rewards[scored], rollout.group_ids[used][scored]
   spread = [np.ptp(rewards[groups == g]) for g in np.unique(groups)]
   own = experience.is_own if experience.is_own.any() else np.ones(len(scored), bool)
+  here = np.flatnonzero(used)[own & experience.is_here]
+  sampled = hosts.total(rollout.action_mask[here].sum(), 'metrics')  # what is heard was not
   rewards, used = scores.rewards[scored & own], np.flatnonzero(used)[own]
   lengths = (rollout.num_tokens - rollout.prompt_length)[used]
   truncated = float(rollout.truncated[used].mean())
@@ -35,7 +39,7 @@ def experience_metrics(experience: Experience) -> dict[str, Any]:
     'group/zero_variance': float(np.mean(np.array(spread) <= 1e-6)) if spread else 1.0,
     'group/size': len(groups) / max(len(spread), 1),
     'rollout/samples': len(used),
-    'rollout/tokens': int(rollout.action_mask[used].sum()),  # what is heard was not sampled
+    'rollout/tokens': int(sampled),
     'rollout/length_mean': float(lengths.mean()),
     'rollout/truncated': truncated,
     'rollout/eos_rate': 1.0 - truncated,
@@ -73,7 +77,7 @@ def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
   """The first samples of an iteration for the samples table."""
   scores = experience.scores
   external = ~experience.is_own
-  return [
+  rows = [
     {
       'prompt_id': c.prompt.prompt_id,
       'draw_id': c.draw_id,
@@ -86,7 +90,13 @@ def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
       **({'external': bool(external[i])} if external.any() else {}),
     }
     for i, (c, reward) in enumerate(zip(experience.completions[:most], scores.rewards))
+    if c.is_here
   ]
+  if hosts.count() == 1:
+    return rows
+  parts = hosts.exchange({'rows': json.dumps(rows)}, 'the samples table')
+  rows = [row for part in parts for row in json.loads(str(part['rows']))]
+  return sorted(rows, key=lambda row: (row['draw_id'], row['sample_index']))
 
 
 def _is_flat(metrics: dict[str, Any]) -> bool:

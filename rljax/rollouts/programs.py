@@ -10,8 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from rljax import hosts
 from rljax.sampling import Finished, advance, append, begin, release, sample
 from rljax.sampling.score import score
+from rljax.sharding import row_sharding
 from rljax.structs import Array, Policy, PyTree, Requests, Rollout, SamplerSettings
 
 ROWS_AT_ONCE = 32  # samples that are answered in one call
@@ -48,7 +50,8 @@ class SamplerProgram:
     def sampler(params, requests, seed, settings):
       return sample(self.policy, params, requests, seed=seed, settings=settings, mesh=self.mesh)
 
-    return jax.jit(sampler)
+    # Several processes look at their own rows; for one XLA may choose.
+    return jax.jit(sampler, out_shardings=row_sharding(self.mesh) if hosts.count() > 1 else None)
 
   def logprobs(
     self, params: PyTree, tokens: Array, num_tokens: Array, temperature: Array | float = 1.0

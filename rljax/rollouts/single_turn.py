@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rljax import hosts
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
@@ -46,6 +47,13 @@ class Experience:
     """bool, of the used rows: those that the policy drew."""
     used = self.rollout.group_ids >= 0
     return ~self.extras.get('is_external', np.zeros(len(used), bool))[used]
+
+  @property
+  def is_here(self) -> np.ndarray:
+    """bool, of the used rows: those of which this process knows the tokens and answers for."""
+    if hosts.count() == 1:
+      return np.ones(int(np.sum(self.rollout.group_ids >= 0)), bool)
+    return np.array([completion.is_here for completion in self.completions], bool)
 
   def to_rows(self, values: np.ndarray) -> np.ndarray:
     """Values of the used rows → float32 [N]; unused rows get 0."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from rljax import hosts
 from rljax.rollouts.single_turn import Experience
 
 
@@ -52,6 +51,10 @@ def sampled_entropy(experience: Experience) -> float:
   """
   rollout = experience.rollout
   drawn = rollout.group_ids >= 0
-  drawn[drawn] = experience.is_own
+  drawn[drawn] = experience.is_own & experience.is_here
   sampled = rollout.action_mask & drawn[:, None]
-  return -float(rollout.policy_logprobs[sampled].mean()) if np.any(sampled) else math.nan
+  values = rollout.policy_logprobs[sampled]
+  if hosts.count() == 1:
+    return -float(values.mean()) if len(values) else math.nan
+  count, summed = hosts.total([len(values), values.sum()], 'the entropy of the samples')
+  return -float(summed / count) if count else math.nan

@@ -26,6 +26,7 @@ class Given(Stage):
     node = world.config[name]
     layout = make_stage_layout(
       node,
+      shares=world.shares,
       samples=node.prompts * group_size,
       group_size=group_size,
       max_length=node.max_length,

@@ -18,6 +18,7 @@ from rljax.rollouts import Experience, Generator, streamed
 from rljax.rollouts.measures import experience_metrics, prompt_means, table_rows
 from rljax.rollouts.sources import Source
 from rljax.rollouts.temperature import sampled_entropy
+from rljax.stages.several import check_hosts, dealt
 from rljax.stages.stage import Collected, Stage, make_stage_layout
 from rljax.structs import Batch, PyTree, TrainState
 
@@ -47,6 +48,7 @@ class Reinforcement(Stage):
     self.generate = world.generator(node, seed=world.config.seed)
     layout = make_stage_layout(
       node,
+      shares=world.shares,
       samples=node.prompts * node.samples,
       group_size=node.samples,
       max_length=self.generate.max_length,
@@ -60,6 +62,7 @@ class Reinforcement(Stage):
         f'{name}.rollout: {self.strategy.name} scores samples while others are drawn and knows no '
         f'environment; rollouts.single_turn does'
       )
+    check_hosts(self)
     if node.max_staleness < 0:
       raise ValueError(f'{name}.max_staleness is {node.max_staleness}; 0 or more iterations')
     self.sources = self._sources()
@@ -230,7 +233,9 @@ class Reinforcement(Stage):
       name: experience.to_rows(found.get(name, missing)) for name in self.node.reward_components
     }
     extras = {**experience.extras, **extras}
-    return pack(experience.rollout, rewards, self.layout, components=components, extras=extras)
+    rollout, owners = dealt(experience.rollout, self.layout)
+    given = dict(components=components, extras=extras, owners=owners)
+    return pack(rollout, rewards, self.layout, **given)
 
   def _tell(self, messages: dict[str, int]) -> None:
     """Prints what went wrong in rewards, each message once."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rljax import arrays, binding, objective, sharding, update
+from rljax import arrays, binding, hosts, objective, sharding, shares, update
 from rljax.assembly import World
 from rljax.data.packing import Layout, make_layout, shared_fraction
 from rljax.prompts import Prompt
@@ -128,7 +128,7 @@ class Stage:
     shardings = sharding.state_shardings(state, self.world.mesh)
     # The state leaves in the sharding in which it came, so that there is one program.
     self.update = jax.jit(self.make_step(), donate_argnums=0, out_shardings=(shardings, None))
-    return jax.device_put(state, shardings)
+    return shares.place(state, shardings)
 
   def make_step(self) -> update.UpdateStep:
     """The update, to be compiled."""
@@ -209,11 +209,18 @@ class Stage:
 
   def shared(self, batch: Batch) -> dict[str, float]:
     """The metric of shared prompts, where there are any."""
-    return {'rollout/shared': shared_fraction(batch)} if self.layout.share_prompts else {}
+    if not self.layout.share_prompts:
+      return {}
+    return {'rollout/shared': shared_fraction(batch, self.layout.shares)}
 
   def place(self, batch: Batch) -> Batch:
-    """The batch on the devices of the mesh."""
-    return sharding.shard_batch(batch, self.world.mesh)
+    """The batch on the devices of the mesh; the hosts meet, for an update comes next."""
+    mesh, own = self.world.mesh, self.layout.shares
+    if hosts.count() == 1:
+      return sharding.shard_batch(batch, mesh)
+    hosts.meet(f'an update of {self.name}')
+    whole = own.outline(batch, self.layout.rows)
+    return own.assemble(batch, sharding.batch_shardings(whole, mesh))
 
   def state_dict(self) -> dict[str, Any]:
     """What the stage remembers besides the train state and `draws`, which outlives it."""

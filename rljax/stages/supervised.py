@@ -29,7 +29,11 @@ class Supervised(Stage):
     if world.task.demonstrate is None:
       raise ValueError(f'stage {name!r} needs demonstrations, and task {world.task.name} has none')
     layout = make_stage_layout(
-      node, samples=node.prompts, group_size=1, max_length=node.max_length
+      node,
+      samples=node.prompts,
+      group_size=1,
+      max_length=node.max_length,
+      shares=world.shares,
     )
     super().__init__(name, world, layout=layout, draws=draws)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
-from rljax import files
+from rljax import files, hosts
 from rljax.binding import near
 from rljax.metrics import read_summary
 from rljax.workdir import lock as locking
@@ -63,7 +63,8 @@ class Workdir:
 
   def release(self) -> None:
     """Lets another run have the directory."""
-    self._lock.release()
+    if self._lock is not None:  # the first host has it for all
+      self._lock.release()
 
   def __enter__(self) -> Workdir:
     return self
@@ -168,7 +169,7 @@ def open_workdir(
   restart: bool = False,
   accept: Iterable[str] = (),
 ) -> Workdir:
-  """Chooses and locks the work directory of a run.
+  """Chooses and locks the work directory of a run; of several hosts the first does so for all.
 
   Args:
     workdir: local or `gs://`; None: a new `runs/<config>/<date-time>-s<seed>`.
@@ -182,6 +183,15 @@ def open_workdir(
     WorkdirError: in use by another process (its id is named); another config (the differing keys
       are listed, old → new); or files that are no run's.
   """
+  if not hosts.is_first():
+    told = hosts.agree(None, 'the work directory')
+    path = files.as_path(told['path'])
+    if not files.exists(path / CONFIG):
+      raise WorkdirError(
+        f'{path}: this host does not see what the first one has written there; choose a --workdir '
+        'on a shared disk, or gs://…'
+      )
+    return Workdir(path, told['status'], [], None)
   path = files.as_path(workdir or default_workdir(config_name, seed))
   if not files.is_remote(path):
     path = files.as_path(os.path.normpath(path))  # 'runs/x/' has a name, too
@@ -194,7 +204,9 @@ def open_workdir(
       _move_aside(path)
       lock, used = lock.renewed(), False
     resolved = {**files.plain(config), 'seed': seed}
-    return _open(path, used, lock, config_name, resolved, tuple(accept))
+    opened = _open(path, used, lock, config_name, resolved, tuple(accept))
+    hosts.agree({'path': os.fspath(path), 'status': opened.status}, 'the work directory')
+    return opened
   except BaseException:
     lock.release()
     raise

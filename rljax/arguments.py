@@ -1,0 +1,94 @@
+"""What may stand behind a verb of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from absl import flags
+
+
+class UsageError(ValueError):
+  """The command line cannot be understood."""
+
+
+# Verb -> (kind, name, default, meaning) of its flags; '' has those of all verbs.
+FLAGS = {
+  'train': [
+    ('string', 'config', None, 'name of a config, or path of a .py file'),
+    ('string', 'workdir', None, 'where the run lives; default: a new directory under runs/'),
+    ('integer', 'seed', None, "instead of the config's"),
+    ('list', 'seeds', [], 'several, one run after the other, in <workdir>-s<seed>'),
+    ('boolean', 'restart', False, 'move the work directory aside and start anew'),
+    ('list', 'accept_config_change', [], 'keys that may differ from the run that is continued'),
+    ('boolean', 'allow_cpu', False, 'go on if jax does not see the accelerator'),
+    ('string', 'coordinator', None, 'host:port of process 0, where jax does not find it'),
+    ('integer', 'num_processes', None, 'of the run; with --coordinator'),
+    ('integer', 'process_id', None, 'of this one, from 0 on; with --coordinator'),
+  ],
+  'configs': [
+    ('string', 'copy', None, 'name of a config to copy'),
+    ('string', 'to', None, 'file of the copy; default: configs/<name>.py'),
+    ('string', 'show', None, 'config to print with all its defaults; takes --config.a.b=value too'),
+  ],
+  'catalogue': [
+    ('string', 'find', '', 'only entries with this text in them'),
+    ('boolean', 'markdown', False, "as the README's tables"),
+  ],
+  'methods': [
+    ('string', 'stage', '', 'only those of this stage'),
+    ('boolean', 'markdown', False, 'all of them as a table, those that are not there yet too'),
+    ('boolean', 'summary', False, 'their keys by stage, as in the README'),
+  ],
+  '': [
+    ('boolean', 'traceback', False, 'show where an error comes from'),
+    ('boolean', 'help', False, 'print this'),
+  ],
+}
+
+
+def parse(
+  verb: str, argv: Sequence[str], about: str
+) -> tuple[flags.FlagValues, list[str]]:
+  """(values of the verb's flags, the arguments that change the config).
+
+  Args:
+    verb: of the command line.
+    argv: behind it.
+    about: what --help says besides the flags.
+
+  Raises:
+    UsageError: an unknown flag, or a value that is none.
+  """
+  values = flags.FlagValues()
+  for kind, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
+    getattr(flags, f'DEFINE_{kind}')(name, default, meaning, flag_values=values)
+  own, changes = [], []
+  for argument in argv:
+    is_change = argument.lstrip('-').startswith(('config.', 'noconfig.'))
+    (changes if is_change else own).append(argument)
+  try:
+    left = values(['rljax', *own])[1:]
+  except flags.Error as error:
+    raise UsageError(str(error).replace('\n', ' ')) from error
+  if left:
+    raise UsageError(f'unknown argument {left[0]!r}; values follow their flag as --flag=value')
+  if values.help:
+    print(f'{about.strip()}\n')
+    for _, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
+      print(f'  --{name:22} {meaning}' + (f' (default {default})' if default else ''))
+    raise SystemExit(0)
+  return values, changes
+
+
+def seeds_of(args: flags.FlagValues) -> list[int | None]:
+  """The seeds of the runs; [None] = one run with the config's."""
+  if not args.seeds:
+    return [args.seed]
+  if args.seed is not None:
+    raise UsageError('--seed is for one run and --seeds for several')
+  if not all(seed.strip().isdecimal() for seed in args.seeds):
+    raise UsageError(f'--seeds={",".join(args.seeds)}: seeds are whole numbers, as in --seeds=0,1')
+  seeds = [int(seed) for seed in args.seeds]
+  if len(set(seeds)) < len(seeds):
+    raise UsageError(f'--seeds={",".join(args.seeds)} has a seed twice')
+  return seeds
