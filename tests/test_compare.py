@@ -331,6 +331,7 @@ def test_a_whole_comparison(tiny, tmp_path, monkeypatch, capsys):
   assert jax.default_backend() == 'cpu'
 
 
+@pytest.mark.slow
 def test_an_arm_begins_with_the_reward_model_that_its_start_has_trained(tmp_path):
   pairs = dict(iterations=2, prompts=4, max_length=8, **ROWS)
   scored = dict(model=dict(name='shaping.model_score'))

@@ -110,6 +110,7 @@ def test_value_head_reference_and_minibatches(tmp_path):
   assert any(row.get('policy/kl_ref', 0) > 0 for row in metrics.read_metrics(tmp_path / 'whole'))
 
 
+@pytest.mark.slow
 def test_rollouts_that_wait_are_kept(tmp_path):
   """With a queue of two; at the third iteration of RL both were drawn before the checkpoint."""
   changes = dict(rl=dict(max_staleness=2, old_logprobs='sampler'))

@@ -138,6 +138,7 @@ def test_what_is_said_and_heard_is_never_tokenized_again(tokenizer, shards, slot
   assert found.metrics['rollout/heard'] > 0
 
 
+@pytest.mark.slow
 def test_slots_and_shards_change_nothing(tokenizer):
   first, *others = (
     played(tokenizer, Talk(), shards=shards, slots=slots)

@@ -249,6 +249,7 @@ def test_tokens_are_those_of_a_loop_without_a_cache():
     assert {k: tokens[n:] for k, (n, tokens) in found.items()} == expected
 
 
+@pytest.mark.slow
 def test_each_sample_may_be_prefilled_with_a_few_others_only():
   """More prompts than the sampler prefills at once, some with no sample left to draw."""
   params, draw, _ = programs('float32')

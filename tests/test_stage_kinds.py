@@ -130,7 +130,10 @@ def test_distillation_from_a_run_on_samples_of_both(tmp_path, trained):
   assert summary['tokens'] == sum(row['rollout/tokens'] for row in rows)
 
 
-@pytest.mark.parametrize('rollout', ['rollouts.single_turn', 'rollouts.streamed'])
+@pytest.mark.parametrize(
+  'rollout',
+  ['rollouts.single_turn', pytest.param('rollouts.streamed', marks=pytest.mark.slow)],
+)
 def test_a_draft_model_from_a_run_changes_no_token(tmp_path, trained, rollout):
   rl = dict(iterations=2, rollout=dict(name=rollout))
   setup = dict(stages=('rl',), model=dict(path=str(trained)))
@@ -205,6 +208,7 @@ def roles_at_the_end(workdir, example):
   return {**kept, 'policy': checkpoint.load_params(workdir)}
 
 
+@pytest.mark.slow
 def test_a_moving_reference_and_a_role_that_waits_are_continued_exactly(tmp_path):
   setup = changes(
     *('sft', 'reward_model', 'rl'),

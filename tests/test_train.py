@@ -179,6 +179,7 @@ def letters_a(completion):
   return completion.count('a') / 4
 
 
+@pytest.mark.slow
 def test_eight_devices_learn_what_one_does(tmp_path):
   changes = dict(stages=('rl',), rl=dict(iterations=3), checkpoint_every=9)
   changes['rewards'] = dict(reward='test_train.letters_a')

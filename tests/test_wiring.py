@@ -69,6 +69,7 @@ def layouts(**sizes):
   return [{**layout, **sizes} for layout in (LAYOUTS[0], LAYOUTS[2], on_mesh)]
 
 
+@pytest.mark.slow
 def test_what_spans_samples_is_the_same_in_each_layout():
   """For every selection and correction: one program makes the weights of all of them."""
   rollout, rewards = sampled_groups(1)
