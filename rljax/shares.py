@@ -127,6 +127,9 @@ class Shares:
     return jax.tree.map(leaf, batch, shardings)
 
 
+ALONE = Shares()  # the one process of a run
+
+
 def of_mesh(mesh: Any, axes: Sequence[str]) -> Shares:
   """How the processes of a mesh share rows that are divided over `axes`.
 
@@ -138,7 +141,7 @@ def of_mesh(mesh: Any, axes: Sequence[str]) -> Shares:
       f'jax has {jax.process_count()} processes; call jax.distributed.initialize() first'
     )
   if hosts.count() == 1:
-    return Shares()
+    return ALONE
   first = [mesh.axis_names.index(name) for name in axes]
   rest = [i for i in range(mesh.devices.ndim) if i not in first]
   number = int(np.prod([mesh.devices.shape[i] for i in first]))

@@ -157,7 +157,7 @@ def test_hosts_pack_what_one_packs():
   ids = np.concatenate([part.sample_ids for part in parts], axis=2)
   tokens = np.concatenate([part.tokens for part in parts], axis=2)
   segments = np.concatenate([part.segment_ids for part in parts], axis=2)
-  k, m, r, s = ids.shape
+  s = ids.shape[-1]
   for sample in range(8):
     place = int(first.sample_slots[sample])
     assert ids.reshape(-1)[place] == sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rljax.shares import Shares
+from rljax.shares import ALONE, Shares
 
 
 class CapacityError(ValueError):
@@ -35,7 +35,7 @@ class Layout:
   samples: int
   whole_groups: bool = False
   share_prompts: bool = False
-  shares: Shares = Shares()
+  shares: Shares = ALONE
 
   @property
   def own_rows(self) -> int:
@@ -59,7 +59,7 @@ def make_layout(
   packed: bool = True,
   whole_groups: bool = False,
   share_prompts: bool = False,
-  shares: Shares = Shares(),
+  shares: Shares = ALONE,
 ) -> Layout:
   """The layout that holds `samples` samples of at most `max_length` tokens, whatever their lengths.
 
@@ -90,7 +90,8 @@ def make_layout(
   per_row = max(1, min(length // 4, 32)) if packed else 1
   share_prompts = share_prompts and packed
   sure = min(per_row, length // max_length)
-  most = -(-(-(-groups // minibatches)) // len(shares))
+  of_step = -(-groups // minibatches)
+  most = -(-of_step // len(shares))
   own = rows // len(shares)
   if whole_groups and sure * own < group_size:
     raise ValueError(

@@ -15,7 +15,7 @@ import numpy as np
 from rljax import hosts
 from rljax.data import bins
 from rljax.data.layout import CapacityError, Layout, make_layout
-from rljax.shares import Shares
+from rljax.shares import ALONE, Shares
 from rljax.structs import Batch, Rollout
 
 __all__ = ['CapacityError', 'Layout', 'make_layout', 'pack', 'shared_fraction']
@@ -188,7 +188,7 @@ def _of_share(layout: Layout, share: int) -> str:
   return f' on host {share}' if len(layout.shares) > 1 else ''
 
 
-def shared_fraction(batch: Batch, shares: Shares = Shares()) -> float:
+def shared_fraction(batch: Batch, shares: Shares = ALONE) -> float:
   """The fraction of the samples' tokens that sharing prompts has saved."""
   own = int((batch.segment_ids >= 0).sum()) * shares.leads
   whole = int(batch.num_tokens[batch.group_ids >= 0].sum())

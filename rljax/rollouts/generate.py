@@ -16,7 +16,7 @@ from rljax.rollouts.episodes import play
 from rljax.rollouts.programs import LiveRollout, SamplerProgram
 from rljax.sampling import filters_in_use, make_requests
 from rljax.sampling.slots import SAMPLE_FIELDS
-from rljax.shares import Shares
+from rljax.shares import ALONE, Shares
 from rljax.structs import PyTree, Requests, Rollout, SamplerSettings
 from rljax.tokenization import Tokenizer
 
@@ -54,7 +54,7 @@ class Generator:
   capture: tuple[str, ...] = ()
   sampler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   environment: Environment | None = None
-  shares: Shares = Shares()
+  shares: Shares = ALONE
 
   @property
   def max_length(self) -> int:
