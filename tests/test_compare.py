@@ -131,6 +131,27 @@ def test_gates():
   found['better'][2]['zero_variance'] = [0.6, 0.5]
   ours = effects.gates(found['better'], found['base'], ceiling=0.56)
   assert list(ours.values()) == [(3, 4), None, (3, 4), (3, 4), (3, 4)]
+  asked = effects.gates(found['better'], found['base'], about_reward=False)
+  assert list(asked) == [gate for gate in effects.GATES if gate != effects.GAINS]
+  found['base'][3]['start'] = {'pass@1': 0.1}  # of either arm
+  assert effects.gates(found['better'], found['base'])[effects.GATES[0]] == (2, 4)
+
+
+def test_the_programs_of_the_last_run_are_kept():
+  first, second = object(), object()
+  assert runs.kept('update', 'a', first) is first
+  assert runs.kept('update', 'a', second) is first
+  assert runs.kept('update', 'b', second) is second
+  assert runs.kept('update', 'a', second) is second, 'of one arm at a time'
+
+
+def test_a_claim_that_is_not_about_reward_asks_for_no_gain():
+  found = records()
+  assert effects.GAINS in report.Comparison(found, 'auc').gates('better')
+  entropy = report.Comparison(found, 'auc', about_reward=False)
+  assert effects.GAINS not in entropy.gates('better')
+  row = next(x for x in report.gates_table(entropy) if x.startswith('| better'))
+  assert 'does not apply' in row
 
 
 def test_the_report(tmp_path):

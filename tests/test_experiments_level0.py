@@ -14,7 +14,8 @@ from rljax.forward import forward
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / 'experiments'
 sys.path.append(str(EXPERIMENTS))
 
-from suite import level0, tree  # noqa: E402
+from comparison import arms  # noqa: E402
+from suite import gradients, level0, tree  # noqa: E402
 
 SIZES = dict(batches=2, lanes=128, steps=4)
 
@@ -138,4 +139,29 @@ def test_the_table_says_what_differs(world, rloo):
 )
 def test_what_the_tree_does_not_have_is_refused(world, changes, missing):
   with pytest.raises(level0.LevelZeroError, match=missing):
-    level0.make_gradients({**level0.RLOO, **changes}, world)
+    level0.make_gradients({**level0.RLOO, **changes}, world.prompts)
+
+
+def test_each_seed_is_a_tree_and_is_measured_once(tmp_path, monkeypatch):
+  seen = []
+
+  def records(name, node, world, *, batches, seed, made):
+    seen.append((name, seed, float(world.rewards.sum())))
+    rng = np.random.default_rng([seed, name == 'oblr_po'])
+    told = {metric: float(rng.normal(1, 0.01)) for metric in (*level0.BETTER, 'scale')}
+    if name == 'oblr_po':
+      told['variance'] -= 0.5
+    return [{'arm': name, 'batch': 0, **told, 'checkpoints': [told]}]
+
+  monkeypatch.setattr(level0, 'records', records)
+  chosen = arms.make_arms(['papers/oblr_po'], 'presets/opo', [], {})
+  found = gradients.run(chosen, [0, 1, 2], tmp_path)
+  draws = {seed for _, seed, _ in seen}
+  worlds = {world for *_, world in seen}
+  assert len(seen) == 12 and len(draws) == 6 and len(worlds) == 3
+  assert gradients.run(chosen, [0, 1, 2], tmp_path) == found and len(seen) == 12
+  known = gradients.Gradients(found, 'variance', claims={'oblr_po': -1})
+  assert known.verdict('oblr_po', 'variance') == 'holds' and known.gates('oblr_po') == {}
+  assert known.effect('oblr_po', 'variance').mean == pytest.approx(-0.5, abs=0.05)
+  assert '| oblr_po | variance |' in gradients.write(known, tmp_path)
+  assert (tmp_path / 'curves.png').exists() and (tmp_path / 'results.csv').exists()

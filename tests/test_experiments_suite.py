@@ -60,6 +60,15 @@ def test_a_regime_changes_what_it_is_about(name, regime):
   assert changed == plain
 
 
+def test_a_scan_changes_nothing_but_the_rate():
+  scan = importlib.import_module('suite.scan')
+  low, high = (scan.arm_of('ops', 'O', rate, []).settings for rate in (1e-4, 3e-4))
+  assert high['rl']['optimizer']['learning_rate'] == pytest.approx(1e-4)
+  assert low['rl']['optimizer']['learning_rate'] == pytest.approx(1e-4 / 3)
+  low['rl']['optimizer']['learning_rate'] = high['rl']['optimizer']['learning_rate']
+  assert low == high and high['rl']['iterations'] < load('ops').rl.iterations
+
+
 def test_an_unknown_regime():
   with pytest.raises(ValueError, match="regime 'Q': there are P, O, S4, X"):
     regimes.regime(load('split'), 'Q')

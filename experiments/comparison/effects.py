@@ -119,15 +119,20 @@ GATES = (
   'baseline gains ≥ 10 points',
   'no arm above .95 of the ceiling',
 )
+GAINS = GATES[3]  # does not apply where the claim is not about reward
+NOT_REWARD = ('distinct', 'entropy', 'held-out length', 'zero variance')
 FIRST = 5  # iterations whose groups tell how many had no variance at the start
 
 
-def gates(ours, baseline, *, ceiling=1.0):
+def gates(ours, baseline, *, ceiling=1.0, about_reward=True):
   """Which of rule 6 hold: name -> (seeds that pass, seeds); None where it was not measured.
+
+  Both arms have to start inside.
 
   Args:
     ours, baseline: records of the seeds, paired, as `runs` writes them.
     ceiling: the highest reward that can be reached.
+    about_reward: whether the claim is; if not, `GAINS` is not among them.
   """
 
   def count(test):
@@ -135,7 +140,11 @@ def gates(ours, baseline, *, ceiling=1.0):
     return None if None in found else (sum(found), len(found))
 
   def start(name, test):
-    return lambda mine, _: test(mine['start'][name]) if name in mine['start'] else None
+    return lambda *both: (
+      all(test(r['start'][name]) for r in both)
+      if all(name in r['start'] for r in both)
+      else None
+    )
 
   def gains(_, theirs):
     return theirs['end']['pass@1'] - theirs['start']['pass@1'] >= 0.1
@@ -143,9 +152,9 @@ def gates(ours, baseline, *, ceiling=1.0):
   def below(mine, theirs):
     return max(r['end']['pass@1'] for r in (mine, theirs)) <= 0.95 * ceiling
 
-  def varied(mine, _):
-    groups = mine.get('zero_variance')  # an iteration without rollouts has none
-    return None if groups is None else float(np.mean(groups[:FIRST])) <= 0.5
+  def varied(*both):
+    groups = [r.get('zero_variance') for r in both]  # an iteration without rollouts has none
+    return None if None in groups else all(np.mean(g[:FIRST]) <= 0.5 for g in groups)
 
   tests = (
     start('pass@1', lambda x: 0.2 <= x <= 0.5),
@@ -154,7 +163,8 @@ def gates(ours, baseline, *, ceiling=1.0):
     gains,
     below,
   )
-  return {name: count(test) for name, test in zip(GATES, tests)}
+  asked = [gate for gate in zip(GATES, tests) if about_reward or gate[0] != GAINS]
+  return {name: count(test) for name, test in asked}
 
 
 def is_idle(ours, baseline, mechanism=None):

@@ -56,10 +56,15 @@ class Comparison:
     found: {arm: [record of each seed]}; the first arm is the baseline.
     quantities: see `quantities`.
     primary: the one that the verdict is about.
+    about_reward: whether that is what the baseline is paid.
   """
 
-  def __init__(self, found, primary, *, claims=None, mechanisms=None, ceiling=1.0):
+  def __init__(
+    self, found, primary, *, claims=None, mechanisms=None, ceiling=1.0, about_reward=None
+  ):
     self.found, self.claims, self.mechanisms = found, claims or {}, mechanisms or {}
+    told = about_reward is not None
+    self.about_reward = about_reward if told else primary not in effects.NOT_REWARD
     self.baseline, self.ceiling = next(iter(found)), ceiling
     self.quantities = quantities([r for records in found.values() for r in records])
     if primary not in self.quantities:
@@ -82,6 +87,15 @@ class Comparison:
       return 'not exercised'
     return effects.verdict(
       self.effect(arm, name), self.noise(name), claim=self.claims.get(arm, 1)
+    )
+
+  def gates(self, arm):
+    """See `effects.gates`."""
+    return effects.gates(
+      self.found[arm],
+      self.found[self.baseline],
+      ceiling=self.ceiling,
+      about_reward=self.about_reward,
     )
 
   def others(self):
@@ -177,9 +191,10 @@ def secondary_table(c):
 def gates_table(c):
   """Rule 6: how many seeds pass each gate; one line an arm."""
   rows = head('gate', *effects.GATES)
-  for arm, records in c.found.items():
-    counts = effects.gates(records, c.found[c.baseline], ceiling=c.ceiling)
-    rows.append(line(arm, *(gate_cell(counts[gate]) for gate in effects.GATES)))
+  for arm in c.found:
+    counts = c.gates(arm)
+    cells = [gate_cell(counts[g]) if g in counts else 'does not apply' for g in effects.GATES]
+    rows.append(line(arm, *cells))
   return rows
 
 
@@ -211,6 +226,11 @@ def write_csv(path, comparison):
       row = {name: record[name] for name in ('arm', 'seed', 'engine', 'seconds')}
       row |= {f'start {name}': value for name, value in record['start'].items()}
       rows.append(row | {name: comparison.values(arm, name)[i] for name in comparison.quantities})
+  write_rows(path, rows)
+
+
+def write_rows(path, rows):
+  """Dicts as a CSV file; not all have all keys."""
   with path.open('w', newline='') as file:
     names = dict.fromkeys(name for row in rows for name in row)
     writer = csv.DictWriter(file, names, lineterminator='\n')

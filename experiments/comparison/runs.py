@@ -102,6 +102,9 @@ def prepare(arm, seed, out):
     with checkpoint.Checkpointer(workdir / checkpoint.FOLDER, read_only=True) as saved:
       draws, trained = (saved.host()[name] for name in ('draws', 'trained'))
   world = assembly.assemble(config.resolve(settings))
+  world.task = kept('task', digest(settings['task']), world.task)  # with the prompts it has made
+  if world.programs['policy'].draft is None:  # which has parameters of its own
+    world.programs = kept('sampler', policy_of(settings, world), world.programs)
   params = dict(world.params)
   for role in {*trained} & {*params} - {'policy'}:  # the policy is there by its path
     params[role] = checkpoint.load_params(workdir, role, example=params[role])
@@ -117,7 +120,27 @@ def prepare(arm, seed, out):
   if 'reward' in stage.objective.frozen_roles:
     frozen['reward'] = params['reward']
   key = jax.random.fold_in(jax.random.key(seed), len(settings['stages']) - 1)
-  return Job(arm, seed, world, stage, params, stage.init(params, key), frozen)
+  job = Job(arm, seed, world, stage, params, stage.init(params, key), frozen)
+  stage.update = kept('update', digest(arm.settings), stage.update)
+  return job
+
+
+_kept = {}  # what -> (whose, program): of the last runs, which the next one need not trace again
+
+
+def kept(what, whose, made):
+  """The program of `whose` if the last run had it, else `made`."""
+  if _kept.get(what, (None,))[0] != whose:
+    _kept[what] = whose, made
+  return _kept[what][1]
+
+
+def policy_of(settings, world):
+  """Tells policies apart that are not the same function of parameters and tokens."""
+  given = {name: settings[name] for name in ('tokenizer', 'mesh')}
+  params = jax.eval_shape(world.policies['policy'].init, jax.random.key(0))
+  teachers = [settings[name].get('teacher') for name in settings['stages']]
+  return digest({**given, 'model': {**settings['model'], 'path': ''}}, str(params), teachers)
 
 
 def in_a_loop(job):
@@ -128,18 +151,18 @@ def in_a_loop(job):
   told, evaluations, started = [], [], time.perf_counter()
 
   def evaluate():
-    evaluations.append(stage.evaluate({**job.params, **state.params}, frozen))
+    return stage.evaluate({**job.params, **state.params}, frozen)
 
   with metrics.CompileWatch() as compiled:
     for i in range(stage.iterations):
       if i in points:
-        evaluate()
+        evaluations.append(evaluate() if i else at_start(job, evaluate))
       collected = stage.collect(state, i)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(i))
       told.append({**collected.metrics, **stage.rename(jax.device_get(seen))})
       state, reference = stage.renew(state, frozen, i + 1, told[-1])
       frozen |= {} if reference is None else {'reference': reference}
-    evaluate()
+    evaluations.append(evaluate())
   names = [name for name in told[0] if all(name in line for line in told)]
   lines = {name: np.array([line[name] for line in told], float) for name in names}
   rewards = lines.get('reward/mean', np.zeros(1))
@@ -147,6 +170,21 @@ def in_a_loop(job):
     raise ValueError(f'{job.arm.name} s{job.seed}: no sample of an iteration has a reward')
   seconds = time.perf_counter() - started
   return job.record('loop', lines, evaluations, points, (seconds, compiled.seconds))
+
+
+_at_start = {}
+
+
+def at_start(job, evaluate):
+  """The evaluation of a start, which is that of all arms which share it."""
+  settings, start = job.arm.settings, job.arm.start()
+  if start is None:
+    return evaluate()
+  told = (settings['evaluation'], settings['rl']['sampler'], type(job.stage).__name__)
+  place = digest(start, *told), job.seed
+  if place not in _at_start:
+    _at_start[place] = evaluate()
+  return dict(_at_start[place])
 
 
 def scan(job):

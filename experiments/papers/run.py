@@ -15,16 +15,17 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from comparison import effects, report, runs
+from comparison import arms, effects, report, runs
 from comparison.arms import A_A, Arm
 from papers.claims import CLAIMS
+from suite import gradients, units
 from suite import run as suite
-from suite import units
 
 from rljax import devices, methods
 
 HERE = pathlib.Path(__file__).resolve().parent
 MARKERS = ('<!-- results: written by run.py -->', '<!-- end of results -->')
+TREE = 'tree'  # level 0: gradients, no training
 EFFECTS = HERE.parent.parent / 'configs' / 'papers' / 'effects.csv'
 
 
@@ -58,12 +59,20 @@ def measure(claim, seeds, out):
   """The comparison of a method with its baseline."""
   theirs, ours = arms_of(claim)
   again = Arm(A_A, theirs.settings, other_noise=True)
+  if claim.task == TREE:
+    found = gradients.run([theirs, again, ours], seeds, out)
+    return gradients.Gradients(found, claim.primary, claims={ours.name: claim.way})
   found = runs.run([theirs, again, ours], seeds, out)
-  return report.Comparison(found, claim.primary, claims={ours.name: claim.way})
+  return report.Comparison(
+    found, claim.primary, claims={ours.name: claim.way}, about_reward=claim.about_reward
+  )
 
 
 def arms_of(claim):
   """(baseline, method) on the unit of a claim."""
+  if claim.task == TREE:
+    baseline, _, ours = arms.make_arms([f'papers/{claim.key}'], baseline_of(claim), [], {})
+    return baseline, ours
   unit, evaluation = (claim.task, claim.regime), suite.evaluation_of()
   return (
     units.make_arm(baseline_of(claim), unit, evaluation, edit=claim.edit_baseline),
@@ -88,16 +97,27 @@ def said(claim, comparison):
     f'{name} {mean} [{low}, {high}] on {unit}, {len(effect.each)} seeds, A/A {noise}: '
     f'{comparison.verdict(arm, name)}'
   )
+  if more := more_samples(comparison, arm):
+    text += f', from {more:.2f} × the samples'
   outside = gates_missed(comparison, arm)
   return f'{text} (outside the gates: {"; ".join(outside)})' if outside else text
 
 
+def more_samples(comparison, arm):
+  """Samples of the method in those of the baseline, where they are not as many; else None."""
+  ours, theirs = (
+    sum(r['samples'][-1] for r in comparison.found[name] if 'samples' in r)
+    for name in (arm, comparison.baseline)
+  )
+  return ours / theirs if ours != theirs else None
+
+
 def gates_missed(comparison, arm):
   """Gates of the suite that some seeds do not pass."""
-  ours, theirs = (comparison.found[name] for name in (arm, comparison.baseline))
-  counts = effects.gates(ours, theirs, ceiling=comparison.ceiling)
   return [
-    f'{gate} {count[0]}/{count[1]}' for gate, count in counts.items() if count and len({*count}) > 1
+    f'{gate} {count[0]}/{count[1]}'
+    for gate, count in comparison.gates(arm).items()
+    if count and len({*count}) > 1
   ]
 
 
@@ -108,7 +128,7 @@ def publish(rows):
   for claim, comparison in rows:
     folder = HERE / claim.key
     folder.mkdir(exist_ok=True)
-    text = suite.write(comparison, folder)
+    text = (gradients if claim.task == TREE else suite).write(comparison, folder)
     (folder / 'table.md').write_text(f'{heading(claim, comparison)}\n\n{text}')
     lines[claim.key] = said(claim, comparison)
   with EFFECTS.open('w', newline='') as file:

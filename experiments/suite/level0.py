@@ -65,15 +65,15 @@ def check(terms, node):
     raise LevelZeroError(f'level 0 has no {", no ".join(found)}; measure it on a task')
 
 
-def make_gradients(node, world, *, samples=8, lanes=256, steps=4):
-  """`gradients(table, old, key) -> float32 [steps · lanes, prompts, …]`, and the KL coefficient.
+def make_gradients(node, prompts, *, samples=8, lanes=256, steps=4):
+  """`gradients(world, table, old, key) -> float32 [steps · lanes, prompts, …]`, the KL coefficient.
 
   A gradient ascends, so the exact one is of the same sign. Where a method remembers, each of the
-  lanes remembers along its steps.
+  lanes remembers along its steps. One program serves all worlds.
 
   Args:
     node: of a stage.
-    world: `tree.Tree`.
+    prompts: of the worlds, which are `tree.Tree`.
     samples: G.
     lanes, steps: how many iterations are drawn, side by side and one after the other.
 
@@ -82,19 +82,14 @@ def make_gradients(node, world, *, samples=8, lanes=256, steps=4):
   """
   terms = objective.build(node)
   check(terms, node)
-  hyper, like = terms.hyper(0), tree.template(world.prompts, samples)
-  acting = tree.policy(world.prompts)
-  policies = dict.fromkeys(('policy', 'reference', 'teacher'), acting)
-  frozen = {
-    'reference': tree.params_of(world.reference),
-    'teacher': tree.params_of(world.checkpoints[-1]),
-  }
+  hyper, like = terms.hyper(0), tree.template(prompts, samples)
+  policies = dict.fromkeys(('policy', 'reference', 'teacher'), tree.policy(prompts))
   shared = dict(objective=terms, policies=policies, chunk_size=CHUNK)
-  loss = functools.partial(micro_loss, frozen=frozen, **shared)
 
-  def iteration(key, table, old, memory):
+  def iteration(key, table, old, memory, rewards, frozen):
+    loss = functools.partial(micro_loss, frozen=frozen, **shared)
     drawn, own = jax.random.split(key)
-    batch = tree.draw(drawn, old, jnp.asarray(world.rewards), samples, like)
+    batch = tree.draw(drawn, old, rewards, samples, like)
     params = {'policy': tree.params_of(old)}
     batch, _, memory = prepare(
       batch, params, frozen, hyper, key=own, method_state=memory, **shared
@@ -103,15 +98,17 @@ def make_gradients(node, world, *, samples=8, lanes=256, steps=4):
     given = {**arrays.sample_arrays(batch), 'prox_step': 0, 'step': 0}
     params = {'policy': tree.params_of(table)}
     found, _ = accumulate(loss, params, rows, given, hyper, batch.num_micro[0])
-    return -found['policy']['table'].reshape(world.prompts, -1), memory
+    return -found['policy']['table'].reshape(prompts, -1), memory
 
   warm = WARM_UP if terms.remembering else 0
 
   @jax.jit
-  def gradients(table, old, key):
+  def program(rewards, frozen, table, old, key):
     def step(memory, key):
       keys = jax.random.split(key, lanes)
-      found, memory = jax.vmap(iteration, in_axes=(0, None, None, 0))(keys, table, old, memory)
+      found, memory = jax.vmap(
+        lambda key, memory: iteration(key, table, old, memory, rewards, frozen)
+      )(keys, memory)
       return memory, found
 
     first = {name: bound.first_state() for name, bound in terms.remembering.items()}
@@ -121,6 +118,13 @@ def make_gradients(node, world, *, samples=8, lanes=256, steps=4):
     )
     found = jax.lax.scan(step, first, jax.random.split(key, warm + steps))[1][warm:]
     return found.reshape(-1, *found.shape[2:])
+
+  def gradients(world, table, old, key):
+    frozen = {
+      'reference': tree.params_of(world.reference),
+      'teacher': tree.params_of(world.checkpoints[-1]),
+    }
+    return program(jnp.asarray(world.rewards), frozen, table, old, key)
 
   has_kl = terms.kl is not None
   return gradients, float(value_at(terms.coefficients['kl'], 0)) if has_kl else 0.0
@@ -158,7 +162,7 @@ def measure(found, exact):
   }
 
 
-def records(name, node, world, *, batches, seed=0, drift=0.0, **sizes):
+def records(name, node, world, *, batches, seed=0, drift=0.0, made=None, **sizes):
   """One record for each batch of iterations: means over the checkpoints, and each of them.
 
   Args:
@@ -168,9 +172,10 @@ def records(name, node, world, *, batches, seed=0, drift=0.0, **sizes):
     batches: how many.
     seed: of the draws; arms that are compared have the same.
     drift: standard deviation of what the logits of the policy that draws are away by.
+    made: what `make_gradients` has returned for another world; None = it is called.
     **sizes: as of `make_gradients`.
   """
-  gradients, kl_coef = make_gradients(node, world, **sizes)
+  gradients, kl_coef = made or make_gradients(node, world.prompts, **sizes)
   exact = [world.gradient(table, kl_coef) for table in world.checkpoints]
   key, away = jax.random.key(seed), jax.random.key(0xD21F)
   found = []
@@ -179,7 +184,7 @@ def records(name, node, world, *, batches, seed=0, drift=0.0, **sizes):
     for i, table in enumerate(world.checkpoints):
       old = table + drift * jax.random.normal(jax.random.fold_in(away, i), table.shape)
       drawn = jax.random.fold_in(jax.random.fold_in(key, i), batch)
-      each.append(measure(gradients(table, old, drawn), exact[i]))
+      each.append(measure(gradients(world, table, old, drawn), exact[i]))
     means = {metric: float(np.mean([x[metric] for x in each])) for metric in each[0]}
     found.append({'arm': name, 'batch': batch, **means, 'checkpoints': each})
   return found
@@ -197,18 +202,18 @@ def relative(found, rloo):
   return out
 
 
-def table(found, baseline, *, samples, iterations):
+def table(found, baseline, *, samples, iterations, drawn='batches'):
   """The report: what each arm's gradient is like, and how it differs from the baseline's.
 
   Args:
     found: {arm: records}, as of `relative`.
     baseline: the arm that others are compared with; `arms.A_A` is among them.
     samples, iterations: of a group, of a batch.
+    drawn: what the records are: batches on one tree, or trees.
   """
-  batches = len(found[baseline])
   rows = [
-    f'Baseline {baseline}; groups of {samples}; {batches} batches of {iterations} iterations at '
-    'each of 3 checkpoints, paired, with 95 % t intervals over batches.',
+    f'Baseline {baseline}; groups of {samples}; {len(found[baseline])} {drawn}, {iterations} '
+    f'iterations at each of 3 checkpoints, paired, with 95 % t intervals over {drawn}.',
     '',
     *head('arm', 'bias ‖E ĝ − c·g‖/‖c·g‖', 'variance × samples / RLOO', 'cosine', 'zero, %', 'c'),
   ]
@@ -240,14 +245,17 @@ def _row(found, baseline, arm, metric):
   cells = [arm, metric, f'**{said[0]}** [{said[1]}, {said[2]}]']
   if arm == arms.A_A:
     return line(*cells, '', f'spread {number(noise, False)}')
-  idle = all(
-    mine['checkpoints'] == theirs['checkpoints']
-    for mine, theirs in zip(found[arm], found[baseline], strict=True)
-  )
+  idle = same_gradients(found[arm], found[baseline])
   verdict = effects.verdict(effect, noise, claim=BETTER[metric])
   return line(
     *cells, number(effects.detectable(effect, noise), False), 'not exercised' if idle else verdict
   )
+
+
+def same_gradients(ours, theirs):
+  """Whether the records of two arms are equal: the mechanism has not acted."""
+  pairs = zip(ours, theirs, strict=True)
+  return all(mine['checkpoints'] == other['checkpoints'] for mine, other in pairs)
 
 
 def main(argv=None):
