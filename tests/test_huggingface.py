@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rljax import models, sharding
-from rljax.models import hub, tensor_files
+from rljax.models import hub, huggingface_gemma, tensor_files
 
 SIZES = dict(
   vocab_size=96, hidden_size=64, intermediate_size=112, num_hidden_layers=3,
@@ -32,6 +32,18 @@ PEERS = {
   'qwen3-moe-mixed': ('qwen3_moe', dict(
     num_hidden_layers=5, head_dim=24, num_experts=6, num_experts_per_tok=3, mlp_only_layers=[1],
     moe_intermediate_size=40, decoder_sparse_step=2)),
+  # Prompts are longer than the windows; a period of layers stands once more, or in part.
+  'mistral-windowed': ('mistral', dict(sliding_window=8)),
+  'mistral': ('mistral', dict(sliding_window=None, head_dim=24)),
+  'gemma2': ('gemma2', dict(
+    num_hidden_layers=5, head_dim=24, sliding_window=8, query_pre_attn_scalar=40,
+    attn_logit_softcapping=3.0, final_logit_softcapping=5.0)),
+  'gemma3': ('gemma3_text', dict(
+    num_hidden_layers=4, head_dim=24, sliding_window=8, query_pre_attn_scalar=40,
+    layer_types=['sliding_attention', 'sliding_attention', 'full_attention', 'sliding_attention'],
+    rope_parameters=dict(
+      full_attention=dict(rope_type='linear', factor=4.0, rope_theta=5000.0),
+      sliding_attention=dict(rope_type='default', rope_theta=100.0)))),
 }  # fmt: skip
 
 
@@ -51,8 +63,12 @@ def peer_model(torch, name, directory):
   kind, fields = PEERS[name]
   # Without an end token, which would be suppressed where a length is asked for.
   config = transformers.AutoConfig.for_model(kind, **{**SIZES, **fields}, eos_token_id=None)
+  return random_peer(torch, transformers.AutoModelForCausalLM, config, directory)
+
+
+def random_peer(torch, family, config, directory):
   torch.manual_seed(3)
-  model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation='eager').eval()
+  model = family.from_config(config, attn_implementation='eager').eval()
   with torch.no_grad():
     for key, parameter in model.named_parameters():
       if key.endswith('bias') or 'norm' in key:
@@ -131,6 +147,27 @@ def test_rope_theta_and_scaling_of_the_file_count(torch, tmp_path):
   np.testing.assert_allclose(found, peer.model.rotary_emb.inv_freq.numpy(), rtol=1e-5)
 
 
+def test_the_text_part_of_a_model_of_images(torch, tmp_path):
+  """Its config.json nests the text's and leaves out defaults; its tensors have other names."""
+  import transformers
+
+  text = {**SIZES, **PEERS['gemma3'][1]}
+  sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+  config = transformers.Gemma3Config(
+    text_config=transformers.Gemma3TextConfig(**text),
+    vision_config=transformers.SiglipVisionConfig(**sizes, image_size=28, patch_size=14),
+    mm_tokens_per_image=1,
+  )
+  peer = random_peer(torch, transformers.AutoModelForImageTextToText, config, tmp_path)
+  policy, params, found = models.load(tmp_path)
+  assert found == models.read_config(tmp_path) and found.global_every == 3
+  tokens = np.random.default_rng(0).integers(0, SIZES['vocab_size'], (2, 20))
+  with torch.no_grad():
+    expected = peer(torch.tensor(tokens)).logits.numpy()
+  logits = jax.jit(lambda p, t: all_logits(policy, p, t))(params, jnp.asarray(tokens, jnp.int32))
+  np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
+
+
 # -- without torch
 
 SMALL = dict(vocab_size=40, num_layers=3, d_model=32, num_heads=4, num_kv_heads=2, d_ff=48)
@@ -141,6 +178,15 @@ KINDS = {
   'qwen3_moe': dict(
     qk_norm=True, num_experts=3, experts_per_token=2, d_expert=20, norm_topk=False,
     dense_layers=(1,),
+  ),
+  'mistral': dict(window=6, tie_embeddings=False),
+  'gemma2': dict(
+    window=6, global_every=2, query_pre_attn_scalar=20, attention_softcap=3.0, logit_softcap=4.0,
+    **huggingface_gemma.SWITCHES,
+  ),
+  'gemma3_text': dict(
+    window=6, global_every=3, qk_norm=True, local_rope_theta=100.0, rope_theta=5e3,
+    rope_scaling=(4,), **huggingface_gemma.SWITCHES,
   ),
 }
 
@@ -298,6 +344,61 @@ def test_messages_of_tensors(saved):
 def test_messages_of_config(saved, fields, words):
   edit_config(saved, **fields)
   refused(saved, *words)
+
+
+GEMMA3_FIELDS = dict(hidden_size=64, intermediate_size=80, num_hidden_layers=26)
+
+
+def test_what_a_gemma_leaves_out(tmp_path):
+  """The files of the releases name little: the rest is as in the first of them."""
+  edit = {'model_type': 'gemma3', 'text_config': {**GEMMA3_FIELDS, 'sliding_window': 512}}
+  (tmp_path / 'config.json').write_text(json.dumps(edit))
+  config = models.read_config(tmp_path)
+  assert (config.num_heads, config.num_kv_heads, config.head_dim) == (8, 4, 256)
+  assert (config.vocab_size, config.tie_embeddings, config.query_pre_attn_scalar) == (
+    262208, True, 256
+  )  # fmt: skip
+  windows = [kind.window for kind in config.kinds]
+  assert windows == ([512] * 5 + [None]) * 4 + [512] * 2
+  assert {k.rope_theta for k in config.kinds if k.window} == {1e4}
+  assert {k.rope_theta for k in config.kinds if not k.window} == {1e6}
+  (tmp_path / 'config.json').write_text(json.dumps({**GEMMA3_FIELDS, 'model_type': 'gemma2'}))
+  config = models.read_config(tmp_path)
+  assert (config.attention_softcap, config.logit_softcap, config.rope_theta) == (50.0, 30.0, 1e4)
+  assert [kind.window for kind in config.kinds[:4]] == [4096, None, 4096, None]
+
+
+@pytest.mark.parametrize(
+  ('fields', 'words'),
+  [
+    (dict(layer_types=['full_attention', *['sliding_attention'] * 25]), 'layer_types'),
+    (dict(use_bidirectional_attention=True), 'use_bidirectional_attention=True'),
+    (dict(attn_logit_softcapping=50.0), 'attn_logit_softcapping=50.0'),
+    (dict(hidden_activation='gelu'), "hidden_activation='gelu'"),
+    (dict(rope_parameters=dict(
+      sliding_attention=dict(rope_type='linear', factor=2.0), full_attention=dict(
+        rope_type='default'))), "'linear' of sliding_attention"),
+  ],
+)  # fmt: skip
+def test_messages_of_a_gemma(tmp_path, fields, words):
+  content = {**GEMMA3_FIELDS, 'model_type': 'gemma3_text', **fields}
+  (tmp_path / 'config.json').write_text(json.dumps(content))
+  refused(tmp_path, words)
+
+
+@pytest.mark.parametrize(
+  ('fields', 'words'),
+  [
+    (dict(qkv_bias=True, qk_norm=True), 'attention_bias=True of qwen3'),
+    (dict(attention_softcap=5.0), 'attention_softcap=5.0.*as llama it would be None'),
+    (dict(window=4, global_every=2), 'global_every=2.*as mistral it would be None'),
+    (dict(window=4, qk_norm=True), 'qk_norm=True.*as mistral'),
+    (dict(norm_plus_one=True), "activation='silu'.*as gemma2 it would be 'gelu_tanh'"),
+  ],
+)
+def test_a_model_that_no_file_can_describe(tmp_path, fields, words):
+  with pytest.raises(ValueError, match=words):
+    models.export(tmp_path, {}, models.DecoderConfig(**SMALL, **fields))
 
 
 def test_messages_of_files(saved, tmp_path):

@@ -132,6 +132,8 @@ class DecoderConfig:
           f'd_model={self.d_model} is no multiple of num_heads={self.num_heads}; give head_dim'
         )
       object.__setattr__(self, 'head_dim', self.d_model // self.num_heads)
+    if self.query_pre_attn_scalar is None:
+      object.__setattr__(self, 'query_pre_attn_scalar', self.head_dim)
     if self.d_ff is None:
       object.__setattr__(self, 'd_ff', 4 * self.d_model)
     if self.rope_scaling is not None:
@@ -166,7 +168,7 @@ class DecoderConfig:
     for field in ('attention_softcap', 'logit_softcap', 'query_pre_attn_scalar'):
       value = getattr(self, field)
       if value is not None and value <= 0:
-        raise ValueError(f'{field}={value} is not above 0; None turns it off')
+        raise ValueError(f'{field}={value} is not above 0')
 
   def _check_windows(self):
     if self.window is not None and self.window < 1:
@@ -192,7 +194,7 @@ class DecoderConfig:
   @property
   def attention_scale(self) -> float:
     """What q·k is multiplied with."""
-    return (self.query_pre_attn_scalar or self.head_dim) ** -0.5
+    return self.query_pre_attn_scalar**-0.5
 
   @property
   def sparse_layers(self) -> tuple[int, ...]:

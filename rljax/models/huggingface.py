@@ -18,6 +18,7 @@ from rljax import files
 from rljax.models import huggingface_config, tensor_files
 from rljax.models.config import DecoderConfig
 from rljax.models.hub import local_directory
+from rljax.models.huggingface_gemma import text_name
 from rljax.models.huggingface_layout import VALUE_FILE, VALUE_NAME, Leaf, layout
 from rljax.models.tensor_files import TensorFile
 from rljax.models.transformer import from_config
@@ -44,7 +45,7 @@ def load(
 
   Tensors may be bfloat16, float16 or float32; parameters have `param_dtype`. The host holds about
   one stacked leaf at a time. A value head (override `value_head=True`) that the directory does not
-  have is 0.
+  have is 0. Of a Gemma 3 of images and text the text's part is read.
 
   Args:
     path: a directory with config.json and safetensors, local or `gs://`, or hf://owner/name; what
@@ -135,7 +136,11 @@ def _open(directory: Path) -> list[TensorFile]:
   for name in names:
     if not (directory / name).is_file():
       raise FileNotFoundError(f'{directory} lacks {name}, which {INDEX_FILE} names')
-  return [TensorFile(directory / name) for name in names]
+  files = [TensorFile(directory / name) for name in names]
+  if _json(directory / 'config.json')['model_type'] in huggingface_config.TEXT_PART:
+    for file in files:
+      file.rename(text_name)
+  return files
 
 
 def _place(

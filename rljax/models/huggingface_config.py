@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from rljax.models import huggingface_gemma
 from rljax.models.config import DecoderConfig
+from rljax.models.huggingface_gemma import GEMMA
 
 ARCHITECTURES = {
   'llama': 'LlamaForCausalLM',
   'qwen2': 'Qwen2ForCausalLM',
   'qwen3': 'Qwen3ForCausalLM',
   'qwen3_moe': 'Qwen3MoeForCausalLM',
+  'mistral': 'MistralForCausalLM',
+  'gemma2': 'Gemma2ForCausalLM',
+  'gemma3_text': 'Gemma3ForCausalLM',
+}
+# Images and text: the text's part is read.
+TEXT_PART = {'gemma3': 'gemma3_text'}
+# What files may leave out. Qwen3 means a head of 128 whatever the width, Mistral a window.
+DEFAULTS = {
+  'qwen3': {'head_dim': 128},
+  'mistral': {'sliding_window': 4096},
+  **huggingface_gemma.DEFAULTS,
 }
 # Fields that would change the maths, and the only values of them that the decoder computes.
 FIXED = {
@@ -20,6 +34,12 @@ FIXED = {
   'use_sliding_window': (False, None),
   'partial_rotary_factor': (1.0, None),
 }
+# What a `DecoderConfig` says of a run and not of a model.
+NOT_OF_THE_MODEL = (
+  'value_head', 'compute_dtype', 'param_dtype', 'remat', 'embed_gradient', 'query_block',
+  'unroll_decode', 'attention', 'cache_attention', 'sequence_attention',
+)  # fmt: skip
+OF_EXPERTS = ('experts_per_token', 'd_expert', 'norm_topk', 'dense_layers')
 LLAMA3 = ('factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings')
 
 
@@ -34,11 +54,18 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
     ValueError: a model type, an activation, a RoPE scaling … that the decoder does not compute.
   """
   kind = found.get('model_type')
+  if kind in TEXT_PART and isinstance(found.get('text_config'), Mapping):
+    kind = TEXT_PART[kind]
+    found = {**found['text_config'], 'model_type': kind}
   if kind not in ARCHITECTURES:
     raise ValueError(
       f'{source}: model_type {kind!r} is not supported; supported are {", ".join(ARCHITECTURES)}'
     )
-  for field, allowed in FIXED.items():
+  found = {**DEFAULTS.get(kind, {}), **found}
+  fixed = FIXED | huggingface_gemma.FIXED
+  if kind in GEMMA:
+    fixed.pop('hidden_act')  # of older files, and not what is meant
+  for field, allowed in fixed.items():
     if field in found and found[field] not in allowed:
       raise ValueError(f'{source}: {field}={found[field]!r} is not supported, only {allowed[0]!r}')
   if kind != 'qwen2' and found.get('attention_bias'):
@@ -46,22 +73,23 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
   theta, scaling = _rope(found, source)
   try:
     heads = found['num_attention_heads']
-    # Qwen3 files without head_dim mean 128, whatever the width.
-    implied = 128 if kind == 'qwen3' else found['hidden_size'] // heads
-    experts = _experts(found) if kind == 'qwen3_moe' else {}
+    special = {'window': found['sliding_window']} if kind == 'mistral' else {}
+    if kind in GEMMA:
+      special = huggingface_gemma.read(found, source)
+    elif kind == 'qwen3_moe':
+      special = _experts(found)
     return DecoderConfig(
       vocab_size=found['vocab_size'],
       num_layers=found['num_hidden_layers'],
       d_model=found['hidden_size'],
       num_heads=heads,
       num_kv_heads=found.get('num_key_value_heads') or heads,
-      head_dim=found.get('head_dim') or implied,
+      head_dim=found.get('head_dim') or found['hidden_size'] // heads,
       d_ff=found['intermediate_size'],
       rope_theta=theta,
       rope_scaling=scaling,
       qkv_bias=kind == 'qwen2',
-      qk_norm=kind in ('qwen3', 'qwen3_moe'),
-      **experts,
+      **{'qk_norm': kind in ('qwen3', 'qwen3_moe'), **special},
       tie_embeddings=bool(found.get('tie_word_embeddings', False)),
       norm_eps=found.get('rms_norm_eps', 1e-6),
     )
@@ -84,20 +112,26 @@ def _experts(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rope(found: Mapping[str, Any], source: str) -> tuple[float, tuple | None]:
-  """(theta, scaling). Newer files keep both in `rope_parameters`, older ones at the top."""
-  rope = {**(found.get('rope_scaling') or {}), **(found.get('rope_parameters') or {})}
+  """(theta, scaling). Newer files keep both in `rope_parameters`, older ones at the top.
+
+  Where layers are of two kinds, of those that see all tokens.
+  """
+  newer = found.get('rope_parameters') or {}
+  newer = newer.get(huggingface_gemma.GLOBAL) or newer
+  rope = {**(found.get('rope_scaling') or {}), **newer}
   theta = float(rope.get('rope_theta') or found.get('rope_theta') or 10000.0)
   kind = rope.get('rope_type', rope.get('type', 'default'))
   if rope.get('partial_rotary_factor', 1.0) != 1.0:
     raise ValueError(f'{source}: partial_rotary_factor={rope["partial_rotary_factor"]} of the RoPE')
   if kind == 'default':
     return theta, None
-  if kind != 'llama3':
-    raise ValueError(f"{source}: RoPE scaling {kind!r} is not supported, only 'llama3'")
-  missing = [name for name in LLAMA3 if name not in rope]
+  if kind not in ('linear', 'llama3'):
+    raise ValueError(f"{source}: RoPE scaling {kind!r} is not supported, only 'linear', 'llama3'")
+  names = LLAMA3 if kind == 'llama3' else LLAMA3[:1]
+  missing = [name for name in names if name not in rope]
   if missing:
     raise ValueError(f'{source}: the RoPE scaling lacks {missing[0]!r}')
-  return theta, tuple(float(rope[name]) for name in LLAMA3)
+  return theta, tuple(float(rope[name]) for name in names)
 
 
 def write(
@@ -114,17 +148,12 @@ def write(
   Raises:
     ValueError: switches that no supported model type has.
   """
-  if config.qk_norm and config.qkv_bias:
-    raise ValueError('export: no supported model type has qk_norm and qkv_bias together')
-  if config.window is not None:
-    raise ValueError(f'export: window={config.window} has no counterpart in the file')
-  kind = 'qwen3' if config.qk_norm else 'qwen2' if config.qkv_bias else 'llama'
-  experts = {}
-  if config.num_experts:
-    if not config.qk_norm:
-      raise ValueError('export: no supported model type has experts without qk_norm')
-    kind = 'qwen3_moe'
-    experts = {
+  special = {}
+  if config.norm_plus_one:
+    special = huggingface_gemma.write(config)
+  elif config.num_experts:
+    special = {
+      'model_type': 'qwen3_moe',
       'num_experts': config.num_experts,
       'num_experts_per_tok': config.experts_per_token,
       'moe_intermediate_size': config.d_expert,
@@ -132,11 +161,17 @@ def write(
       'decoder_sparse_step': 1,
       'mlp_only_layers': list(config.dense_layers),
     }
+  elif config.window is not None:
+    special = {'model_type': 'mistral', 'sliding_window': config.window}
+  plain = 'qwen3' if config.qk_norm else 'qwen2' if config.qkv_bias else 'llama'
+  kind = special.get('model_type', plain)
   scaling = None
   if config.rope_scaling is not None:
-    scaling = {'rope_type': 'llama3', **dict(zip(LLAMA3, config.rope_scaling))}
-    scaling[LLAMA3[3]] = int(scaling[LLAMA3[3]])
-  return {
+    scaling = {'rope_type': 'llama3' if len(config.rope_scaling) > 1 else 'linear'}
+    scaling.update(zip(LLAMA3, config.rope_scaling))
+    if LLAMA3[3] in scaling:
+      scaling[LLAMA3[3]] = int(scaling[LLAMA3[3]])
+  out = {
     'architectures': [ARCHITECTURES[kind]],
     'model_type': kind,
     'vocab_size': config.vocab_size,
@@ -154,6 +189,20 @@ def write(
     'tie_word_embeddings': config.tie_embeddings,
     'max_position_embeddings': max_positions,
     'torch_dtype': dtype,
-    **experts,
+    **special,
     **token_ids,
   }
+  _check(config, read(out, 'export'), kind)
+  return out
+
+
+def _check(config: DecoderConfig, back: DecoderConfig, kind: str) -> None:
+  """Refuses a model that a file cannot describe: what is read of the file is another one."""
+  wanted, said = dataclasses.asdict(config), dataclasses.asdict(back)
+  free = NOT_OF_THE_MODEL if config.num_experts else (*NOT_OF_THE_MODEL, *OF_EXPERTS)
+  for field, value in wanted.items():
+    if field not in free and value != said[field]:
+      raise ValueError(
+        f'export: no supported model type has {field}={value!r} beside its other fields; as '
+        f'{kind} it would be {said[field]!r}'
+      )

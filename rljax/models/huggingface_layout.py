@@ -38,6 +38,12 @@ TENSORS = {
   'w_up': ('model.layers.{}.mlp.up_proj.weight', (1, 0)),
   'w_down': ('model.layers.{}.mlp.down_proj.weight', (1, 0)),
 }
+# Other names of layers that norm what they add, too.
+POST_NORMS = {
+  'attention_post_norm': ('model.layers.{}.post_attention_layernorm.weight', (0,)),
+  'mlp_norm': ('model.layers.{}.pre_feedforward_layernorm.weight', (0,)),
+  'mlp_post_norm': ('model.layers.{}.post_feedforward_layernorm.weight', (0,)),
+}
 # A critic's head has no place in the format; it stands in a file of its own beside the model.
 VALUE_FILE = 'value_head.safetensors'
 VALUE_NAME = 'value_head.weight'
@@ -94,13 +100,14 @@ class Leaf:
 def layout(config: DecoderConfig) -> list[Leaf]:
   """All parameters, in the order of the pytree."""
   out = []
+  tensors = TENSORS | (POST_NORMS if config.post_norms else {})
   for path, (shape, axes) in jax.tree.leaves_with_path(shapes(config), is_leaf=is_spec):
     path = tuple(key.key for key in path)
     if path[-1] == 'value_head':
       order = (0,) if len(shape) == 1 else (1, 0)
       out.append(Leaf(path, shape, axes, (VALUE_NAME,), order, 0))
       continue
-    name, order = TENSORS[path[-1]]
+    name, order = tensors[path[-1]]
     stacked = name.count('{}')
     numbers = [layers_of(config, path[-1]), range(config.num_experts)][:stacked]
     names = [name.format(*place) for place in itertools.product(*numbers)]

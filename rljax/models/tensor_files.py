@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import ml_dtypes
@@ -54,6 +54,11 @@ class TensorFile:
     end = max((e[2][1] for e in self.entries.values()), default=begin)
     if end > size:
       raise ValueError(f'{path} is cut off: {size} bytes of {end}')
+
+  def rename(self, rule: Callable[[str], str | None]) -> None:
+    """Gives tensors other names, for as long as the file is open; None = it is left out."""
+    named = {rule(name): entry for name, entry in self.entries.items()}
+    self.entries = {name: entry for name, entry in named.items() if name is not None}
 
   def shape(self, name: str) -> tuple[int, ...]:
     """The shape of a tensor."""
