@@ -193,6 +193,7 @@ def _rl() -> dict:
       speculate='',  # guess tokens: 'lookup', what has followed the last ones before; 'draft'
       num_draft=4,  # tokens guessed at a step, where any are
     ),
+    replay_routing=False,  # of a model with experts: the update asks those that the sampler asked
     max_staleness=0,  # iterations that a rollout waits for its update: a sampler that far ahead
     epochs=1,  # passes over one rollout
     minibatches=1,  # optimizer steps of one pass

@@ -91,12 +91,14 @@ LATE_STATISTICS = {
 }
 STORED = ('stored_ids', 'stored_logprobs')  # extras [K, M, r, T, k] that stored_kl looks at
 LATE_SEQUENCE = {'sequence_logprobs': 'logprobs', 'sequence_forward_kl': 'full_forward_kl'}
+OF_ROUTER = ('router_probs', 'router_choices')  # [K, M, r, T, L', E] and [..., k], with experts
 SCORES = ('scores', 'token_scores')  # of the role 'reward'
 LATE = (
   *(name for name in EARLY if name not in WIDE),
   *LATE_STATISTICS,
   *FILLED,
   *SCORES,
+  *OF_ROUTER,
   *LATE_SEQUENCE,
   'new_values',
   'value_logits',  # [..., T, bins], where the value loss asks for them

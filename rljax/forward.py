@@ -11,6 +11,8 @@ from rljax import masking
 from rljax.logprobs import token_statistics
 from rljax.structs import Array, Policy, PyTree
 
+ROUTER = ('router_load', 'router_mass', 'router_entropy', 'router_replaced')
+
 
 def token_temperature(temperature: Array, sample_ids: Array, segment_ids: Array) -> Array:
   """[N] -> [..., T]: what logits are divided by; greedy samples and padding count as 1."""
@@ -37,6 +39,8 @@ def forward(
   value: bool = False,
   scores: bool = False,
   capture: tuple[str, ...] = (),
+  router: bool = False,
+  routing: Array | None = None,
   where: Array | None = None,
   chunk_size: int = 512,
   others: Mapping[str, tuple[Policy, PyTree]] | None = None,
@@ -48,14 +52,19 @@ def forward(
   `values[t]` is the value of the state from which tokens[t] is drawn, i.e. of tokens[<t], or the
   logits of its histogram [r, T, bins];
   `token_scores[t]` is what the same head says once tokens[t] is there. To be captured are 'hidden'
-  [r, T, D], once tokens[t] is there, and 'attention_entropy', of the state from which tokens[t] is
-  drawn. A statistic that compares
-  with another role takes a pass of that role too: `others`, role -> (policy, parameters). Those
-  named in `constant` are not differentiated; `where` and `options` are those of
-  `token_statistics`.
+  [r, T, D], once tokens[t] is there, 'attention_entropy', of the state from which tokens[t] is
+  drawn, and 'router_probs' at tokens[t], with 'router_choices'. With `router` comes what a model
+  with experts says of them (`ROUTER`); `routing` [r, T, L', k] is the choice that it makes again.
+  A statistic that compares with another role takes a pass of that role too: `others`, role ->
+  (policy, parameters), with its own choice of experts. Those named in `constant` are not
+  differentiated; `where` and `options` are those of `token_statistics`.
   """
-  hidden, aux = _hidden(policy, params, rows, capture)
+  hidden, aux = _hidden(policy, params, rows, capture, routing)
   out = {'hidden': hidden} if 'hidden' in capture else {}
+  if router:
+    out |= {name: aux[name] for name in ROUTER if name in aux}
+  if 'router_probs' in capture:
+    out |= {'router_probs': aux['router_probs'], 'router_choices': aux['routing']}
   if 'attention_entropy' in capture:
     out['attention_entropy'] = masking.shift(aux['attention_entropy'], rows['segment_ids'])
   if statistics:
@@ -88,7 +97,11 @@ def _of_next(said: Array, segment_ids: Array) -> Array:
 
 
 def _hidden(
-  policy: Policy, params: PyTree, rows: Mapping[str, Array], capture: tuple[str, ...] = ()
+  policy: Policy,
+  params: PyTree,
+  rows: Mapping[str, Array],
+  capture: tuple[str, ...] = (),
+  routing: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
   inside = tuple(name for name in capture if name != 'hidden')
   return policy.hidden(
@@ -97,7 +110,8 @@ def _hidden(
     segment_ids=rows['segment_ids'],
     positions=rows['positions'],
     prefix_ids=rows.get('prefix_ids'),
-    **({'capture': inside} if inside else {}),  # other people's models know no such argument
+    **({'capture': inside} if inside else {}),  # other people's models know no such arguments
+    **({} if routing is None else {'routing': routing}),
   )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import arrays, masking
+from rljax import arrays, masking, router
 from rljax.forward import forward, params_of, token_temperature
 from rljax.objective import Objective
 from rljax.structs import Array, Policy, PyTree
@@ -57,6 +57,9 @@ def micro_loss(
   seen, total = {}, {}
   if 'entropy' in known and objective.statistics:
     seen['policy/entropy'] = known['entropy']
+  if 'router_load' in known:
+    more, sums = router.seen(known, rows)
+    seen, total = {**seen, **more}, sums
   elsewhere = arrays.drawn_elsewhere(samples['is_external'], samples['group_ids'])
   places = (rows['sample_ids'], rows['segment_ids'])
   drawn = rows['action_mask'] & ~masking.sample_to_token(elsewhere, *places)
@@ -137,7 +140,8 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
   """The forward passes of the trained roles."""
   shared_value = objective.value is not None and 'value' not in policies
   now = {}
-  if objective.statistics or shared_value:
+  capture = ('router_probs',) if objective.late & set(arrays.OF_ROUTER) else ()
+  if objective.statistics or shared_value or capture:
     roles = {arrays.LATE_STATISTICS[name] for name in objective.statistics} - {None}
     now = forward(
       policies['policy'],
@@ -147,6 +151,9 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
       statistics=objective.statistics,
       constant=tuple(n for n in objective.statistics if n not in objective.late),
       value=shared_value,
+      capture=capture,
+      router=True,
+      routing=rows.get('routing'),
       where=rows['action_mask'],
       chunk_size=chunk_size,
       others={role: (policies[role], frozen[role]) for role in roles},

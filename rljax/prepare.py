@@ -151,7 +151,7 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
     out = {}
     if old or captured or (values and shared_value):
       asked = dict(statistics=tuple(old), capture=tuple(captured), **options)
-      asked['value'] = values and shared_value
+      asked |= dict(value=values and shared_value, routing=rows.get('routing'))
       own = forward(policies['policy'], mine, rows, temperature, **asked)
       out |= {{**old, **captured}.get(name, name): x for name, x in own.items()}
     if values and not shared_value:

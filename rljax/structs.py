@@ -30,15 +30,15 @@ class Policy(NamedTuple):
     init: `init(key) -> params`, float32 leaves.
     hidden: `hidden(params, tokens, *, segment_ids, positions, prefix_ids=None, routing=None,
       capture=()) -> (hidden, aux)`. tokens, segment_ids (−1 = padding), positions: int32 [R, T];
-      hidden: [R, T, D] in the compute dtype; aux: dict of arrays (router losses, routing choices),
-      and what `capture` names, if given. A token sees its own segment at positions up to its own.
+      hidden: [R, T, D] in the compute dtype; aux: dict of arrays, and what `capture` names. A token
+      sees its own segment at positions up to its own. routing: see `routed`; −1 = the router's own.
     head: `head(params) -> head`: the part of the parameters that `unembed` reads.
     unembed: `unembed(head, hidden) -> logits`: [..., D] -> float32 [..., V].
     value: `value(params, hidden) -> values`: [..., D] -> float32 [...], or logits of a histogram
       of values [..., bins]; None without a value head.
-    init_cache: `init_cache(num_rows, given, drawn=0, dtype=None) -> cache`: empty; a row holds
-      `given` prefilled tokens and `drawn` decoded ones. dtype: of keys and values, 'int8' comes
-      with scales; None = the compute dtype.
+    init_cache: `init_cache(num_rows, given, drawn=0, dtype=None, routing=False) -> cache`: empty; a
+      row holds `given` prefilled tokens and `drawn` decoded ones. dtype: of keys and values, 'int8'
+      comes with scales; None = the compute dtype. routing: it holds what `routed` reads.
     prefill: `prefill(params, cache, tokens, starts) -> (hidden, cache)`: appends tokens [B, L],
       right padded, to cache row b from position starts[b] on; hidden [B, L, D]. Slots behind a
       row's true length may be written; they are overwritten before anything sees them.
@@ -59,6 +59,8 @@ class Policy(NamedTuple):
       fewer given tokens; it has no decoded ones, or comes from the same cache at the same step.
     copy: `copy(cache, rows, sources) -> cache`: row rows[i] becomes as row sources[i] is; no row is
       both; a row id out of range is dropped.
+    routed: `routed(cache, row, length) -> [length, L', k]`: the experts that were chosen for the
+      tokens of a row in each of the L' layers that have some; −1: no token. None: it has none.
     axes: pytree like params whose leaves are tuples of logical axis names, one per dimension.
     cast: `cast(params) -> params` with the weights in the compute dtype, to be made once before a
       loop; every function takes either form. None: there is nothing to cast.
@@ -79,6 +81,7 @@ class Policy(NamedTuple):
   cast: Callable[[PyTree], PyTree] | None = None
   extend: Callable[..., tuple[Array, PyTree]] | None = None
   draft: Callable[..., tuple[Array, PyTree]] | None = None
+  routed: Callable[[PyTree, Array, int], Array] | None = None
   beside: tuple[str, ...] = ()  # further roles that it takes parameters of: params is by role
 
 
@@ -92,8 +95,7 @@ class Requests:
     prompt_row: int32 [N], the row of `prompts` that a sample continues.
     group_ids: int32 [N]; −1 = an unused row, nothing is sampled for it.
     draw_ids: uint32 [N], the run-wide number of the draw of this prompt (part of the noise key).
-    prompt_ids: int32 [N].
-    sample_index: int32 [N], counts within a draw (part of the noise key).
+    prompt_ids: int32 [N].  sample_index: int32 [N], counts within a draw (part of the noise key).
     temperature: float32 [N]; 0 = greedy.
     max_new_tokens: int32 [N], tokens sampled after prompt and prefix.
     stop_ids: int32 [N, E], a sample ends with the first of these (kept); −1 = unused entry.
@@ -133,7 +135,7 @@ class SamplerSettings:
     length: T, slots of the token arrays of the rollout (prompt + completion); static.
     filters: the filters that are in use, of ('top_k', 'top_p', 'min_p'); static. The others cost
       nothing.
-    capture: optional records, of ('entropy', 'top'); static.
+    capture: optional records, of ('entropy', 'top', 'routing'); static.
     num_top: k of 'top': the best tokens at each position, with their log-probs; static.
     slots: samples that are decoded at once, 0 = all; static.
     max_new_tokens: C, most tokens that a sample may draw, 0 = length; static. It bounds the cache.
@@ -174,8 +176,7 @@ class Rollout:
   """What was sampled: facts, never edited. Rows are prompt, then completion, from slot 0.
 
   Attributes:
-    tokens: int32 [N, T].
-    mask: bool [N, T], slots in use.
+    tokens: int32 [N, T].  mask: bool [N, T], slots in use.
     action_mask: bool [N, T], tokens that the policy sampled (EOS included): the only ones with
       policy loss.
     behavior_logprobs: float32 [N, T], nats, of the draw: after temperature and filters.
@@ -183,13 +184,13 @@ class Rollout:
       trainer computes. Greedy rows: 0 in behavior_logprobs, temperature 1 here.
     policy_step: int32 [N, T], optimizer step of the parameters that drew the token.
     group_ids, prompt_ids, sample_index: int32 [N] (group −1 = unused row).
-    draw_ids: uint32 [N].
+    draw_ids: uint32 [N].  temperature: float32 [N].
     prompt_length, num_tokens: int32 [N], tokens; num_tokens counts prompt and completion.
-    temperature: float32 [N].
     truncated: bool [N], ended by a limit and not by a stop token.
     entropy: float32 [N, T] or None, nats, of the unfiltered distribution at the temperature.
     turn_ids: int32 [N, T] or None; what was appended belongs to the turn that follows.
     top_ids, top_logprobs: [N, T, k] or None, alternatives at each position.
+    routing: int16 [N, T, L', k] or None, see `Policy.routed`; −1 = unknown, as of a last token.
   """
 
   tokens: Array
@@ -210,6 +211,7 @@ class Rollout:
   turn_ids: Array | None = None
   top_ids: Array | None = None
   top_logprobs: Array | None = None
+  routing: Array | None = None
 
 
 @struct.dataclass
@@ -231,10 +233,8 @@ class Batch:
     sample_slots: int32 [N]: inverse of sample_ids: flat index into [K·M·r·S]; −1 = unused.
     group_ids, prompt_ids: int32 [N].
     rewards: float32 [N]; NaN = unscorable: no weight, no part in group statistics.
-    reward_components: dict of float32 [N].
-    temperature: float32 [N].
-    prompt_length, num_tokens: int32 [N].
-    truncated, is_external: bool [N].
+    reward_components: dict of float32 [N].  temperature: float32 [N].
+    prompt_length, num_tokens: int32 [N].  truncated, is_external: bool [N].
     role_ids: int32 [N], which trained role acted.
     prefix_ids: int32 [K, M, r, T] or None: row-local segment that a token also sees.
     entropy: float32 [K, M, r, T] or None: the sampler's.
@@ -242,7 +242,7 @@ class Batch:
       `prepare` where a bound function asks for them, else None.
     weights: filled by `prepare`, float32 [K, M, r, T]: 'policy' ([K, M, r, S] for a loss of
       samples), 'value' where there is that term, 'full' for the others.
-    extras: arrays of a method's own, by name: [K, M, r, T], [K, M, r, T, k] or [N].
+    extras: arrays of a method's own, by name, [K, M, r, T, …] or [N]; 'routing' of the rollout.
   """
 
   tokens: Array

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rljax import arrays
+from rljax import arrays, router
 from rljax.binding import Bound
 from rljax.combinations import ObjectiveError
 from rljax.loss_pass import micro_loss, of_pairs
@@ -234,7 +234,7 @@ def _as_metrics(total: Mapping[str, PyTree]) -> dict[str, Array]:
   means = {
     name: x / (drawn if name == 'rollout/mismatch_mean' else count) for name, x in means.items()
   }
-  return {**total['total'], **means, **total['max']}
+  return {**router.shares(total['total']), **means, **total['max']}
 
 
 def _cast(policies: Mapping[str, Policy], params: Mapping[str, PyTree]) -> dict[str, PyTree]:

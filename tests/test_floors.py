@@ -26,7 +26,7 @@ FLOORS = {
   '1b': ('hosts shares data devices rewards tasks environments curriculum', ''),
   '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
   '3': (
-    'optimizers forward arrays combinations objective aggregation loss_pass prepare update '
+    'optimizers forward router arrays combinations objective aggregation loss_pass prepare update '
     'rollouts evaluation',
     'optax flax',
   ),

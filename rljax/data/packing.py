@@ -71,7 +71,7 @@ def pack(
   extras = dict(extras or {})
   sources = _token_sources(rollout, extras, t)
   tokens = {n: np.zeros((k, m * r, t, *x.shape[2:]), x.dtype) for n, x in sources.items()}
-  for name in tokens.keys() & extras.keys():
+  for name in tokens.keys() & {*extras, 'routing'}:
     if tokens[name].dtype.kind == 'i':
       tokens[name] -= 1  # ids: none where nothing stands
   for name in ('segment_ids', 'prefix_ids'):
@@ -108,7 +108,7 @@ def pack(
   tokens = {name: x.reshape(*shape, *x.shape[2:]) for name, x in tokens.items()}
   if not layout.share_prompts:
     del tokens['prefix_ids']
-  own = {name: tokens.pop(name) for name in list(tokens) if name in extras}
+  own = {name: tokens.pop(name) for name in list(tokens) if name in (*extras, 'routing')}
   of_samples = _sample_arrays(rollout, rewards, components or {}, extras, n)
   of_samples['extras'] |= {name: x for name, x in own.items() if name != 'token_rewards'}
   batch = Batch(
@@ -203,6 +203,8 @@ def _token_sources(rollout, extras, length) -> dict[str, np.ndarray]:
   """Arrays [N, …] whose rows are to be packed, by the name of the packed array."""
   names = [*TOKEN_DTYPES, *(['entropy'] if rollout.entropy is not None else [])]
   sources = {n: np.asarray(getattr(rollout, n), TOKEN_DTYPES.get(n, np.float32)) for n in names}
+  if rollout.routing is not None:
+    sources['routing'] = np.asarray(rollout.routing)
   count = len(rollout.group_ids)
   sources['positions'] = np.broadcast_to(np.arange(length, dtype=np.int32), (count, length))
   own = {name: np.asarray(x) for name, x in extras.items() if _is_token_array(x, rollout)}

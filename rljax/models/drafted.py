@@ -61,10 +61,10 @@ def _on_both_caches(policy: Policy, draft: Policy) -> dict[str, Callable[..., An
   """The cache functions; the cache is {'policy': …, 'draft': …}."""
   parts = {'policy': policy, 'draft': draft}
 
-  def init_cache(num_rows, given, drawn=0, dtype=None):
+  def init_cache(num_rows, given, drawn=0, dtype=None, **more):
     # What the draft model has drawn is given to it again: it holds no decoded tokens.
     return {
-      'policy': policy.init_cache(num_rows, given, drawn, dtype),
+      'policy': policy.init_cache(num_rows, given, drawn, dtype, **more),
       'draft': draft.init_cache(num_rows, given, 0, dtype),
     }
 
@@ -85,6 +85,9 @@ def _on_both_caches(policy: Policy, draft: Policy) -> dict[str, Callable[..., An
     hidden, own = draft.extend(params, own, tokens[:, None], positions)
     return draft.unembed(draft.head(params), hidden[:, 0]), {**cache, 'draft': own}
 
+  def routed(cache, row, length):
+    return policy.routed(cache['policy'], row, length)
+
   def put(cache, rows, other, sources=None):
     return {k: part.put(cache[k], rows, other[k], sources) for k, part in parts.items()}
 
@@ -94,6 +97,7 @@ def _on_both_caches(policy: Policy, draft: Policy) -> dict[str, Callable[..., An
     decode=of_policy(policy.decode),
     extend=of_policy(policy.extend),
     draft=guess,
+    routed=None if policy.routed is None else routed,
     take=lambda cache, rows: {k: part.take(cache[k], rows) for k, part in parts.items()},
     put=put,
     copy=lambda cache, *rows: {k: part.copy(cache[k], *rows) for k, part in parts.items()},

@@ -45,6 +45,7 @@ def mix_experts(
     (y [R, T, D] in x's dtype; a dict of
       routing: int32 [R, T, k], what was chosen, −1 where not `used`;
       router_load: float32 [R, E], tokens of the row that went to an expert;
+      router_mass: at least float32 [R, E], Σ_t p_te of the row's used tokens;
       router_entropy: at least float32 [R, T], nats, −Σ_e p_te log p_te;
       router_replaced: float32 [R, T], the fraction of the choice that the router had not made;
       router_probs: at least float32 [R, T, E], p). Differentiated are y and router_probs.
@@ -62,6 +63,7 @@ def mix_experts(
   return y, {
     'routing': ids,
     'router_load': jnp.sum(_hot(ids, config.num_experts), axis=(1, 2), dtype=jnp.float32),
+    'router_mass': jnp.sum(constant * (ids[..., :1] >= 0), axis=1),
     'router_entropy': entropy,
     'router_replaced': replaced,
     'router_probs': probs,
@@ -142,11 +144,14 @@ def _mixed(x, ids, weights, gate, up, down, first) -> Array:
   inverse = jnp.argsort(order).astype(jnp.int32)
   sizes = jnp.sum(_hot(flat, count), axis=0, dtype=jnp.int32)
   mine = (jnp.arange(flat.shape[0]) < jnp.sum(sizes))[:, None]
-  # What a grouped product leaves in rows of no group is anything; neither it nor its gradient
-  # goes on.
-  tokens = jnp.where(mine, _dispatch(choices, x.reshape(-1, width), order, inverse), 0)
-  hidden = jax.nn.silu(_grouped(tokens, gate, sizes)) * _grouped(tokens, up, sizes)
-  out = jnp.where(mine, _grouped(hidden, down, sizes), 0)
+
+  def of_groups(rows):
+    # A grouped product leaves anything in rows of no group; neither it nor its gradient goes on.
+    return jnp.where(mine, rows, 0)
+
+  tokens = of_groups(_dispatch(choices, x.reshape(-1, width), order, inverse))
+  inner = jax.nn.silu(_grouped(tokens, gate, sizes)) * _grouped(tokens, up, sizes)
+  out = of_groups(_grouped(of_groups(inner), down, sizes))
   out = _permute(out, inverse, order).reshape(*ids.shape, width)
   dtype = weights.dtype
   return jnp.sum(out.astype(dtype) * weights[..., None], axis=-2).astype(x.dtype)

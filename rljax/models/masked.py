@@ -78,6 +78,7 @@ def masked(policy: Policy, *, top_p: float = 0.9) -> Policy:
     value=None if policy.value is None else value,
     cast=cast,
     draft=None,
+    routed=None,
     beside=('mask',),
     **_on_both_caches(policy),
   )

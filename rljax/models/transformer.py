@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from rljax.models import cache, cached
 from rljax.models.attention import PRECISION, attention, attention_entropy, soft_cap
+from rljax.models.chosen import routed
 from rljax.models.config import DecoderConfig
 from rljax.models.experts import mix_experts
 from rljax.models.layer_kinds import Kind, over_layers, period
@@ -99,6 +100,7 @@ def from_config(config: DecoderConfig) -> Policy:
     axes=axes(config),
     value=value if config.value_head else None,
     cast=bind(cast, config),
+    routed=routed if config.sparse_layers else None,
   )
 
 
@@ -119,7 +121,7 @@ def hidden(
   """See `Policy.hidden`.
 
   aux has, where there are L' layers with experts, 'routing' int32 [R, T, L', k], which `routing`
-  takes, 'router_load' float32 [R, L', E], and the means over layers 'router_entropy' and
+  takes, 'router_load' and 'router_mass' [R, L', E], and the means over layers 'router_entropy' and
   'router_replaced' [R, T]; see `experts.mix_experts`.
 
   `capture` may name 'attention_entropy': [R, T], mean over heads and layers, of each token's query;
@@ -195,7 +197,7 @@ def _over_layers(name: str, x: Array) -> Array:
   """What layers have said [L', R, …]: after rows and slots, or as a mean."""
   if name in ('routing', 'router_probs'):
     return jnp.moveaxis(x, 0, 2)
-  return jnp.moveaxis(x, 0, 1) if name == 'router_load' else jnp.mean(x, axis=0)
+  return jnp.moveaxis(x, 0, 1) if name in ('router_load', 'router_mass') else jnp.mean(x, axis=0)
 
 
 def _rows(x: Array) -> Array:

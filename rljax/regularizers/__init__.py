@@ -14,6 +14,7 @@ from rljax.regularizers.f_divergence import f_divergence
 from rljax.regularizers.kl import full_reverse_kl, k3_reward, kl_reward, reverse_kl
 from rljax.regularizers.kl_in_loss import absolute_in_loss, forward_k3, k1_in_loss, k2_in_loss
 from rljax.regularizers.kl_with_ratio import ratio_k1, ratio_k3, sequence_kl
+from rljax.regularizers.load_balance import load_balance
 from rljax.regularizers.low_probability import low_probability_kl
 from rljax.regularizers.peak_entropy import (
   anchored_entropy,
@@ -49,6 +50,7 @@ __all__ = [
   'k3_reward',
   'kl_exceeds',
   'kl_reward',
+  'load_balance',
   'low_probability_kl',
   'peak_entropy',
   'peak_positions',

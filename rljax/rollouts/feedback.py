@@ -14,7 +14,7 @@ from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.likelihood import row_logprobs
-from rljax.rollouts.rows import join_scores, take_rows
+from rljax.rollouts.rows import join_scores, no_routing, take_rows
 from rljax.rollouts.single_turn import Experience
 from rljax.structs import PyTree, Rollout
 
@@ -151,6 +151,7 @@ def _experience(
   }
   if rollout.entropy is not None:
     changed['entropy'] = np.where(was_drawn, rollout.entropy, 0)
+  changed['routing'] = no_routing(rollout, rollout)
   truncated = np.zeros_like(rollout.truncated)
   truncated[used] = [c.truncated for c in completions]
   order = source[used] + np.where(is_second[used], count, 0)

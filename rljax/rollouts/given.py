@@ -12,7 +12,7 @@ from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.measures import experience_metrics, prompt_means
-from rljax.rollouts.rows import join, select
+from rljax.rollouts.rows import join, no_routing, select
 from rljax.rollouts.single_turn import Experience
 from rljax.rollouts.sources import Source
 
@@ -85,6 +85,7 @@ def as_experience(
     temperature=np.full(count, like.temperature[used][0], np.float32),
     policy_step=np.full_like(rollout.policy_step, like.policy_step[used].max()),
     entropy=None if like.entropy is None else np.zeros(rollout.tokens.shape, np.float32),
+    routing=no_routing(rollout, like),
   )
   return Experience(rollout, list(completions), scores)
 

@@ -15,6 +15,7 @@ from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
 from rljax.rollouts.generate import Generator
 from rljax.rollouts.measures import experience_metrics
+from rljax.rollouts.rows import no_routing
 from rljax.rollouts.single_turn import Experience, single_turn
 from rljax.structs import PyTree, Rollout
 
@@ -241,6 +242,7 @@ def _with_references(
   }
   if rollout.entropy is not None:
     drawn['entropy'] = np.where(reasoning, rollout.entropy, 0)
+  drawn['routing'] = no_routing(rollout, rollout)
   return rollout.replace(
     tokens=tokens,
     num_tokens=num_tokens,

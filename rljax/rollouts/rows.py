@@ -40,6 +40,13 @@ def _take(arrays: PyTree, rows: np.ndarray, group_ids: np.ndarray) -> PyTree:
   return jax.tree.map(take, arrays)
 
 
+def no_routing(rollout: Rollout, like: Rollout) -> np.ndarray | None:
+  """`Rollout.routing` of a rollout whose tokens were not sampled as they stand: all unknown."""
+  if like.routing is None:
+    return None
+  return np.full((*rollout.tokens.shape, *like.routing.shape[2:]), -1, like.routing.dtype)
+
+
 def select(experience: Experience, used: np.ndarray, group_ids: np.ndarray) -> Experience:
   """An experience of some of the rows of another; metrics are left out.
 

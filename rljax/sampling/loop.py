@@ -21,7 +21,7 @@ from rljax.structs import Policy, PyTree, Requests, Rollout, SamplerSettings
 
 Array = jax.Array
 
-CAPTURE = ('entropy', 'top')
+CAPTURE = ('entropy', 'top', 'routing')
 SPECULATE = ('', 'lookup', 'draft')
 LEAST_SLOTS = 4  # a drain to fewer saves nothing
 
@@ -120,6 +120,8 @@ def check_settings(settings: SamplerSettings, policy: Policy) -> None:
       raise ValueError(f'unknown capture {name!r}; there is {", ".join(CAPTURE)}')
   if 'top' in settings.capture and settings.num_top < 1:
     raise ValueError(f"capture 'top' with num_top={settings.num_top}; it is 1 at least")
+  if 'routing' in settings.capture and policy.routed is None:
+    raise ValueError("capture 'routing': the policy has no experts whose choice could be recorded")
   how = settings.speculate
   if how not in SPECULATE:
     raise ValueError(f'unknown speculate {how!r}; there is {", ".join(map(repr, SPECULATE))}')
@@ -222,6 +224,10 @@ def assemble(work: Work, samples: Samples) -> Rollout:
     return jnp.where(drawn, of_line(lines), 0)
 
   records = jax.tree.map(place, samples.records)
+  routing = samples.routing
+  if routing is not None:
+    known = slot < num_tokens[:, None] - 1  # no last token was put in
+    routing = jnp.where(known[..., None, None], routing, -1)
   tokens = _to_length(requests.prompts, length)[requests.prompt_row]
   if requests.prefix is not None:
     index = jnp.clip(slot - prompt_length[:, None], 0, requests.prefix.shape[1] - 1)
@@ -246,6 +252,7 @@ def assemble(work: Work, samples: Samples) -> Rollout:
     turn_ids=turn_ids,
     top_ids=records.top_ids,
     top_logprobs=records.top_logprobs,
+    routing=routing,
   )
 
 

@@ -5,7 +5,7 @@ A slot holds one live sample; what is drawn goes straight to the sample's own li
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ class Samples:
     stopped: bool [N], by a stop token or sequence.
     records: Draw of [N, C].
     appended: bool [N, C], which of these tokens were not drawn; None without turns.
+    routing: int16 [N, T, L', k], of samples that have ended; None where it is not captured.
   """
 
   given: Array
@@ -64,6 +65,7 @@ class Samples:
   stopped: Array
   records: Draw
   appended: Array | None = None
+  routing: Array | None = None
 
 
 @struct.dataclass
@@ -117,7 +119,7 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
     tokens=jnp.zeros(num_slots, jnp.int32),
     tail=jnp.full((num_slots, num_tail(requests)), NO_TOKEN, jnp.int32),
     since=jnp.zeros(num_slots, jnp.int32),
-    cache=policy.init_cache(num_slots, *room, settings.cache_dtype or None),
+    cache=policy.init_cache(num_slots, *room, **cache_options(settings)),
     steps=zero,
     slot_steps=zero,
     drafted=zero,
@@ -134,7 +136,16 @@ def start(work: Work, seed: Array | int, num_slots: int) -> tuple[Work, Samples,
     records=records,
     appended=jnp.zeros((n, work.most_new), bool) if settings.turns else None,
   )
+  if 'routing' in settings.capture:
+    one = jax.eval_shape(lambda c: policy.routed(c, zero, settings.length), slots.cache)
+    samples = samples.replace(routing=jnp.full((n, *one.shape), -1, one.dtype))
   return work, samples, slots
+
+
+def cache_options(settings: SamplerSettings) -> dict[str, Any]:
+  """What `Policy.init_cache` is told besides its room."""
+  routing = {'routing': True} if 'routing' in settings.capture else {}
+  return {'dtype': settings.cache_dtype or None, **routing}  # most policies know no experts
 
 
 def _one_draw(work: Work) -> Draw:

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
-from rljax.sampling.slots import Samples, Slots, Work, completion_tail, given_room, last_of_prefix
+from rljax.sampling.slots import (
+  Samples,
+  Slots,
+  Work,
+  cache_options,
+  completion_tail,
+  given_room,
+  last_of_prefix,
+)
 from rljax.structs import Policy, PyTree
 
 Array = jax.Array
@@ -44,13 +52,12 @@ def make_queue(work: Work, samples: Samples, num_slots: int) -> Queue:
   at_once = min(at_once, num_prompts)
   waiting = samples.allowed > 0
   order = jnp.argsort(jnp.where(waiting, requests.prompt_row, num_prompts), stable=True)
-  room, dtype = given_room(requests), work.settings.cache_dtype or None
   return Queue(
     order=order.astype(jnp.int32),
     count=jnp.sum(waiting).astype(jnp.int32),
     next=jnp.zeros((), jnp.int32),
     first=jnp.asarray(-at_once, jnp.int32),
-    prompts=work.policy.init_cache(at_once, room, 0, dtype),
+    prompts=work.policy.init_cache(at_once, given_room(requests), **cache_options(work.settings)),
     prompts_at_once=at_once,
   )
 

@@ -42,7 +42,10 @@ def run_window(
     places = (position[:, None] + ahead).reshape(-1)
     drawn = draw_from(work, hidden.reshape(size * width, -1), places, rows, keys)
     drawn = jax.tree.map(lambda x: x.reshape(size, width, *x.shape[1:]), drawn)
+    before = slots.sample[:size]
     samples, slots, taken = _take(work, samples, slots, here, rows, drafts, drawn)
+    if samples.routing is not None:
+      samples = _with_routing(work, samples, before, slots, cache)
     if texts is not None:
       place = jnp.where(taken, position[:, None] + ahead, settings.length)
       texts = texts.at[jnp.arange(size)[:, None], place].set(drawn.tokens, mode='drop')
@@ -58,6 +61,21 @@ def run_window(
 
   texts = speculate.texts(work, samples, here) if settings.speculate == 'lookup' else None
   return lax.while_loop(going_on, step, (samples, slots, texts, num_steps))[:2]
+
+
+def _with_routing(work, samples, before, slots, cache) -> Samples:
+  """The samples with the routing of those that have ended in this step, one after the other.
+
+  Now, since a ring of drawn tokens goes on under a slot that is free.
+  """
+  ended = (before < work.num_samples) & (slots.sample[: before.shape[0]] != before)
+  order = jnp.argsort(~ended, stable=True)
+
+  def one(i, routing):
+    own = work.policy.routed(cache, order[i], work.settings.length)
+    return lax.dynamic_update_index_in_dim(routing, own, before[order[i]], 0)
+
+  return samples.replace(routing=lax.fori_loop(0, jnp.sum(ended), one, samples.routing))
 
 
 def _take(work, samples, slots, here, rows, drafts, drawn) -> tuple[Samples, Slots, Array]:

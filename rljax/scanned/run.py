@@ -66,6 +66,8 @@ def why_not(stage: Stage) -> str | None:
     return f'the task {world.task.name} has no twin on token arrays'
   if stage.node.max_staleness:
     return 'its rollouts wait in a queue (max_staleness)'
+  if stage.node.replay_routing:
+    return 'the choice of experts is packed on the host (replay_routing)'
   if stage.node.temperature_controller:
     return 'its temperature follows what it has drawn (temperature_controller)'
   if stage.resets.on_host:

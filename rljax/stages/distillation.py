@@ -30,6 +30,11 @@ class Distillation(Reinforcement):
       )
     super().__init__(name, world, draws)
     terms = self.objective
+    if self.node.replay_routing and self.node.on_policy_fraction < 1:
+      raise ValueError(
+        f"{name}.replay_routing is True, and some samples are the teacher's: what it asks its "
+        f'experts says nothing of the student; set {name}.on_policy_fraction to 1'
+      )
     if self.node.on_policy_fraction < 1 and not terms.bypass and 'old_logprobs' in terms.late:
       raise ValueError(
         f'{name}: its functions look at ratios to the policy that drew the tokens, which is now '

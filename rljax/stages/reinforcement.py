@@ -74,6 +74,10 @@ class Reinforcement(Stage):
     self._temperature: float | None = None  # that the controller has chosen
     # What a function asks for before the update, the sampler records.
     capture = ('entropy',) if 'entropy' in self.objective.early else ()
+    if node.replay_routing:
+      if world.policies['policy'].routed is None:
+        raise ValueError(f'{name}.replay_routing is True, and the policy has no experts')
+      capture = (*capture, 'routing')
     self.generate = dataclasses.replace(self.generate, capture=capture)
 
   def _check_critic(self) -> None:
@@ -227,6 +231,11 @@ class Reinforcement(Stage):
     """The batch of the samples."""
     rewards = experience.to_rows(experience.scores.rewards)
     # Only declared components: which there are may depend on the samples, and the program on them.
+    if self.node.replay_routing and experience.rollout.routing is None:
+      raise ValueError(
+        f'{self.name}.replay_routing is True, and {self.strategy.name} hands on no choice of '
+        'experts'
+      )
     missing = np.full(len(experience.scores.rewards), np.nan, np.float32)
     found = {'reward': experience.scores.rewards, **experience.scores.components}
     components = {
