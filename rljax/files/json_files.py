@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from rljax.files.store import PathLike, read_text, write_text
 
 
@@ -31,6 +29,8 @@ def plain(value: Any, *, nonfinite: Callable[[float], Any] = str) -> Any:
   if value is None or isinstance(value, bool | int | str):
     return value
   if str(getattr(value, 'dtype', '')) == 'float32' and value.shape == ():
+    import numpy as np  # here, because reward workers import this module
+
     value = float(str(np.float32(value)))
   if isinstance(value, float):
     return float(value) if math.isfinite(value) else nonfinite(value)
