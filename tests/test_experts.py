@@ -145,7 +145,7 @@ def single():
   'axes',
   [
     dict(fsdp=4, expert=2),
-    dict(data=2, fsdp=1, expert=4),
+    pytest.param(dict(data=2, fsdp=1, expert=4), marks=pytest.mark.slow),
     dict(fsdp=1, expert=2, tensor=2, sequence=2),
   ],
   ids=str,
@@ -265,7 +265,11 @@ def test_the_record_is_the_choice_of_training(drawn):
 
 @pytest.mark.parametrize(
   'options',
-  [dict(speculate='lookup', num_draft=2), dict(prompts_at_once=1), dict(mesh=True)],
+  [
+    dict(speculate='lookup', num_draft=2),
+    pytest.param(dict(prompts_at_once=1), marks=pytest.mark.slow),
+    dict(mesh=True),
+  ],
   ids=str,
 )
 def test_the_record_does_not_depend_on_how_it_was_drawn(drawn, options):
@@ -280,6 +284,7 @@ def test_the_record_does_not_depend_on_how_it_was_drawn(drawn, options):
   np.testing.assert_array_equal(other.routing, rollout.routing)
 
 
+@pytest.mark.slow
 def test_an_int8_cache_holds_it_too(drawn):
   policy, params, _ = drawn
   rollout = sampled(policy, params, cache_dtype='int8')
