@@ -83,6 +83,20 @@ def test_what_cudnn_is_given_is_what_the_plain_one_sees(options, shared):
   same(with_gradients(attend, *qkv(), **ids), expected)
 
 
+def test_cudnn_takes_the_arguments(monkeypatch):
+  """jax's own checks of shapes and types, and a program for GPUs, forward and backward."""
+  place = 'jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version'
+  monkeypatch.setattr(place, lambda: 91000)  # none is here
+  ids = dict(segment_ids=SEGMENTS, positions=AFTER, prefix_ids=PREFIXES, window=20)
+
+  def loss(q, k, v):
+    return jnp.sum(attention(q, k, v, implementation='cudnn', **ids).astype(jnp.float32))
+
+  traced = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(*qkv(jnp.bfloat16))
+  text = traced.lower(lowering_platforms=('cuda',)).as_text()
+  assert '__cudnn$fmhaScaleBiasSoftmax(' in text and '__cudnn$fmhaScaleBiasSoftmaxBackward' in text
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize('options', [{}, dict(window=20)], ids=str)
 def test_cudnn_is_the_plain_one(options):
@@ -134,6 +148,9 @@ def test_auto_takes_the_kernel_of_the_platform_or_says_why_not(monkeypatch):
   assert len(used) == 1 and not said
   trace(segment_ids=SEGMENTS, prefix_ids=PREFIXES)
   assert len(used) == 1 and "'auto' is 'xla' and not 'splash' here" in said[0]
+  monkeypatch.setattr(kernels, '_PLACES', ('rljax.nowhere',))
+  trace()
+  assert len(used) == 1 and 'has no splash_attention in rljax.nowhere' in said[1]
 
 
 def test_a_policy_with_splash_is_the_plain_one():

@@ -37,9 +37,7 @@ def _kernel(name: str) -> Any:
   for place in _PLACES:
     with contextlib.suppress(ModuleNotFoundError):
       return importlib.import_module(f'{place}.{name}')
-  raise ImportError(
-    f'jax {jax.__version__} has no {name} in {", ".join(_PLACES)}; attention={"xla"!r} needs none'
-  )
+  raise ImportError(f'jax {jax.__version__} has no {name} in {", ".join(_PLACES)}')
 
 
 def pallas() -> tuple[Any, Any]:

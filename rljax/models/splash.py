@@ -15,6 +15,10 @@ MOST = 512  # tokens of a block
 
 def refuse_splash(q: Array, *, prefix_ids: Array | None, window: int | None) -> str | None:
   """Why splash cannot do what is asked, or None."""
+  try:
+    kernels.splash()
+  except ImportError as error:
+    return str(error)
   if prefix_ids is not None:
     return 'its masks are made before the data are there, so that it knows no prefix_ids'
   if not (window is None or isinstance(window, int)):
