@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
       # `path`: files to start from: an HF directory, a work directory of rljax or hf://owner/name
       # (downloads); the other fields then override what the files say. '' = random parameters.
       model=dict(name='models.decoder', path=''),
+      lora=None,  # or 'models.lora': the policy's weights stand still, small adapters are trained
       draft=dict(name='models.decoder', path=''),  # guesses tokens for sampler.speculate='draft'
       mesh=dict(data=1, fsdp=-1, tensor=1),  # devices along each axis; -1 = all that are left
       hosts=dict(  # where several processes run together

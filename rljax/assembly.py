@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from rljax import binding, data, files, hosts, models, sharding, shares
-from rljax.build_model import MODEL, build_draft, build_model
+from rljax.build_model import MODEL, add_adapters, build_draft, build_model
 from rljax.environments import Environment
 from rljax.evaluation import evaluate
 from rljax.objective import value_outputs
@@ -48,6 +48,8 @@ class World:
     programs: role → jitted sampler, of the policy and the teacher.
     environment: what answers the policy's turns, or None.
     shares: which rows each process holds.
+    lora: the policy's adapters, or None; its parameters are then theirs.
+    base: {'base': the parameters that they are added to}, or {}.
   """
 
   config: Any
@@ -63,6 +65,8 @@ class World:
   programs: dict[str, Callable[..., Any]]
   environment: Environment | None
   shares: Shares
+  lora: models.Lora | None = None
+  base: dict[str, PyTree] = dataclasses.field(default_factory=dict)
 
   def generator(self, node: Any, *, seed: int) -> Generator:
     """The sampler with the shapes and temperatures of a stage."""
@@ -96,8 +100,12 @@ class World:
     if own is not fresh or any(nodes):
       return own
     # Copies: the update donates what it trains, and the policy is still there.
-    policy = jax.tree.map(lambda x: x.copy(), params['policy'])
+    policy = jax.tree.map(lambda x: x.copy(), self.merged(params['policy']))
     return {n: x if n == 'value_head' else policy.get(n, x) for n, x in fresh.items()}
+
+  def merged(self, params: PyTree) -> PyTree:
+    """Parameters of the policy with the adapters, if it has some, added in."""
+    return self.lora.merge({'policy': params, **self.base}) if self.lora else params
 
   def evaluator(self) -> Generator:
     """The sampler for evaluation: the limits of the stage 'rl', other noise, no filters."""
@@ -182,8 +190,8 @@ def assemble(config: Any) -> World:
   keys = jax.random.split(jax.random.key(config.seed), 4)
   hosts.meet('the model')
   model = build_model(config.model, tokenizer, mesh, keys[0], value_head=not own_critic and head)
-  policies = {'policy': model.policy, 'reference': model.policy}
-  params, frozen = {'policy': model.params}, {}
+  lora, base, policies, params = _policy(config.lora, model, mesh, jax.random.fold_in(keys[0], 2))
+  frozen = {}
   if own_critic:
     critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=head)
     policies['value'], params['value'] = critic.policy, critic.params
@@ -199,6 +207,7 @@ def assemble(config: Any) -> World:
     teacher = build_model(node, tokenizer, mesh, keys[3], value_head=False)
     policies['teacher'], frozen['teacher'] = teacher.policy, teacher.params
   samplers = {role: policies[role] for role in ('policy', 'teacher') if role in policies}
+  samplers |= {'policy': lora.policy} if lora else {}
   draft = None
   if any(s.get('sampler') and s.sampler.speculate == 'draft' for s in stages):
     key = jax.random.fold_in(keys[0], 1)
@@ -218,13 +227,29 @@ def assemble(config: Any) -> World:
     policies=policies,
     params=params,
     frozen=frozen,
-    model=model.node,
+    model={**model.node, **({'lora': config.lora.to_dict()} if lora else {})},
     scorer=SharedScorer(reward, **limits) if reward else judge,
     judge=judge,
-    programs={role: SamplerProgram(policy, mesh, draft) for role, policy in samplers.items()},
+    programs={
+      role: SamplerProgram(policy, mesh, draft, base if role == 'policy' else {})
+      for role, policy in samplers.items()
+    },
     environment=binding.bind(config.environment)({}) if config.environment else None,
     shares=shares.of_mesh(mesh, sharding.ROWS),
+    lora=lora,
+    base=base,
   )
+
+
+def _policy(node: Any, model: Any, mesh: jax.sharding.Mesh, key: jax.Array) -> tuple[Any, ...]:
+  """(adapters or None, what they stand on, policies and parameters of policy and reference)."""
+  if not node:
+    return None, {}, dict.fromkeys(('policy', 'reference'), model.policy), {'policy': model.params}
+  lora, params = add_adapters(node, model, mesh, key)
+  # The update casts role by role, the sampler adapters and base at once.
+  apart = lora.policy._replace(cast=None)
+  policies = {'policy': apart, 'reference': apart, 'base': model.policy}
+  return lora, {'base': model.params}, policies, {'policy': params}
 
 
 def _the_one(nodes: Sequence[Any], complaint: str) -> Any:

@@ -55,6 +55,16 @@ def build_model(
   return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
 
 
+def add_adapters(
+  node: Any, model: Model, mesh: jax.sharding.Mesh, key: jax.Array
+) -> tuple[models.Lora, PyTree]:
+  """(the model with adapters, their parameters in their sharding)."""
+  lora = binding.bind(node, ('policy',))({'policy': model.policy})
+  shapes = jax.eval_shape(lora.start, key, model.params)
+  shardings = sharding.param_shardings(lora.policy.axes['policy'], shapes, mesh)
+  return lora, jax.jit(lora.start, out_shardings=shardings)(key, model.params)
+
+
 def build_draft(
   node: Any, policy: dict[str, Any], tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array
 ) -> Model:
@@ -98,15 +108,27 @@ def _from_workdir(
   A value head that it lacks, or has in another size, is drawn anew; one not asked for is dropped.
   """
   saved = files.read_json(files.as_path(path) / MODEL)
+  adapters = saved.pop('lora', None)
   shape = {**saved, 'value_head': False, **overrides}
   policy = sharding.on_mesh(binding.bind(shape)({}), mesh)
   trained = binding.bind(saved)({})
   params = sharding.init_params(policy, key, mesh)
-  example = jax.tree.map(
-    lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
-    jax.eval_shape(trained.init, key),
-    sharding.policy_shardings(trained, mesh),
-  )
-  loaded = checkpoint.load_params(path, example=example)
+  if adapters is None:
+    loaded = checkpoint.load_params(path, example=_outlines(trained, mesh))
+  else:
+    lora = binding.bind(adapters, ('policy',))({'policy': trained})
+    outlines = _outlines(lora.policy, mesh)
+    parts = {role: checkpoint.load_params(path, role, example=x) for role, x in outlines.items()}
+    shardings = jax.tree.map(lambda x: x.sharding, outlines['base'])
+    loaded = jax.jit(lora.merge, out_shardings=shardings)(parts)
   kept = {n: x for n, x in loaded.items() if n != 'value_head' or saved[n] == shape[n]}
   return Model(policy, {name: kept.get(name, x) for name, x in params.items()}, shape)
+
+
+def _outlines(policy: Policy, mesh: jax.sharding.Mesh) -> PyTree:
+  """Shapes, dtypes and shardings of a policy's parameters."""
+  return jax.tree.map(
+    lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
+    jax.eval_shape(policy.init, jax.random.key(0)),
+    sharding.policy_shardings(policy, mesh),
+  )

@@ -145,7 +145,7 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
     roles = {arrays.LATE_STATISTICS[name] for name in objective.statistics} - {None}
     now = forward(
       policies['policy'],
-      params_of(policies, params, 'policy'),
+      params_of(policies, {**frozen, **params}, 'policy'),
       rows,
       temperature,
       statistics=objective.statistics,
@@ -156,7 +156,7 @@ def _passes(params, rows, temperature, frozen, *, objective, policies, hyper, ch
       routing=rows.get('routing'),
       where=rows['action_mask'],
       chunk_size=chunk_size,
-      others={role: (policies[role], frozen[role]) for role in roles},
+      others={role: (policies[role], params_of(policies, frozen, role)) for role in roles},
       jsd_beta=hyper['coefficients']['jsd_beta'],
       top_k=objective.teacher_top_k,
       top_p=hyper['coefficients']['entropy_top_p'],

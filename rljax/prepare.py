@@ -140,7 +140,7 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
   needs, metrics = objective.needs, {}
   if not needs:
     return batch, {}, metrics
-  mine = params_of(policies, params, 'policy')
+  mine = params_of(policies, {**frozen, **params}, 'policy')
   old = {arrays.OLD[name]: name for name in arrays.OLD if name in needs}
   captured = {arrays.CAPTURED[name]: name for name in arrays.CAPTURED if name in needs}
   values, shared_value = 'values' in needs, 'value' not in policies
@@ -166,7 +166,8 @@ def _forward_passes(batch, params, frozen, hyper, *, objective, policies, chunk_
         last = masking.last_true_in_segment(rows['action_mask'], rows['segment_ids'])
         out[name] = masking.zero_where_not(said['token_scores'], last)
       else:
-        out[name] = forward(policies[role], frozen[role], rows, temperature, **options)['logprobs']
+        theirs = params_of(policies, frozen, role)
+        out[name] = forward(policies[role], theirs, rows, temperature, **options)['logprobs']
     return out
 
   rows = arrays.token_arrays(batch)

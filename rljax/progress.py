@@ -60,7 +60,6 @@ class Progress:
     """
     stage = make_stage(world.config.stages[index], world, draws=self.draws)
     key = jax.random.fold_in(jax.random.key(world.config.seed), index)
-    frozen = dict(world.frozen)
     if self._stage_state is None:
       # A copy: the update donates the parameters.
       kept = {r: params[r] for r in self.trained if r not in stage.optimizers}
@@ -70,14 +69,16 @@ class Progress:
       state = stage.init(params, key)
       self.stage, self.done, self.stopped = index, 0, False
       self.trained = sorted({*self.trained, *stage.optimizers})
-      self.versions = {}
-      for role, tree in kept.items():
-        self._keep(role, tree)
+      self.versions = {role: v for role, v in self.versions.items() if role in world.base}
+      for role, tree in {**kept, **world.base}.items():
+        if role not in self.versions:
+          self._keep(role, tree)
     else:
       state = stage.init(params, key)
       stage.load_state_dict(self._stage_state)
-      like, outlines = jax.tree.map(_outline, (state, {**params, 'reference': params['policy']}))
-      for fresh in jax.tree.leaves((state.params, state.opt_state)):
+      roles = {**params, **world.base, 'reference': params['policy']}
+      like, outlines = jax.tree.map(_outline, (state, roles))
+      for fresh in jax.tree.leaves((state.params, state.opt_state, world.base)):
         fresh.delete()  # to make room for the saved ones
       state, _ = self.checkpointer.restore(like)
       kept = {
@@ -85,6 +86,8 @@ class Progress:
         for role, version in self.versions.items()
       }
       self._stage_state = None
+      world.base.update({role: kept.pop(role) for role in world.base})
+    frozen = {**world.frozen, **world.base}
     frozen |= {'reference': kept.pop('reference')} if stage.needs_reference else {}
     params |= kept
     if 'reward' in stage.objective.frozen_roles:

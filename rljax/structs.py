@@ -23,8 +23,8 @@ PyTree = Any
 class Policy(NamedTuple):
   """A language model as pure functions over a parameter pytree; the only model type above models/.
 
-  A critic, a reward model or a reference is a `Policy` too. The cache is the policy's own pytree
-  and only these functions touch it. Positions count the tokens of one sample from 0.
+  A critic or a reference is a `Policy` too. The cache is the policy's own pytree and only these
+  functions touch it. Positions count the tokens of one sample from 0.
 
   Attributes:
     init: `init(key) -> params`, float32 leaves.
@@ -51,8 +51,8 @@ class Policy(NamedTuple):
       ones, of a cache with drawn 0; what a row held from its position on is forgotten. Position
       −1: the row is idle. None: the policy cannot, and its samples cannot be speculated on.
     draft: `draft(params, cache, tokens, positions) -> (logits, cache)`: one token [B] for each of
-      the first B rows, as in `extend`, and float32 [B, V] of a cheaper model for the next one,
-      which shares params and cache of the policy; see `models.with_draft`. None: there is none.
+      the first B rows, as in `extend`, and float32 [B, V] for the next one by a cheaper model that
+      shares params and cache; see `models.with_draft`. None: there is none.
     take: `take(cache, rows) -> cache` with the rows `rows` (int32 [B'], may repeat).
     put: `put(cache, rows, other, sources=None) -> cache`: row rows[i] becomes row sources[i] of
       `other` (None: row i); a row id out of range is dropped. `other` may have room for
@@ -62,8 +62,8 @@ class Policy(NamedTuple):
     routed: `routed(cache, row, length) -> [length, L', k]`: the experts that were chosen for the
       tokens of a row in each of the L' layers that have some; −1: no token. None: it has none.
     axes: pytree like params whose leaves are tuples of logical axis names, one per dimension.
-    cast: `cast(params) -> params` with the weights in the compute dtype, to be made once before a
-      loop; every function takes either form. None: there is nothing to cast.
+    cast: `cast(params) -> params`, weights in the compute dtype, once before a loop; every function
+      takes either form. None: there is nothing to cast.
   """
 
   init: Callable[..., PyTree]
@@ -83,6 +83,7 @@ class Policy(NamedTuple):
   draft: Callable[..., tuple[Array, PyTree]] | None = None
   routed: Callable[[PyTree, Array, int], Array] | None = None
   beside: tuple[str, ...] = ()  # further roles that it takes parameters of: params is by role
+  products: tuple[str, ...] = ()  # parameters that may be `models.layers.LowRank` in `hidden`
 
 
 @struct.dataclass
@@ -133,8 +134,7 @@ class SamplerSettings:
 
   Attributes:
     length: T, slots of the token arrays of the rollout (prompt + completion); static.
-    filters: the filters that are in use, of ('top_k', 'top_p', 'min_p'); static. The others cost
-      nothing.
+    filters: those in use, of ('top_k', 'top_p', 'min_p'); static. The others cost nothing.
     capture: optional records, of ('entropy', 'top', 'routing'); static.
     num_top: k of 'top': the best tokens at each position, with their log-probs; static.
     slots: samples that are decoded at once, 0 = all; static.

@@ -12,7 +12,7 @@ import object_store
 import pytest
 from tiny_runs import flags_of_one_device, without_times
 
-from rljax import checkpoint, files, metrics, models, workdir
+from rljax import checkpoint, files, metrics, models, report, workdir
 from rljax.metrics import sinks
 from rljax.workdir import WorkdirError, lease, open_workdir
 
@@ -149,10 +149,10 @@ def finished(path):
 def test_the_work_directory(store):
   path = f'{BUCKET}/runs/one'
   with open_workdir(path, 'q', {'a': 1}, 0) as run:
-    assert run.fresh
+    assert run.fresh and workdir.is_held(path)
     with pytest.raises(WorkdirError, match=f'in use by the process {os.getpid()}'):
       open_workdir(path, 'q', {'a': 1}, 0)
-  assert '.lock' not in files.names(path)
+  assert '.lock' not in files.names(path) and not workdir.is_held(path)
   finished(path)
   with open_workdir(path, 'q', {'a': 1}, 0) as run:
     assert run.finished and run.summary['end']['greedy'] == 0.5
@@ -227,7 +227,7 @@ for run in runs:
 """
 
 
-def test_a_run_that_is_killed_and_continued(tmp_path, environment, store):
+def test_a_run_that_is_killed_and_continued(tmp_path, environment, store, capsys):
   """The same lines, samples and parameters as on a disk without a kill."""
   whole, remote = tmp_path / 'whole', f'{BUCKET}/runs/killed'
   env = {**os.environ, **environment, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags_of_one_device()}
@@ -251,3 +251,6 @@ def test_a_run_that_is_killed_and_continued(tmp_path, environment, store):
   assert len(files.read_json(f'{remote}/versions.json')) == 2  # the last start had nothing to do
   assert ['.lock', *files.names(remote)] == sorted(os.listdir(whole))
   assert len(files.names(f'{remote}/metrics.jsonl')) > 2
+  report.show(report.read_run(remote))
+  told = capsys.readouterr().out
+  assert 'finished' in told and 'reward/mean' in told

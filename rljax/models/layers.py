@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from rljax.models.attention import PRECISION
 from rljax.models.config import DecoderConfig
@@ -89,11 +90,33 @@ def rotate(x: Array, table: tuple[Array, Array]) -> Array:
   return turned.astype(x.dtype)
 
 
-def product(x: Array, weight: Array, *, summed: int = 1) -> Array:
+@struct.dataclass
+class LowRank:
+  """A weight base + down · up that is not added up; see `models.lora`.
+
+  Attributes:
+    base: of any shape.
+    down: its first axes and the rank.
+    up: the rank and its last axes.
+  """
+
+  base: Array
+  down: Array
+  up: Array
+
+
+# Parameters that only `product` reads.
+PRODUCTS = tuple(f'layers/{n}' for n in ('wq', 'wk', 'wv', 'wo', 'w_gate', 'w_up', 'w_down'))
+
+
+def product(x: Array, weight: Array | LowRank, *, summed: int = 1) -> Array:
   """Σ over the last `summed` axes of x and the first of `weight`, in x's dtype.
 
   A weight that the caller has not cast is cast here.
   """
+  if isinstance(weight, LowRank):
+    change = product(product(x, weight.down, summed=summed), weight.up)
+    return product(x, weight.base, summed=summed) + change
   weight = weight.astype(x.dtype)
   if not jax.sharding.get_abstract_mesh().empty:  # rows and slots keep their own sharding
     return jnp.tensordot(x, weight, axes=summed, precision=PRECISION)

@@ -96,7 +96,8 @@ def of_run(config: DecoderConfig, layers: dict[str, Array], run: range) -> dict[
   for name, x in layers.items():
     places = [i for i, n in enumerate(layers_of(config, name)) if n in run]
     if places:
-      out[name] = x[places[0] : places[-1] + 1]
+      some = slice(places[0], places[-1] + 1)
+      out[name] = jax.tree.map(lambda y, some=some: y[some], x)
   return out
 
 

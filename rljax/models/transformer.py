@@ -19,7 +19,15 @@ from rljax.models.chosen import routed
 from rljax.models.config import DecoderConfig
 from rljax.models.experts import mix_experts
 from rljax.models.layer_kinds import Kind, over_layers, period
-from rljax.models.layers import embed, layer, matrix_product, norm, rope_tables, wide
+from rljax.models.layers import (
+  PRODUCTS,
+  embed,
+  layer,
+  matrix_product,
+  norm,
+  rope_tables,
+  wide,
+)
 from rljax.models.parameters import axes, cast, init, of_run, runs
 from rljax.models.row_attention import OUTPUT, cut_rows
 from rljax.sharding import ROWS, constrain
@@ -101,6 +109,7 @@ def from_config(config: DecoderConfig) -> Policy:
     value=value if config.value_head else None,
     cast=bind(cast, config),
     routed=routed if config.sparse_layers else None,
+    products=PRODUCTS,
   )
 
 

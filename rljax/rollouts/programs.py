@@ -28,19 +28,22 @@ class SamplerProgram:
     mesh: the rows are divided over its axes data and fsdp; None = all on one device.
     draft: parameters of the draft model, where the policy has one (`models.with_draft`); those that
       are handed in are then the policy's own.
+    beside: parameters of the roles that the policy takes besides (`Policy.beside`), likewise.
   """
 
   policy: Policy
   mesh: jax.sharding.Mesh | None = None
   draft: PyTree = dataclasses.field(default=None, compare=False, repr=False)
+  beside: dict[str, PyTree] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
   def __call__(
     self, params: PyTree, requests: Requests, seed: Array, settings: SamplerSettings
   ) -> Rollout:
     """A whole rollout; its arrays are futures."""
-    return self.whole(self._with_draft(params), requests, seed, settings)
+    return self.whole(self._with_others(params), requests, seed, settings)
 
-  def _with_draft(self, params: PyTree) -> PyTree:
+  def _with_others(self, params: PyTree) -> PyTree:
+    params = {'policy': params, **self.beside} if self.beside else params
     return params if self.draft is None else {'policy': params, 'draft': self.draft}
 
   @functools.cached_property
@@ -57,7 +60,7 @@ class SamplerProgram:
     self, params: PyTree, tokens: Array, num_tokens: Array, temperature: Array | float = 1.0
   ) -> Array:
     """float32 [N, T], nats, of given texts [N, T], see `sampling.score`; a future."""
-    return self.scores(self._with_draft(params), tokens, num_tokens, temperature)
+    return self.scores(self._with_others(params), tokens, num_tokens, temperature)
 
   @functools.cached_property
   def scores(self) -> Any:
@@ -101,7 +104,7 @@ class SamplerProgram:
 
   def ready(self, params: PyTree) -> PyTree:
     """Parameters for a rollout in steps: in the compute dtype, with those of a draft model."""
-    params = self._with_draft(params)
+    params = self._with_others(params)
     return params if self.policy.cast is None else jax.jit(self.policy.cast)(params)
 
   def stream(

@@ -82,6 +82,8 @@ def why_not(stage: Stage) -> str | None:
     return f'the curriculum {type(stage.curriculum).__name__} may depend on rewards'
   if stage.layout.samples_per_row != 1:
     return f'rows hold several samples, which the host packs; {name}.packed=False holds one'
+  if world.lora is not None:
+    return 'its policy has adapters (config.lora)'
   if world.mesh.size != 1:
     return f'the mesh has {world.mesh.size} devices'
   return _why_no_twin(stage)

@@ -35,6 +35,8 @@ class MaskedReinforcement(Reinforcement):
 
   def _check(self, name: str, world: World) -> None:
     node = world.config[name]
+    if world.lora is not None:
+      raise ValueError(f'{name}: a policy with adapters (config.lora) has no mask')
     if node.mask_every < 1:
       raise ValueError(f'{name}.mask_every is {node.mask_every}; at least one optimizer step')
     if node.sampler.speculate == 'draft':

@@ -79,7 +79,13 @@ def _place(workdir: Any) -> pathlib.Path:
 
 
 def is_held(workdir: Any) -> bool:
-  """True while a process of this machine has the work directory."""
+  """True while a process of this machine has the work directory.
+
+  On an object store any machine's counts, and one that was killed, until another start: its lease
+  stands there still.
+  """
+  if files.is_remote(workdir):
+    return files.exists(files.as_path(workdir) / NAME)
   try:
     descriptor = os.open(_place(workdir), os.O_RDONLY)
   except FileNotFoundError:
