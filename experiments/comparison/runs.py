@@ -121,7 +121,8 @@ def prepare(arm, seed, out):
     frozen['reward'] = params['reward']
   key = jax.random.fold_in(jax.random.key(seed), len(settings['stages']) - 1)
   job = Job(arm, seed, world, stage, params, stage.init(params, key), frozen)
-  stage.update = kept('update', digest(arm.settings), stage.update)
+  if hasattr(stage.update, 'lower'):  # else it is no program but bound to this very stage
+    stage.update = kept('update', digest(arm.settings), stage.update)
   return job
 
 

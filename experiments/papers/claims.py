@@ -47,9 +47,8 @@ class Claim:
 
 
 def second_sft(config):
-  """Two short stages of SFT, so that RL begins where it does elsewhere."""
-  config.sft.stop_accuracy = 0.25
-  config.more.iterations = 20
+  """A second stage of SFT that is as short as the first one is long enough."""
+  config.more.iterations = 50
 
 
 def without_first_stage(config):
@@ -58,13 +57,7 @@ def without_first_stage(config):
   del config.short
 
 
-def less_filler(config):
-  """So that some answers are bare at the start."""
-  config.task = dict(name='suite.pad.pad', most=4)
-
-
 def whole_output(config):
-  less_filler(config)
   config.rewards.reward = dict(name='suite.pad.bare')
 
 
@@ -85,6 +78,12 @@ def coded_ops(config):
 def teacher_of_ops(config):
   """Right answers in the place of the task's noisy demonstrations."""
   config.rl.sources.task = dict(name='rollouts.sources.function', function='suite.ops.solve')
+
+
+def soon_on_ops(config):
+  """A buffer that fills more than once in as few prompts."""
+  teacher_of_ops(config)
+  config.rl.buffer = 16
 
 
 def apart_on_ops(config):
@@ -165,10 +164,7 @@ CLAIMS = (
   ),
   Claim('verl_hidden_rank', 'split', 'O', 'auc', 1, 'a bonus for rank learns faster'),
   Claim('campo', 'pad', 'P', 'held-out length', -1, 'fewer loops', edit=without_first_stage),
-  Claim(
-    'cls_rl', 'pad', 'P', 'held-out length', -1, 'nothing but the answer',
-    edit=whole_output, edit_baseline=less_filler,
-  ),
+  Claim('cls_rl', 'pad', 'P', 'held-out length', -1, 'nothing but the answer', edit=whole_output),
   Claim('srpo_self_referential', 'ops', 'P', 'pass@1', 1, 'failures teach, too'),
   Claim('prm_clip_delta', 'ops', 'P', 'pass@1', 1, 'rewards of steps help the outcome'),
   Claim('ar3d_r1', 'ops', 'P', 'pass@1', 1, 'credit by stages learns faster'),
@@ -201,13 +197,13 @@ CLAIMS = (
   Claim('hpt', 'ops', 'P', HARDEST, 1, 'the hardest rule is learnt', edit=apart_on_ops),
   Claim('rl_plus', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=teacher_of_ops),
   Claim('ghpo', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=teacher_of_ops),
-  Claim('relift', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=teacher_of_ops),
+  Claim('relift', 'ops', 'O', HARDEST, 1, 'the hardest rule is learnt', edit=soon_on_ops),
   Claim(
     'ampo', 'arithmetic', 'P', 'pass@1', 1, 'several teachers help where all fail',
     baseline='presets/grpo_on_policy',
   ),
   Claim(
-    'one_shot_rlvr', 'split', 'P', 'pass@1', -1, 'one prompt teaches, if less than many',
+    'one_shot_rlvr', 'split', 'P', 'pass@1', -1, 'one prompt teaches less than many',
     edit=without_bonus, baseline='quickstart',
   ),
   Claim('verifree', 'arithmetic', 'P', 'pass@1', 1, 'likelihood teaches as well as a verifier'),
@@ -222,9 +218,7 @@ CLAIMS = (
     'recap_replay', 'ops', 'P', 'auc', 1, 'weight for the rules that lag learns faster',
     edit=rules, baseline='quickstart',
   ),
-  Claim(
-    'dler', 'split', 'O', 'auc', 1, 'what it adds besides a limit of length learns faster'
-  ),
+  Claim('dler', 'ops', 'O', 'auc', 1, 'what it adds besides a limit of length learns faster'),
   Claim(
     'longwriter_zero', 'graded', 'P', 'pass@1', 1, 'components of small scale count',
     edit=three_components,
