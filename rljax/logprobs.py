@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rljax import trips
 from rljax.masking import widen
 from rljax.vocabulary import STATISTICS, Slot
 
@@ -187,7 +188,8 @@ def _loop(
     return jax.tree.map(put, carry[0], piece), rest
 
   last = number if used is None else -(-used // size)
-  return jax.lax.fori_loop(0, last, step, carry)
+  with trips.taken(number):
+    return jax.lax.fori_loop(0, last, step, carry)
 
 
 def _log_softmax(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import arrays, corrections, masking
+from rljax import arrays, corrections, masking, trips
 from rljax.aggregation import minibatch_weights
 from rljax.forward import forward, params_of, token_temperature
 from rljax.objective import Objective
@@ -37,7 +37,8 @@ def map_micro(
       )
 
     empty = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
-    return jax.lax.fori_loop(0, used, body, empty)
+    with trips.taken(capacity):
+      return jax.lax.fori_loop(0, used, body, empty)
 
   return jax.lax.map(minibatch, (rows, num_micro))
 

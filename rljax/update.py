@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rljax import arrays, router
+from rljax import arrays, router, trips
 from rljax.binding import Bound
 from rljax.combinations import ObjectiveError
 from rljax.loss_pass import micro_loss, of_pairs
@@ -73,18 +73,19 @@ def make_update_step(
     key, order_key, draw_key = jax.random.split(state.key, 3)
     constant = _cast(policies, frozen)
     hyper = _controlled(objective, hyper, state.method_state)
-    batch, metrics, method_state = prepare(
-      batch,
-      _cast(policies, state.params),
-      constant,
-      hyper,
-      objective=objective,
-      policies=policies,
-      chunk_size=chunk_size,
-      key=draw_key,
-      method_state=state.method_state,
-      step=state.step,
-    )
+    with jax.named_scope('prepare'):
+      batch, metrics, method_state = prepare(
+        batch,
+        _cast(policies, state.params),
+        constant,
+        hyper,
+        objective=objective,
+        policies=policies,
+        chunk_size=chunk_size,
+        key=draw_key,
+        method_state=state.method_state,
+        step=state.step,
+      )
     minibatches = batch.num_micro.shape[0]
     keys = jax.random.split(order_key, epochs)
     order = jax.vmap(lambda k: jax.random.permutation(k, minibatches))(keys).reshape(-1)
@@ -145,7 +146,8 @@ def make_measure(
       here = jax.tree.map(lambda x: x[m], rows)
       return loss(params, here, samples, hyper, frozen=constant)[1]
 
-    return of_pairs(_as_metrics(_sum_micro(micro, batch.num_micro[0])), objective)
+    total = _sum_micro(micro, batch.num_micro[0], batch.tokens.shape[1])
+    return of_pairs(_as_metrics(total), objective)
 
   return measure
 
@@ -205,11 +207,13 @@ def accumulate(
     grads, seen = gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)
     return {**seen, 'grads': grads}
 
-  total = _sum_micro(micro, num_micro)
+  total = _sum_micro(micro, num_micro, rows['tokens'].shape[0])
   return total.pop('grads'), _as_metrics(total)
 
 
-def _sum_micro(micro: Callable[[Array], dict], num_micro: Array) -> dict[str, PyTree]:
+def _sum_micro(
+  micro: Callable[[Array], dict], num_micro: Array, capacity: int
+) -> dict[str, PyTree]:
   """Σ over the used micro-batches in at least float32, of 'max' the maxima."""
   add = partial(jax.tree.map, lambda a, b: a + b.astype(a.dtype))
 
@@ -224,7 +228,8 @@ def _sum_micro(micro: Callable[[Array], dict], num_micro: Array) -> dict[str, Py
     return jnp.zeros(s.shape, jnp.promote_types(s.dtype, jnp.float32))
 
   start = jax.tree.map(zero, jax.eval_shape(micro, jnp.zeros((), jnp.int32)))
-  return jax.lax.fori_loop(0, num_micro, body, start)
+  with trips.taken(capacity):
+    return jax.lax.fori_loop(0, num_micro, body, start)
 
 
 def _as_metrics(total: Mapping[str, PyTree]) -> dict[str, Array]:

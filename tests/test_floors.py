@@ -17,7 +17,7 @@ PACKAGE = ROOT / 'rljax'
 # (parts, libraries that they may import at module level); a part imports from lower rows and from
 # what stands left of it. Heavy libraries that are missing here are imported on use.
 FLOORS = {
-  '0': ('files structs prompts masking traits binding tokenization', 'chex flax etils'),
+  '0': ('files structs prompts masking traits trips binding tokenization', 'chex flax etils'),
   '1a': (
     'filters vocabulary log_ratios logprobs losses regularizers advantages weighting corrections '
     'selection shaping',
@@ -40,7 +40,7 @@ FLOORS = {
 LAZY = {'data/gsm8k_builder.py': {'tensorflow_datasets'}}
 EVERYWHERE = {'jax', 'numpy', 'rljax', '__future__', *sys.stdlib_module_names}
 # The device maths knows arrays only, no record and no config.
-MATHS_MAY_USE = {'masking', 'traits'}
+MATHS_MAY_USE = {'masking', 'traits', 'trips'}
 
 PLACE = {
   part: (floor, index)

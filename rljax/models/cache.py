@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rljax import trips
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import wide
 from rljax.models.parameters import runs
@@ -147,7 +148,9 @@ def write(name: str, blocks: tuple[Array, ...], new: Array, place: Array) -> tup
       start[axis] = place - first
       return lax.dynamic_update_slice(block, new, start)
 
-    out.append(over_mesh(lax.fori_loop(0, here.astype(jnp.int32), write, block)))
+    with trips.taken(1 / len(blocks)):
+      block = lax.fori_loop(0, here.astype(jnp.int32), write, block)
+    out.append(over_mesh(block))
     first += block.shape[axis]
   return tuple(out)
 
@@ -206,7 +209,8 @@ def _by_rows(name: str, block: Array, new: Array, start: Array) -> Array:
     fresh = fresh.reshape((1,) * axis + fresh.shape)
     return lax.dynamic_update_slice(block, jnp.where(fresh, mine, old), place)
 
-  return lax.fori_loop(0, jnp.sum(here), one, block)
+  with trips.taken(block.shape[1]):
+    return lax.fori_loop(0, jnp.sum(here), one, block)
 
 
 # -- rows
@@ -259,7 +263,8 @@ def _copy(cache: PyTree, rows: Array, sources: Array, other: PyTree | None) -> P
       for region, stacks in regions.items()
     }
 
-  regions = lax.fori_loop(0, jnp.sum(used), one, regions)
+  with trips.taken(rows.shape[0]):
+    regions = lax.fori_loop(0, jnp.sum(used), one, regions)
   told, rows = cache if other is None else other, jnp.where(used[order], rows, num_rows)
   drawn_at = told['drawn_at'][sources] if 'drawn' in regions else -1
   lengths = told['given_length'][sources]

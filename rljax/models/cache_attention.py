@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rljax import trips
 from rljax.models.attention import MASKED, PRECISION, soft_cap
 from rljax.models.cache import TOKEN_AXIS, as_block, stored
 from rljax.models.config import DecoderConfig
@@ -101,19 +102,23 @@ def attend_to_cache(
     seen = ((ahead > 0) & (ahead < (kind.window or new)))[None, None, :, None, :]
     carry = _add_block(config, grouped, as_block(stored(k, v, regions[0])), seen, carry)
 
-  for stack, blocks in zip(regions, masks):
+  for region, (stack, blocks) in enumerate(zip(regions, masks)):
     if choose_for_cache(config.cache_attention, q, stack) == 'ragged':
       how = dict(scale=config.attention_scale, softcap=config.attention_softcap)
       carry = add_region(grouped, stack, number, [seen for seen, _ in blocks], carry, **how)
       continue
+    widths = [seen.shape[-1] for seen, _ in blocks]
     for i, (seen, used) in enumerate(blocks):
+      # What is drawn fills up from the first block on; what is given stands there.
+      share = 1 - sum(widths[:i]) / sum(widths) if region else 1
 
       def add(_, carry, i=i, seen=seen, stack=stack):
         block = {name: _of_layer(x[i], number, rows) for name, x in stack.items()}
         return _add_block(config, grouped, block, seen, carry)
 
       # A loop of one turn or none and not a branch: XLA copies what a branch reads of a carry.
-      carry = lax.fori_loop(0, used.astype(jnp.int32), add, carry)
+      with trips.taken(share):
+        carry = lax.fori_loop(0, used.astype(jnp.int32), add, carry)
   _, total, out = carry
   out = jnp.moveaxis((out / total[..., None]).astype(q.dtype), 2, 1)
   return out.reshape(rows, new, heads, depth)

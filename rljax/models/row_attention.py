@@ -9,11 +9,14 @@ values, the output, and the log-sum of each query's scores.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+
+from rljax import trips
 
 Array = jax.Array
 # Full float32 products where the compute dtype is float32; bfloat16 products are not affected.
@@ -164,7 +167,7 @@ def gather(
     total = _put(total, total[i] * fade + jnp.sum(weights, axis=-1), i)
     return out, _put(top, high, i), total
 
-  return _visit_all(blocks, visit, running)
+  return _visit_all(blocks, visit, running, way.window)
 
 
 def settle(running: tuple[Array, Array, Array], q: Array) -> tuple[Array, Array]:
@@ -223,13 +226,13 @@ def scatter(
       _put(d_v, d_v[j] + _product('xy,xd->yd', weights, d_outs[i], wide), j),
     )
 
-  return _visit_all(blocks, visit, grads)
+  return _visit_all(blocks, visit, grads, way.window)
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def _visit_all(blocks: Blocks, visit: Any, carry: Any) -> Any:
+def _visit_all(blocks: Blocks, visit: Any, carry: Any, window: int | None) -> Any:
   """visit(i, j, carry) -> carry over the pairs of blocks."""
   if blocks.count is None:
     return visit(0, 0, carry)
@@ -238,7 +241,10 @@ def _visit_all(blocks: Blocks, visit: Any, carry: Any) -> Any:
     i, j = blocks.pairs[number]
     return visit(i, j, carry)
 
-  return jax.lax.fori_loop(0, blocks.count, step, carry)
+  count, size = math.isqrt(blocks.pairs.shape[0]), blocks.positions.shape[-1]
+  back = count if window is None else min(count, -(-(window + size - 1) // size))
+  with trips.taken(sum(count - i for i in range(back))):  # a row that is one sample
+    return jax.lax.fori_loop(0, blocks.count, step, carry)
 
 
 def _put(x: Array, part: Array, i: Array | int) -> Array:

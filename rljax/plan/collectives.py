@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rljax.plan.instructions import size_of
+
 if TYPE_CHECKING:
-  from rljax.plan.hlo import Executed, Frame, Instruction, Program, Shape
+  from rljax.plan.hlo import Frame, Place, Program
+  from rljax.plan.instructions import Array, Instruction
 
 KINDS = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'collective-permute')
 Groups = tuple[tuple[int, ...], ...]
@@ -59,8 +62,8 @@ def collectives(
     mesh_shape: axis → devices, in the order of the mesh (`mesh.shape`), to name the axes.
   """
   found, seen = [], set()
-  for place in program.executed():
-    kind = place.instruction.opcode.removesuffix('-start')
+  for place in program.walk():
+    kind = place.instruction.op.removesuffix('-start')
     if kind not in KINDS:
       continue
     # A TPU overlaps a collective with work by fusing its parts with several pieces of that.
@@ -82,21 +85,21 @@ def _callers(frame: Frame) -> list[Instruction]:
 
 
 def _loops(frame: Frame) -> tuple[str, ...]:
-  return tuple(one.name for one in _callers(frame) if one.opcode != 'fusion')
+  return tuple(one.name for one in _callers(frame) if one.op != 'fusion')
 
 
-def _read(kind: str, place: Executed, mesh_shape: dict[str, int]) -> list[Collective]:
+def _read(kind: str, place: Place, mesh_shape: dict[str, int]) -> list[Collective]:
   one = place.instruction
   groups = _groups(one, math.prod(mesh_shape.values()))
-  source = next((x.op_name for x in (one, *_callers(place.frame)) if x.op_name), '')
-  shapes, scale = _results(kind, one), 1
+  source = next((x.source for x in (one, *_callers(place.frame)) if x.source), '')
+  arrays, scale = _results(kind, one), 1
   if kind == 'reduce-scatter':
     scale = len(groups[0])
-  elif kind == 'all-reduce' and 'all-reduce-scatter' in place.frame.by_name:
+  elif kind == 'all-reduce' and 'all-reduce-scatter' in place.computation:
     kind = 'reduce-scatter'  # of a TPU: the reduction and a slice of it, fused
   out = []
-  for shape in shapes:
-    dims = shape.dims
+  for array in arrays:
+    dtype, dims = array
     if scale > 1:
       axis = int(one.attribute('dimensions').strip('{}'))
       dims = tuple(n * scale if i == axis else n for i, n in enumerate(dims))
@@ -104,8 +107,8 @@ def _read(kind: str, place: Executed, mesh_shape: dict[str, int]) -> list[Collec
       Collective(
         kind=kind,
         shape=dims,
-        dtype=shape.dtype,
-        bytes=int(shape.bytes * scale),
+        dtype=dtype,
+        bytes=int(size_of(array) * scale),
         groups=groups,
         axes=_axes(groups, mesh_shape),
         depth=place.depth,
@@ -117,17 +120,17 @@ def _read(kind: str, place: Executed, mesh_shape: dict[str, int]) -> list[Collec
   return out
 
 
-def _results(kind: str, one: Instruction) -> tuple[Shape, ...]:
+def _results(kind: str, one: Instruction) -> tuple[Array, ...]:
   """What a collective gives; that of a start holds its operands too, and counters."""
-  if not one.opcode.endswith('-start') or kind == 'all-reduce':
-    return one.shapes
+  if not one.op.endswith('-start') or kind == 'all-reduce':
+    return one.arrays
   count = len(one.operands)
-  return one.shapes[count : 2 * count]
+  return one.arrays[count : 2 * count]
 
 
 def _groups(one: Instruction, devices: int) -> Groups:
   """The groups of a collective in any of their notations; none told: all devices are one."""
-  if one.opcode.startswith('collective-permute'):
+  if one.op.startswith('collective-permute'):
     return _listed(_found(r'source_target_pairs=\{((?:\{[\d,]*\},?)*)\}', one)[0])
   if found := _found(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}:]*)\}", one):
     sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found[0])}
@@ -143,12 +146,12 @@ def _groups(one: Instruction, devices: int) -> Groups:
   if found := _found(r'replica_groups=\{((?:\{[\d,]*\},?)+)\}', one):
     return _listed(found[0])
   if one.attribute('replica_groups') not in ('', '{}'):
-    raise ValueError(f'{one.name}: a notation of replica_groups that is unknown: {one.rest[:200]}')
+    raise ValueError(f'{one.name}: a notation of replica_groups that is unknown: {one.text[:200]}')
   return (tuple(range(devices)),)
 
 
 def _found(pattern: str, one: Instruction) -> tuple[str, ...]:
-  found = re.search(pattern, one.rest)
+  found = re.search(pattern, one.text)
   return found.groups() if found else ()
 
 

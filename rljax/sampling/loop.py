@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
-from rljax import filters
+from rljax import filters, trips
 from rljax.sampling.shards import divide, of_one_shard, on_shards
 from rljax.sampling.slots import Samples, Slots, Work, compact, start
 from rljax.sampling.waiting import Queue, make_queue, refill
@@ -105,7 +105,7 @@ def sample_and_count(
     params, seed, settings = whole
     return _sample_shard(policy, params, requests, seed, settings)
 
-  whole = (params, jnp.asarray(seed), of_one_shard(settings, shards))
+  whole = (params, jnp.asarray(seed), of_one_shard(settings, shards, requests))
   rollout, counts = on_shards(mesh, local, whole, requests)
   if shards > 1:
     rollout = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], rollout)
@@ -194,7 +194,10 @@ def drive(
     return samples, slots, queue, left - 1
 
   left = jnp.asarray(jnp.iinfo(jnp.int32).max if num_windows is None else num_windows, jnp.int32)
-  return lax.while_loop(going_on, one, (samples, slots, queue, left))[:3]
+  # Samples of one length end together: each turn fills all slots anew, nothing is left to drain.
+  total = slots.sample.shape[0]
+  with trips.taken(-(-n // total) if size == total else 0):
+    return lax.while_loop(going_on, one, (samples, slots, queue, left))[:3]
 
 
 def assemble(work: Work, samples: Samples) -> Rollout:

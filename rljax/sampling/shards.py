@@ -22,12 +22,20 @@ def divide(mesh: Mesh | None, requests: Requests) -> tuple[int, Requests]:
   return shards, _padded(requests, -requests.group_ids.shape[0] % shards)
 
 
-def of_one_shard(settings: SamplerSettings, shards: int) -> SamplerSettings:
-  """The settings with the slots of one shard; raises ValueError where they are not divided."""
-  slots = settings.slots
+def of_one_shard(settings: SamplerSettings, shards: int, requests: Requests) -> SamplerSettings:
+  """The settings with the slots of one shard, and as many prompts at once as fill those.
+
+  Raises:
+    ValueError: the slots are not divided.
+  """
+  slots, at_once = settings.slots, settings.prompts_at_once
   if slots % shards:
     raise ValueError(f'slots={slots} are not divided by the {shards} shards (data × fsdp)')
-  return settings.replace(slots=slots // shards)
+  if not at_once and shards > 1:
+    # A shard sees all prompts and has samples of a few.
+    samples, prompts = requests.group_ids.shape[0], requests.prompts.shape[0]
+    at_once = -(-prompts * (slots or samples) // (samples * shards))
+  return settings.replace(slots=slots // shards, prompts_at_once=at_once)
 
 
 def on_shards(

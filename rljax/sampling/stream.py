@@ -78,7 +78,7 @@ def begin(
   check_settings(settings, policy)
   held = jnp.zeros(requests.group_ids.shape, bool) if held is None else jnp.asarray(held)
   shards, requests = divide(mesh, requests)
-  settings = of_one_shard(settings, shards)
+  settings = of_one_shard(settings, shards, requests)
   held = jnp.pad(held, (0, requests.group_ids.shape[0] - held.shape[0]))
 
   def local(whole, requests, held):
@@ -126,7 +126,7 @@ def advance(
     (state, Finished).
   """
   shards, requests = divide(mesh, requests)
-  settings = of_one_shard(settings, shards)
+  settings = of_one_shard(settings, shards, requests)
 
   def local(whole, requests, state):
     params, seed, settings, num_windows = whole

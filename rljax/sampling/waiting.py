@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import lax
 
+from rljax import trips
 from rljax.sampling.slots import (
   Samples,
   Slots,
@@ -81,7 +82,10 @@ def refill(work: Work, samples: Samples, slots: Slots, queue: Queue) -> tuple[Sl
     slots = _admit(work, samples, slots, queue, sample, source, fits)
     return slots, queue.replace(next=queue.next + jnp.sum(fits, dtype=jnp.int32))
 
-  return lax.while_loop(going_on, some, (slots, queue))
+  # Once before the first step, and with each of the turns that `drive` notes: one is too many.
+  turns = -(-n // slots.sample.shape[0])
+  with trips.taken(turns / (turns + 1)):
+    return lax.while_loop(going_on, some, (slots, queue))
 
 
 def _with_prompts(work: Work, queue: Queue) -> Queue:
@@ -96,7 +100,8 @@ def _with_prompts(work: Work, queue: Queue) -> Queue:
     starts = jnp.zeros(size, jnp.int32)
     return work.policy.prefill(work.params, cache, prompts, starts)[1]
 
-  cache = lax.fori_loop(0, missing.astype(jnp.int32), prefill, queue.prompts)
+  with trips.taken(1):
+    cache = lax.fori_loop(0, missing.astype(jnp.int32), prefill, queue.prompts)
   return queue.replace(first=first, prompts=cache)
 
 
@@ -164,4 +169,5 @@ def put_continued(
     continued = policy.prefill(params, continued, tokens[here], starts[here])[1]
     return policy.put(cache, jnp.where(at < total, rows[here], -1), continued)
 
-  return lax.fori_loop(0, -(-count // size), piece, cache)
+  with trips.taken(-(-total // size)):
+    return lax.fori_loop(0, -(-count // size), piece, cache)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rljax import trips
 from rljax.sampling import speculate
 from rljax.sampling.slots import Samples, Slots, Work, draw_from, is_stop, of_samples
 
@@ -60,7 +61,9 @@ def run_window(
     return (left > 0) & (True if guess is None else jnp.any(slots.sample[:size] < n))
 
   texts = speculate.texts(work, samples, here) if settings.speculate == 'lookup' else None
-  return lax.while_loop(going_on, step, (samples, slots, texts, num_steps))[:2]
+  # With the trips of `drive`: all tokens of all samples, none of them guessed.
+  with trips.taken(work.most_new):
+    return lax.while_loop(going_on, step, (samples, slots, texts, num_steps))[:2]
 
 
 def _with_routing(work, samples, before, slots, cache) -> Samples:
