@@ -39,6 +39,13 @@ FLAGS = {
     ('boolean', 'markdown', False, 'all of them as a table, those that are not there yet too'),
     ('boolean', 'summary', False, 'their keys by stage, as in the README'),
   ],
+  'plan': [
+    ('string', 'config', None, 'name of a config, or path of a .py file'),
+    ('string', 'topology', 'local', "'v5e:4x4', 'v5p:2x4x4' … in chips, or the local devices"),
+    ('string', 'stage', '', 'of the config; default: the first that samples, else the first'),
+    ('boolean', 'search', False, 'try meshes and micro-batches: the fastest that fits'),
+    ('string', 'out', '', 'file for the report besides'),
+  ],
   '': [
     ('boolean', 'traceback', False, 'show where an error comes from'),
     ('boolean', 'help', False, 'print this'),

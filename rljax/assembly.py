@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -172,8 +173,18 @@ class World:
     self.judge.close()
 
 
-def assemble(config: Any) -> World:
+def assemble(
+  config: Any,
+  *,
+  mesh: jax.sharding.Mesh | None = None,
+  make: Callable[..., PyTree] = sharding.init_params,
+) -> World:
   """Builds everything that the stages of a resolved config share.
+
+  Args:
+    config: resolved.
+    mesh: None = as the config says, of all devices.
+    make: how new parameters are made, see `build_model`.
 
   Raises:
     ValueError: a missing file, a mesh that does not fit, a model that does not fit the tokenizer;
@@ -181,30 +192,30 @@ def assemble(config: Any) -> World:
   """
   tokenizer = binding.bind(_tokenizer_node(config))({})
   task = binding.bind(config.task)({})
-  mesh = sharding.make_mesh(**config.mesh)
+  mesh = sharding.make_mesh(**config.mesh) if mesh is None else mesh
   stages = [config[name] for name in config.stages]
   critics = [s.get('critic') for s in stages if s.get('value')]
   own_critic = _the_one(critics, 'with values have different critics; a run has one, or one head')
   heads = [value_outputs(s) for s in stages if s.get('value')]
   head = _the_one(heads, 'with values need heads of different sizes') or False
   keys = jax.random.split(jax.random.key(config.seed), 4)
+  build = functools.partial(build_model, tokenizer=tokenizer, mesh=mesh, make=make)
   hosts.meet('the model')
-  model = build_model(config.model, tokenizer, mesh, keys[0], value_head=not own_critic and head)
+  model = build(config.model, key=keys[0], value_head=not own_critic and head)
   lora, base, policies, params = _policy(config.lora, model, mesh, jax.random.fold_in(keys[0], 2))
   frozen = {}
   if own_critic:
-    critic = build_model(own_critic, tokenizer, mesh, keys[1], value_head=head)
+    critic = build(own_critic, key=keys[1], value_head=head)
     policies['value'], params['value'] = critic.policy, critic.params
   reward_models = [s.reward_model for s in stages if 'reward_model' in s]
   if reward_models:
-    own_reward = _the_one(reward_models, 'train different reward models')
-    node = own_reward or {**model.node, 'path': ''}
-    scored = build_model(node, tokenizer, mesh, keys[2], value_head=True)
+    node = _the_one(reward_models, 'train different reward models') or {**model.node, 'path': ''}
+    scored = build(node, key=keys[2], value_head=True)
     policies['reward'], params['reward'] = scored.policy, scored.params
   teachers = [s.teacher for s in stages if s.get('teacher')]
   if teachers:
     node = _the_one(teachers, 'have different teachers')
-    teacher = build_model(node, tokenizer, mesh, keys[3], value_head=False)
+    teacher = build(node, key=keys[3], value_head=False)
     policies['teacher'], frozen['teacher'] = teacher.policy, teacher.params
   samplers = {role: policies[role] for role in ('policy', 'teacher') if role in policies}
   samplers |= {'policy': lora.policy} if lora else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,13 @@ class Model(NamedTuple):
 
 
 def build_model(
-  node: Any, tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array, *, value_head: int
+  node: Any,
+  tokenizer: Tokenizer,
+  mesh: jax.sharding.Mesh,
+  key: jax.Array,
+  *,
+  value_head: int,
+  make: Callable[..., PyTree] = sharding.init_params,
 ) -> Model:
   """The model of a node with its parameters in their sharding on the mesh.
 
@@ -34,6 +41,7 @@ def build_model(
     mesh: of the devices.
     key: of random parameters.
     value_head: whether the trunk carries one: False, True, or its number of bins.
+    make: `make(policy, key, mesh)`, random parameters in their sharding.
 
   Raises:
     ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
@@ -45,7 +53,7 @@ def build_model(
   if not path:
     node.setdefault('vocab_size', tokenizer.vocab_size)
     policy = sharding.on_mesh(binding.bind(node)({}), mesh)
-    return Model(policy, sharding.init_params(policy, key, mesh), node)
+    return Model(policy, make(policy, key, mesh), node)
   overrides = {k: v for k, v in node.items() if k != 'name'}
   if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
     _check_vocabulary(tokenizer, files.read_json(files.as_path(path) / MODEL)['vocab_size'], path)

@@ -1,4 +1,4 @@
-"""The verbs of the command line: `rljax train`, `configs`, `catalogue`, `methods`."""
+"""The verbs of the command line: `rljax train`, `configs`, `catalogue`, `methods`, `plan`."""
 
 from __future__ import annotations
 
@@ -200,11 +200,29 @@ def methods(argv: Sequence[str]) -> int:
   return 0
 
 
+def plan(argv: Sequence[str]) -> int:
+  """Says what a config takes on a topology that need not be there: memory, FLOPs, traffic, time.
+
+  rljax plan --config=scale/qwen2_5_7b --topology=v5e:4x4
+  """
+  args, changes = parse('plan', argv, plan.__doc__)
+  if not args.config:
+    raise UsageError('plan needs --config=<name or path>; rljax configs lists the names')
+  path = config.find(args.config)
+  resolved = _configure(path, changes)
+
+  from rljax.plan import verb
+
+  verb.run(resolved, args.topology, stage=args.stage, search=args.search, out=args.out)
+  return 0
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
   'train': train,
   'configs': configs,
   'catalogue': catalogue,
   'methods': methods,
+  'plan': plan,
 }
 
 

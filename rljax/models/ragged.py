@@ -178,6 +178,7 @@ def _region(
       out_specs=[of_row(shape) for shape in shapes],
     ),
     out_shape=[jax.ShapeDtypeStruct((rows, kv_heads, *shape), wide) for shape in shapes],
+    cost_estimate=_cost(pl, q, [blocks[name][i] for name in names for i in range(count)]),
     interpret=kernels.interpreting(),
     name='ragged_decode',
   )(
@@ -186,6 +187,18 @@ def _region(
   )  # fmt: skip
   shape = q.shape[:-1]
   return top.reshape(shape), total.reshape(shape), out.reshape(q.shape)
+
+
+def _cost(pl: Any, q: Array, blocks: list[Array]) -> Any:
+  """The kernel's work where every row uses every block: XLA and `rljax plan` see no other."""
+  rows, kv_heads, new, groups, _ = q.shape
+  elements = [rows * math.prod(x.shape[2:]) for x in blocks]  # of one layer
+  return pl.CostEstimate(
+    flops=2 * new * groups * sum(elements),
+    bytes_accessed=sum(n * x.dtype.itemsize for n, x in zip(elements, blocks))
+    + 2 * q.size * q.dtype.itemsize,
+    transcendentals=rows * kv_heads * new * groups * sum(x.shape[-1] for x in blocks) // 2,
+  )
 
 
 def _of_queries(seen: Array, new: int, groups: int) -> Array:

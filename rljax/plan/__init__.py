@@ -1,0 +1,1 @@
+"""`rljax plan`: what a config takes on devices that need not be there."""

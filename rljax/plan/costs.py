@@ -17,6 +17,11 @@ FREE = {
 }  # fmt: skip
 PARTS = ('dynamic-slice', 'slice', 'gather')  # they read of their operand what they give
 _ESTIMATE = re.compile(r'"?flops"?\s*:\s*"?(\d+)')
+_MOVED = re.compile(r'"?bytes_accessed"?\s*:\s*"?(\d+)')
+# Products of a pair of tokens and an entry of a head, in the parts of jax's attention kernel.
+SPLASH = {'fwd': 2, 'dq': 3, 'dkv': 4}
+_SPLASH = re.compile(r'splash_m[hq]a_(fwd|dq|dkv)')
+Computation = dict[str, Instruction]
 _WINDOW = re.compile(r'(\w+)=([\dx_\-]+)')
 
 
@@ -66,14 +71,25 @@ def flops_of(place: Place) -> float:
     return _convolution(place)
   if one.op == 'custom-call' and (told := _ESTIMATE.search(one.text)):
     return float(told[1])
+  if one.op == 'custom-call' and (part := _SPLASH.search(f'{one.name} {one.source}')):
+    return _splash(place, SPLASH[part[1]])
   return 0.0
+
+
+def _splash(place: Place, products: int) -> float:
+  """Of causal attention: half of all pairs of a query [..., H, T, d] and a key [..., KV, S, d]."""
+  given = [place.operand(i) for i in range(len(place.instruction.operands))]
+  arrays = [x.arrays[0] for x in given if x is not None and x.arrays]
+  queries, keys = [dims for dtype, dims in arrays if 'f' in dtype and len(dims) > 2][:2]
+  return 2.0 * products * math.prod(queries) * keys[-2] / 2
 
 
 def is_known(one: Instruction) -> bool:
   """Whether a custom call says its FLOPs, or has none that count."""
   target = one.attribute('custom_call_target').strip('"')
   kernel = ('tpu_custom_call', 'cudnn', 'cublas', 'triton', 'matmul')
-  return bool(_ESTIMATE.search(one.text)) or not any(name in target for name in kernel)
+  told = _ESTIMATE.search(one.text) or _SPLASH.search(f'{one.name} {one.source}')
+  return bool(told) or not any(name in target for name in kernel)
 
 
 def _convolution(place: Place) -> float:
@@ -130,6 +146,8 @@ def bytes_of(place: Place, program: Program) -> float:
   one = place.instruction
   if one.op in FREE or one.op.endswith('-done') or one.op.startswith('async-'):
     return 0.0
+  if one.op == 'custom-call' and (told := _MOVED.search(one.text)):
+    return float(told[1])
   given = [place.operand(i) for i in range(len(one.operands))]
   given = [x for x in given if x is not None]
   result = _in_memory(one)
@@ -139,10 +157,14 @@ def bytes_of(place: Place, program: Program) -> float:
     return 2 * _in_memory(given[1])
   if one.op == 'fusion' and one.attribute('calls') in program.computations:
     inside = program.computations[one.attribute('calls')]
-    return _written(inside, one) + sum(
-      _read_by(inside, number, x) for number, x in enumerate(given) if _in_memory(x)
+    return _written(program, inside, one) + sum(
+      _read_by(program, inside, _parameter(inside, number), _in_memory(x))
+      for number, x in enumerate(given)
+      if _in_memory(x)
     )
-  if one.op.endswith('-start'):
+  if one.op == 'copy-start':
+    result = size_of(one.arrays[0]) if one.spaces[0] == 0 else 0.0  # (target, source, what waits)
+  elif one.op.endswith('-start'):
     result /= 2  # what it reads stands in its result besides
   return result + sum(map(_in_memory, given))
 
@@ -151,23 +173,33 @@ def _in_memory(one: Instruction) -> float:
   return sum(size_of(x) for x, space in zip(one.arrays, one.spaces) if space == 0)
 
 
-def _read_by(inside: dict[str, Instruction], number: int, given: Instruction) -> float:
-  """What a fusion reads of an operand: of one that it only cuts, the pieces."""
-  names = {x.name for x in inside.values() if x.op == 'parameter' and x.inside == str(number)}
-  users = [x for x in inside.values() if names & set(x.operands)]
-  while users and all(x.op == 'bitcast' for x in users):
-    names = {x.name for x in users}
-    users = [x for x in inside.values() if names & set(x.operands)]
-  whole, pieces = _in_memory(given), 0.0
-  for user in users:
-    if user.op in PARTS and user.operands[0] in names:
+def _read_by(
+  program: Program, inside: Computation, names: set[str], whole: float
+) -> float:
+  """What a fusion reads of an operand, `names` in it: of one that it only cuts, the pieces."""
+  pieces = 0.0
+  for user in inside.values():
+    if not names & set(user.operands):
+      continue
+    if user.op == 'bitcast':
+      pieces += _read_by(program, inside, {user.name}, whole)
+    elif user.op == 'fusion':
+      within = program.computations[user.attribute('calls')]
+      for number, name in enumerate(user.operands):
+        if name in names:
+          pieces += _read_by(program, within, _parameter(within, number), whole)
+    elif user.op in PARTS and user.operands[0] in names:
       pieces += sum(map(size_of, user.arrays))
     elif user.op != 'dynamic-update-slice' or user.operands[0] not in names:
       return whole
   return min(whole, pieces)
 
 
-def _written(inside: dict[str, Instruction], one: Instruction) -> float:
+def _parameter(inside: Computation, number: int) -> set[str]:
+  return {x.name for x in inside.values() if x.op == 'parameter' and x.inside == str(number)}
+
+
+def _written(program: Program, inside: Computation, one: Instruction) -> float:
   """What a fusion writes: of an array that it changes in place, the change."""
   root = next(x for x in inside.values() if x.is_root)
   parts = [inside[n] for n in root.operands] if root.op == 'tuple' else [root]
@@ -175,10 +207,19 @@ def _written(inside: dict[str, Instruction], one: Instruction) -> float:
     return _in_memory(one)
   total = 0.0
   for part, array, space in zip(parts, one.arrays, one.spaces):
-    while part.op == 'bitcast' and part.operands[0] in inside:
-      part = inside[part.operands[0]]
-    if space:
-      continue
-    changed = part.op == 'dynamic-update-slice' and part.operands[1] in inside
-    total += sum(map(size_of, inside[part.operands[1]].arrays)) if changed else size_of(array)
+    if space == 0:
+      total += min(size_of(array), _change(program, inside, part))
   return total
+
+
+def _change(program: Program, inside: Computation, part: Instruction) -> float:
+  """Bytes of what a result of a fusion differs in from an operand of it; all, if it is new."""
+  while part.op == 'bitcast' and part.operands[0] in inside:
+    part = inside[part.operands[0]]
+  if part.op == 'fusion':
+    within = program.computations[part.attribute('calls')]
+    root = next(x for x in within.values() if x.is_root)
+    return math.inf if root.op == 'tuple' else _change(program, within, root)
+  if part.op == 'dynamic-update-slice' and part.operands[1] in inside:
+    return sum(map(size_of, inside[part.operands[1]].arrays))
+  return math.inf

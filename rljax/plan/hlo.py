@@ -118,6 +118,8 @@ class Program:
   def _walk(self, frame, callers, trips, is_fused) -> Iterator[Place]:
     for one in frame.instructions.values():
       yield Place(one, frame, callers, trips, is_fused)
+      if one.op in ('async-update', 'async-done'):
+        continue  # their start has called it
       if one.op == 'while':
         names, inner = [one.attribute('body')], (*trips, self.trip_count(one, frame))
       elif one.op == 'call' or not one.called or one.called[0][0] != 'to_apply':

@@ -126,9 +126,13 @@ class Stage:
       self.start_params(params), self.optimizers, key, self.objective.first_state()
     )
     shardings = sharding.state_shardings(state, self.world.mesh)
-    # The state leaves in the sharding in which it came, so that there is one program.
-    self.update = jax.jit(self.make_step(), donate_argnums=0, out_shardings=(shardings, None))
+    self.update = self.program(shardings)
     return shares.place(state, shardings)
+
+  def program(self, shardings: PyTree) -> Callable[..., Any]:
+    """The jitted update of a train state with these shardings."""
+    # The state leaves in the sharding in which it came, so that there is one program.
+    return jax.jit(self.make_step(), donate_argnums=0, out_shardings=(shardings, None))
 
   def make_step(self) -> update.UpdateStep:
     """The update, to be compiled."""

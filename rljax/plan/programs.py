@@ -1,0 +1,218 @@
+"""The programs of a stage for devices that need not be there: lowered from shapes alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from rljax import binding, models, sharding, update
+from rljax.assembly import World, assemble
+from rljax.data.packing import pack
+from rljax.rollouts.programs import SamplerProgram
+from rljax.stages import Stage, make_stage
+from rljax.structs import PyTree, Rollout, TrainState
+
+TOKENIZER = dict(name='tokenization.byte_level')
+TASK = dict(name='tasks.countdown')  # has demonstrations too
+MODELS = ('model', 'draft')  # nodes at the top of a config; those of a stage are found in it
+
+
+@dataclasses.dataclass
+class Abstract:
+  """A stage whose arrays are shapes on the mesh of its devices.
+
+  Attributes:
+    world: with parameters that are shapes.
+    stage: of the config.
+    state, frozen, batch: what the update takes; requests: what the sampler takes, None where the
+      stage does not sample.
+    notes: what stands in for files that are not needed.
+  """
+
+  world: World
+  stage: Stage
+  state: TrainState
+  frozen: dict[str, PyTree]
+  batch: PyTree
+  requests: PyTree | None
+  notes: list[str]
+
+  @property
+  def node(self) -> Any:
+    return self.stage.node
+
+  def lower_update(self) -> jax.stages.Lowered:
+    """The update of the stage."""
+    shardings = jax.tree.map(lambda x: x.sharding, self.state)
+    program = self.stage.program(shardings)
+    return program.lower(self.state, self.frozen, self.batch, self.stage.hyper(0))
+
+  def lower_sampler(self) -> jax.stages.Lowered:
+    """The sampler of the stage's rollouts, whole."""
+    generate = self.stage.generate
+    program: SamplerProgram = generate.program
+    given = program._with_others(self.state.params['policy'])
+    return program.whole.lower(given, self.requests, np.uint32(0), generate.settings)
+
+
+def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
+  """A stage of a resolved config on devices, with nothing allocated on them.
+
+  Args:
+    config: resolved.
+    stage: one of `config.stages`.
+    devices: of the mesh: those of a topology, or local ones.
+
+  Raises:
+    ValueError: what a run would refuse too; a model whose shape is in files that are not there;
+      an environment, whose rollouts are no single program; adapters.
+  """
+  if config.lora:
+    raise ValueError('plan: config.lora is set, and what adapters take is not planned yet')
+  config, notes = _without_files(config, devices[0].platform)
+  mesh = sharding.make_mesh(**config.mesh, devices=devices)
+  world = assemble(config, mesh=mesh, make=outlines)
+  try:
+    made = make_stage(stage, world)
+    if world.environment is not None and made.samples:
+      raise ValueError('plan: the turns of an environment are several programs, which it lacks yet')
+    state = _state(made)
+    kept = {'reference': world.params['policy']} if made.needs_reference else {}
+    if 'reward' in made.objective.frozen_roles:
+      kept['reward'] = world.params['reward']
+    requests, rollout = _rollout(made, state) if made.samples else (None, _given(made))
+    return Abstract(
+      world, made, state, {**world.frozen, **kept}, _batch(made, rollout), requests, notes
+    )
+  finally:
+    world.close()
+
+
+def outlines(policy: Any, key: jax.Array, mesh: jax.sharding.Mesh, *rules: Any) -> PyTree:
+  """What `sharding.init_params` would make, as shapes."""
+  shapes = jax.eval_shape(policy.init, key)
+  return jax.tree.map(_outline, shapes, sharding.policy_shardings(policy, mesh, *rules))
+
+
+def _outline(x: Any, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=where)
+
+
+def _without_files(config: Any, platform: str) -> tuple[Any, list[str]]:
+  """The config with stand-ins for files that hold no shapes, and what they are."""
+  config, notes = config.copy_and_resolve_references(), []
+  with config.unlocked():
+    nodes = [config[name] for name in MODELS]
+    nodes += [config[s][k] for s in config.stages for k in ('teacher', 'critic', 'reward_model')
+              if config[s].get(k)]  # fmt: skip
+    for node in nodes:
+      _give_shape(node)
+      if platform == 'tpu' and node['name'] == 'models.decoder':
+        node['unroll_decode'] = False  # what it means on a TPU is decided where the run is
+    for name, stand_in in (('tokenizer', TOKENIZER), ('task', TASK)):
+      try:
+        binding.bind(config[name])({})
+      except (ValueError, OSError, TypeError):  # of a hyper-parameter that says where files are
+        notes.append(
+          f'{stand_in["name"]} stands in for {config[name]["name"]}, whose files are not here'
+        )
+        config[name] = stand_in
+  return config, notes
+
+
+def _give_shape(node: Any) -> None:
+  """Puts the shape of a model from its files into its node, where the node does not say it."""
+  path = node.get('path', '')
+  node['path'] = ''
+  if not path or 'd_model' in node:
+    return
+  if path.startswith('hf://'):
+    raise ValueError(
+      f'plan: {path} is not downloaded to see its shape; give a directory with its config.json, '
+      f'or the fields of models.decoder, as configs/scale does'
+    )
+  found = {'name': node['name'], **dataclasses.asdict(models.read_config(path))}
+  node.update({**found, **{k: x for k, x in node.items() if k != 'path'}})
+
+
+# -- what the programs take
+
+
+def _state(stage: Stage) -> TrainState:
+  """The train state with which the stage begins, as shapes."""
+  mesh, params = stage.world.mesh, stage.start_params(stage.world.params)
+  state = jax.eval_shape(
+    lambda params: update.init_train_state(
+      params, stage.optimizers, jax.random.key(0), stage.objective.first_state()
+    ),
+    params,
+  )
+  whole = sharding.replicated(mesh)
+  moments = {
+    role: optax.tree.map_params(
+      stage.optimizers[role]({}),
+      lambda x, param: _outline(x, param.sharding),
+      state.opt_state[role],
+      params[role],
+      transform_non_params=lambda x: _outline(x, whole),
+    )
+    for role in params
+  }
+  rest = state.replace(params={}, opt_state={})
+  rest = jax.tree.map(lambda x: _outline(x, whole), rest)
+  return rest.replace(params=params, opt_state=moments)
+
+
+def _rollout(stage: Stage, state: TrainState) -> tuple[PyTree, Rollout]:
+  """(requests of the sampler as shapes, an empty rollout of the shapes that it gives)."""
+  generate, mesh = stage.generate, stage.world.mesh
+  placeholder = dataclasses.replace(next(iter(stage.world.task.train)), tokens=(0,))
+  requests = generate.requests([placeholder], [0])
+  shapes = jax.eval_shape(
+    generate.program.whole, generate.program._with_others(state.params['policy']), requests,
+    np.uint32(0), generate.settings,
+  )  # fmt: skip
+  where = sharding.request_shardings(requests, mesh)
+  requests = jax.tree.map(lambda x, s: _outline(np.asarray(x), s), requests, where)
+  return requests, _empty(shapes)
+
+
+def _given(stage: Stage) -> Rollout:
+  """An empty rollout of the samples that a stage is given."""
+  layout = stage.layout
+  tokens = jax.ShapeDtypeStruct((layout.samples, layout.row_length), np.int32)
+  fields = {f.name: tokens for f in dataclasses.fields(Rollout) if f.default is dataclasses.MISSING}
+  row = jax.ShapeDtypeStruct((layout.samples,), np.int32)
+  fields |= {name: row for name in fields if name in _OF_SAMPLES}
+  return _empty(Rollout(**fields))
+
+
+_OF_SAMPLES = (
+  'group_ids', 'draw_ids', 'prompt_ids', 'sample_index', 'prompt_length', 'num_tokens',
+  'temperature', 'truncated',
+)  # fmt: skip
+
+
+def _empty(shapes: Rollout) -> Rollout:
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+  return zeros.replace(group_ids=np.full(shapes.group_ids.shape, -1, np.int32))
+
+
+def _batch(stage: Stage, rollout: Rollout) -> PyTree:
+  """The batch that the stage packs, as shapes."""
+  count = len(rollout.group_ids)
+  components = {name: np.zeros(count) for name in stage.node.get('reward_components', ())}
+  batch, _ = pack(rollout, np.zeros(count), stage.layout, components=components)
+  lacking = set(stage.node.get('extras', ()))
+  if lacking:
+    raise ValueError(
+      f'plan: the shapes of {", ".join(sorted(lacking))} are known only in a run: '
+      f'{stage.node.rollout["name"]} makes them'
+    )
+  where = sharding.batch_shardings(batch, stage.world.mesh)
+  return jax.tree.map(lambda x, s: _outline(np.asarray(x), s), batch, where)

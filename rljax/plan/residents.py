@@ -1,0 +1,133 @@
+"""What stands on a chip while each phase of an iteration runs, and what still fits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+
+from rljax.plan.measure import Measured, on_device, on_host
+from rljax.plan.programs import Abstract
+from rljax.sampling.slots import cache_options, given_room
+from rljax.sharding import ROWS, row_divisor
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """Bytes on each chip in a phase, by kind; `fits` is None where the capacity is not known."""
+
+  name: str
+  kinds: dict[str, int]
+  fits: bool | None
+
+  @property
+  def total(self) -> int:
+    return sum(self.kinds.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Residents:
+  """The phases, what stands in the host's memory, and how many slots the rest of the memory holds.
+
+  Attributes:
+    phases: one after the other.
+    host: bytes for each chip.
+    slots: in each group of chips that shares a cache: there are, fit at the context of the config.
+    context: tokens of one slot.
+    groups: such groups.
+  """
+
+  phases: list[Phase]
+  host: int
+  slots: tuple[int, int] | None
+  context: int
+  groups: int
+
+
+def residents(
+  given: Abstract, update: Measured, sampler: Measured | None, capacity: float | None
+) -> Residents:
+  """The resident set of each phase.
+
+  Args:
+    given: the stage.
+    update, sampler: its programs; both stay loaded.
+    capacity: bytes of a chip.
+  """
+  stay = {
+    'parameters': on_device(given.state.params),
+    'optimizer': on_device(given.state.opt_state),
+    'frozen roles': on_device(given.frozen),
+    'code': update.code + (sampler.code if sampler else 0),
+  }
+
+  def phase(name, **more):
+    kinds = {**stay, **more}
+    fits = None if capacity is None else sum(kinds.values()) <= capacity
+    return Phase(name, kinds, fits)
+
+  phases, slots, context, groups = [], None, 0, 0
+  if sampler is not None:
+    cache, places, context, groups = cache_bytes(given)
+    copy = _copy_bytes(given)
+    rest = max(0, sampler.temporary - cache - copy)
+    took = {'weights to compute with': copy, 'cache': cache, 'temporaries': rest}
+    took['requests and samples'] = on_device(given.requests) + sampler.kept
+    phases.append(phase('rollout', **took))
+    if capacity is not None:
+      free = capacity - (phases[-1].total - cache)
+      slots = places, max(0, int(free // (cache / places)))
+  rows = on_device(given.batch)
+  gradients = _gradient_bytes(given)
+  rest = max(0, update.temporary - gradients)
+  told = {'batch': rows, 'gradients': gradients, 'temporaries': rest + update.kept}
+  phases.append(phase('prepare', **told))  # a part of the update's program: one plan of its memory
+  phases.append(phase('update', **told))
+  phases.append(phase('save'))  # copies go to the host
+  phases.append(phase('reshard'))  # sampler and update read the same layout: nothing moves
+  host = on_host((given.state.params, given.state.opt_state, given.frozen))
+  return Residents(phases, host, slots, context, groups)
+
+
+def cache_bytes(given: Abstract) -> tuple[int, int, int, int]:
+  """(bytes of the cache on a chip, slots of a group, tokens of a slot, groups)."""
+  generate, mesh = given.stage.generate, given.world.mesh
+  groups = row_divisor(mesh)
+  samples = generate.prompts * generate.samples
+  settings = generate.settings
+  slots = min(settings.slots or samples, samples) // groups
+  policy = given.world.policies['policy']
+  room = (given_room(given.requests), settings.max_new_tokens)
+  shapes = jax.eval_shape(
+    lambda: policy.init_cache(slots, *room, **cache_options(settings))
+  )
+  heads = mesh.shape.get('tensor', 1)
+  whole = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+  return whole // heads, slots, sum(room), groups
+
+
+def _copy_bytes(given: Abstract) -> int:
+  """The weights in the compute dtype, whole in each group of chips that samples together."""
+  policy, mesh = given.world.policies['policy'], given.world.mesh
+  params = given.state.params.get('policy', given.world.params['policy'])
+  cast = jax.eval_shape(policy.cast, params) if policy.cast else params
+
+  def leaf(x, shape):
+    parts = [part if isinstance(part, tuple) else (part,) for part in x.sharding.spec if part]
+    names = [name for part in parts for name in part]
+    gathered = math.prod(mesh.shape[n] for n in names if n in ROWS)
+    return math.prod(x.sharding.shard_shape(x.shape)) * gathered * shape.dtype.itemsize
+
+  return sum(jax.tree.leaves(jax.tree.map(leaf, params, cast)))
+
+
+def _gradient_bytes(given: Abstract) -> int:
+  """The sum over micro-batches, at least float32, in the parameters' sharding."""
+
+  def leaf(x):
+    return math.prod(x.sharding.shard_shape(x.shape)) * max(4, x.dtype.itemsize)
+
+  return sum(jax.tree.leaves(jax.tree.map(leaf, given.state.params)))
+
+

@@ -1,0 +1,255 @@
+"""`rljax plan`: the work of compiled programs against counts by hand, and a whole plan."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_runs
+
+from rljax import cli, config, trips
+from rljax.plan import costs, hlo, model_work, report, run, search, topology
+from rljax.plan.chips import CHIPS
+from rljax.plan.instructions import read
+
+M, K, N, L = 8, 16, 32, 5
+
+
+def program(function, *arguments):
+  return hlo.Program(jax.jit(function).lower(*arguments).compile().as_text())
+
+
+def layers(x, weights):
+  return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, weights)[0]
+
+
+X, WEIGHTS = jnp.ones((M, K)), jnp.ones((L, K, K))
+LAYER = 2 * M * K * K
+
+
+def test_a_loop_counts_by_its_trips():
+  assert costs.work(program(layers, X, WEIGHTS)).flops == L * LAYER
+
+
+def test_the_trips_of_loops_within_loops_multiply():
+  def twice(x, weights):
+    return jax.lax.scan(lambda x, _: (layers(x, weights), None), x, None, length=3)[0]
+
+  assert costs.work(program(twice, X, WEIGHTS)).flops == 3 * L * LAYER
+
+
+def test_a_gradient_is_three_times_the_work():
+  def loss(weights):
+    return jnp.sum(layers(X, weights))
+
+  found = costs.work(program(jax.grad(loss), WEIGHTS)).flops
+  assert found == 3 * L * LAYER - LAYER or found == 3 * L * LAYER  # X itself has no gradient
+
+
+def data_loop(x, weights, count, note=trips.taken):
+  def body(_, x):
+    return layers(x, weights)
+
+  with note(7):
+    return jax.lax.fori_loop(0, count, body, x)
+
+
+def test_a_loop_of_data_counts_by_what_its_source_notes():
+  found = costs.work(program(data_loop, X, WEIGHTS, jnp.int32(2)))
+  assert found.flops == 7 * L * LAYER
+  assert not found.uncounted
+
+
+def test_a_loop_of_which_nothing_is_known_is_told():
+  def silent(x, weights, count):
+    return data_loop(x, weights, count, note=lambda n: jax.named_scope('plain'))
+
+  found = costs.work(program(silent, X, WEIGHTS, jnp.int32(2)))
+  assert found.flops == L * LAYER
+  assert len(found.uncounted) == 1 and 'plain' in found.uncounted[0]
+
+
+def test_the_note_changes_no_program():
+  noted = data_loop(X, WEIGHTS, 2)
+  plain = data_loop(X, WEIGHTS, 2, note=lambda n: jax.named_scope('plain'))
+  np.testing.assert_array_equal(noted, plain)
+
+
+def test_work_within_a_scope():
+  def two(x, weights):
+    with jax.named_scope('prepare'):
+      first = layers(x, weights)
+    return first, layers(x + 1, weights[:2])
+
+  found = program(two, X, WEIGHTS)
+  assert costs.work(found, within=lambda source: '/prepare/' in source).flops == L * LAYER
+  assert costs.work(found).flops == (L + 2) * LAYER
+
+
+# A TPU's text: products are convolutions, limits of loops stand in the state.
+TPU = """
+%region_0.1 (arg: (s32[], bf16[4,8,16], s32[])) -> (s32[], bf16[4,8,16], s32[]) {
+  %arg = (s32[]{:T(128)}, bf16[4,8,16]{2,1,0:T(8,128)(2,1)S(1)}, s32[]) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%arg), index=0
+  %one = s32[] constant(1)
+  %x = bf16[4,8,16]{2,1,0} get-tuple-element(%arg), index=1
+  %last = s32[] get-tuple-element(%arg), index=2
+  %next = s32[] add(%i, %one)
+  %w = bf16[4,16,16]{2,1,0} broadcast(%one), dimensions={}
+  %product = bf16[4,8,16]{2,1,0} convolution(%x, %w), window={size=4 stride=3 pad=0_0 lhs_dilate=4}, dim_labels=0bf_0io->0bf, metadata={op_name="jit(f)/while/body/dot"}
+  ROOT %out = (s32[], bf16[4,8,16]{2,1,0}, s32[]) tuple(%next, %product, %last)
+}
+
+%region_1.1 (arg.1: (s32[], bf16[4,8,16], s32[])) -> pred[] {
+  %arg.1 = (s32[], bf16[4,8,16]{2,1,0}, s32[]) parameter(0)
+  %i.1 = s32[] get-tuple-element(%arg.1), index=0
+  %last.1 = s32[] get-tuple-element(%arg.1), index=2
+  ROOT %less = pred[]{:T(512)} compare(%i.1, %last.1), direction=LT
+}
+
+ENTRY %main (given: bf16[4,8,16]) -> bf16[4,8,16] {
+  %given = bf16[4,8,16]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %start = s32[] constant(2)
+  %begin = s32[] copy(%start)
+  %end = s32[] constant(12)
+  %state = (s32[], /*index=1*/bf16[4,8,16]{2,1,0}, s32[]) tuple(%begin, %given, %end)
+  %loop = (s32[], bf16[4,8,16]{2,1,0}, s32[]) while(%state), condition=%region_1.1, body=%region_0.1, metadata={op_name="jit(f)/while"}
+  ROOT %done = bf16[4,8,16]{2,1,0} get-tuple-element(%loop), index=1
+}
+"""  # noqa: E501
+
+
+def test_a_product_over_a_batch_that_is_a_convolution():
+  found = costs.work(hlo.Program(TPU))
+  assert not found.uncounted
+  assert found.flops == 10 * 2 * 4 * 8 * 16 * 16
+
+
+def test_a_kernel_counts_by_what_it_says():
+  told = 'custom-call(%x), custom_call_target="tpu_custom_call"'
+  loud = read(f'  %k = f32[2]{{0}} {told}, backend_config={{"cost_estimate":{{"flops":"123"}}}}')
+  silent = read(f'  %k = f32[2]{{0}} {told}')
+  assert costs.is_known(loud) and not costs.is_known(silent)
+
+
+def test_a_text_that_is_no_program_is_refused():
+  with pytest.raises(ValueError, match='no ENTRY'):
+    hlo.Program('hello')
+
+
+# -- topologies
+
+
+def test_without_libtpu_it_says_what_to_install(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'libtpu', None)
+  with pytest.raises(ValueError, match=r'v5e:4x4 is compiled by libtpu.*pip install libtpu'):
+    topology.find('v5e:4x4')
+  assert topology.find('local').devices == jax.devices()
+
+
+@pytest.mark.parametrize('name', ['v5e-16', 'v9:4x4', 'h100:8x1', 'v5e'])
+def test_a_topology_that_is_none(name):
+  with pytest.raises(ValueError, match=f'--topology={name}: .*v5e:4x4'):
+    topology.find(name)
+
+
+def test_a_ring_uses_both_directions():
+  v5e, v5p = CHIPS['v5e'], CHIPS['v5p']
+  assert v5e.axis_bandwidth((16, 16)) == 2 * v5e.axis_bandwidth((4, 4)) == 2 * v5e.link
+  assert v5p.axis_bandwidth((4, 8, 8)) == 2 * v5p.axis_bandwidth((2, 4, 4))
+  assert CHIPS['h100'].axis_bandwidth((8,)) == CHIPS['h100'].link
+
+
+def test_meshes_that_are_tried():
+  found = list(search.choices(8, kv_heads=4))
+  assert {(c.fsdp, c.tensor) for c in found} == {(8, 1), (4, 2), (2, 4)}
+  assert all(c.rows % c.fsdp == 0 for c in found)
+
+
+# -- a plan
+
+
+@pytest.fixture(scope='module')
+def tiny():
+  given = tiny_runs.tiny_config(rl=dict(kl_coef=0.1, kl=dict(name='regularizers.reverse_kl')))
+  return run.make_plan(config.resolve(given), 'rl', topology.find('local'))
+
+
+def test_a_plan_on_the_local_devices(tiny):
+  assert [one.name for one in tiny.programs] == ['sampler', 'update']
+  for one in tiny.programs:
+    assert not one.work.uncounted and not one.work.unknown
+    # The smallest products are no products any more in a program for CPUs.
+    assert 0.5 < one.work.flops / one.model_flops < 6
+  assert 0 < tiny.update.prepare.flops < tiny.update.work.flops
+  phases = {phase.name: phase for phase in tiny.residents.phases}
+  assert list(phases) == ['rollout', 'prepare', 'update', 'save', 'reshard']
+  stay = ('parameters', 'optimizer', 'frozen roles')
+  params = phases['save'].kinds['parameters']
+  assert [phases['rollout'].kinds[k] for k in stay][1] >= 2 * params  # two moments
+  assert phases['save'].kinds['frozen roles'] == params  # the reference
+  assert phases['update'].kinds['gradients'] == params
+  assert phases['rollout'].kinds['cache'] > 0
+  assert tiny.fits and not tiny.advice  # nothing is known of a CPU's capacity
+
+
+def test_its_report(tiny):
+  told = report.text(tiny)
+  for part in ('| sampler |', '| update |', '| rollout |', '| reshard |', 'at capacity'):
+    assert part in told
+
+
+def test_what_a_chip_cannot_hold_is_told(tiny):
+  small = run.residents(tiny.given, tiny.update, tiny.sampler, 1000.0)
+  assert not any(phase.fits for phase in small.phases)
+  assert small.slots[1] == 0
+  assert run.advise(small)
+
+
+def test_the_weights_that_multiply_a_token(tiny):
+  policy, params = tiny.given.world.policies['policy'], tiny.given.state.params['policy']
+  shapes = {**params['layers'], 'head': policy.head(params)}
+  matrices = sum(x.size for name, x in shapes.items() if name[0] == 'w' or name == 'head')
+  assert model_work.matmul_weights(policy, params, tiny.given.world.model) == matrices
+
+
+def test_the_verb_wants_a_config_and_a_stage(capsys):
+  assert cli.main(['plan']) == 2
+  assert 'plan needs --config' in capsys.readouterr().err
+  assert cli.main(['plan', '--config=gsm8k', '--stage=sft']) == 2
+  assert 'has the stages rl' in capsys.readouterr().err
+
+
+def on_a_tpu():
+  model = dict(d_model=256, num_heads=2, num_kv_heads=2, d_ff=512, compute_dtype='bfloat16')
+  given = tiny_runs.tiny_config(model=model, mesh=dict(fsdp=2, tensor=2), rl=dict(kl_coef=0.1))
+  plan = run.make_plan(config.resolve(given), 'rl', topology.find('v5e:2x2'))
+  told = [
+    (x.work.flops / x.model_flops, list(x.sent), x.time, x.work.uncounted) for x in plan.programs
+  ]
+  return {'fits': plan.fits, 'programs': told, 'slots': plan.residents.slots}
+
+
+@pytest.mark.slow
+def test_a_plan_for_a_tpu_that_is_not_there():
+  pytest.importorskip('libtpu', reason="pip install 'rljax[tpu-plan]'")
+  # A process of its own: the compiler for TPUs ends one that has flags for CPUs.
+  environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
+  environment |= {'JAX_PLATFORMS': 'cpu'}
+  done = subprocess.run(
+    [sys.executable, __file__], env=environment, capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  found = json.loads(done.stdout.splitlines()[-1])
+  assert found['fits'] and found['slots'][1] > found['slots'][0]
+  for ratio, axes, seconds, uncounted in found['programs']:
+    assert 0.5 < ratio < 6 and seconds > 0 and not uncounted
+    assert {'fsdp', 'tensor'} <= {name for part in axes for name in part.split(' × ')}
+
+
+if __name__ == '__main__':
+  print(json.dumps(on_a_tpu()))
