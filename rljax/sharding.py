@@ -73,12 +73,15 @@ def make_mesh(
     sizes[free[0]] = len(devices) // fixed
   if math.prod(sizes.values()) != len(devices):
     raise ValueError(f'mesh: {told} does not fit {len(devices)} devices')
-  return jax.make_mesh(
-    tuple(sizes.values()),
-    MESH_AXES,
-    axis_types=(AxisType.Auto,) * len(MESH_AXES),
-    devices=devices,
-  )
+  kinds, shape = (AxisType.Auto,) * len(MESH_AXES), tuple(sizes.values())
+  try:
+    return jax.make_mesh(shape, MESH_AXES, axis_types=kinds, devices=devices)
+  except NotImplementedError:
+    # An axis that is no product of edges of the slice, such as 8 of 16 × 16, takes a part of one.
+    from jax.experimental import mesh_utils
+
+    placed = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    return Mesh(placed, MESH_AXES, axis_types=kinds)
 
 
 # -- parameters
