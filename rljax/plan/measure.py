@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rljax import files
 from rljax.plan import costs
 from rljax.plan.collectives import Collective, collectives
 from rljax.plan.hlo import Program
@@ -128,7 +129,9 @@ def _compile(lowered: jax.stages.Lowered, platform: str) -> tuple[jax.stages.Com
     compiled = lowered.compile(
       compiler_options={'xla_dump_to': folder, 'xla_dump_hlo_as_text': True}
     )
-    texts = [f.read_text() for f in pathlib.Path(folder).glob('*.after_optimizations.txt')]
+    texts = [
+      files.read_text(f) for f in pathlib.Path(folder).glob('*.after_optimizations.txt')
+    ]
     return compiled, max(texts, key=len)
 
 

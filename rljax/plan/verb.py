@@ -36,8 +36,7 @@ def run(
   print(told, end='')
   if out:
     path = files.as_path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(told)
+    files.write_text(path, told)
     files.write_json(path.with_suffix('.json'), report.numbers(plan))
 
 
