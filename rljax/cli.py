@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,7 +44,13 @@ def main(argv: Sequence[str]) -> int:
       print(f'  {name:8} {verb.__doc__.splitlines()[0]}')
     return 0
   _import_first(Path.cwd())
-  status = _run(argv)
+  try:
+    status = _run(argv)
+  except Exception:
+    if hosts.count() == 1:
+      raise
+    traceback.print_exc()  # jax would wait for the others before it ends
+    status = 1
   if status and hosts.count() > 1:
     hosts.abandon(status)
   return status

@@ -24,6 +24,7 @@ import numpy as np
 
 _SLICE = 1.0  # seconds between two looks at whether the others live
 _GRACE = 30.0  # seconds in which a process may end by itself when another has ended
+_PATIENCE = 6.0  # seconds in which it shows whether a failed program was another's fault
 _FLAGS = ('coordinator', 'num_processes', 'process_id')
 _NUMBERS = itertools.count()  # of the meetings of a process; the same on all
 _meeting: _Meeting | None = None
@@ -121,6 +122,8 @@ def together(seconds: float = 900.0, silence: float = 60.0) -> Iterator[None]:
       yield
       meet('the end')
   except BaseException as error:
+    if _is_of_jax(error) and (trouble := _meeting.trouble()):
+      raise HostError(f'{trouble} (seen in a program of the devices)') from error
     _meeting.tell(f'{type(error).__name__}: {error}' if str(error) else type(error).__name__)
     raise
   finally:
@@ -172,6 +175,12 @@ def abandon(status: int) -> None:
   os._exit(status)
 
 
+def _is_of_jax(error: BaseException) -> bool:
+  import jax
+
+  return isinstance(error, jax.errors.JaxRuntimeError)
+
+
 class _Meeting:
   """The place where processes meet, and a thread that watches whether they live."""
 
@@ -181,7 +190,7 @@ class _Meeting:
     self._place, self._number = f'rljax/{next(_NUMBERS)}', 0
     self.seconds, self.silence = seconds, silence
     self._names = [f'process {p}' for p in range(self._count)]
-    self._trouble = ''
+    self._trouble, self._seen = '', {}
     self._closed = threading.Event()
     self._thread = threading.Thread(target=self._watch, name='hosts-watch', daemon=True)
 
@@ -233,9 +242,19 @@ class _Meeting:
           f'{what}: {self._names[process]} has not come within {self.seconds:.0f} s'
         )
 
+  def trouble(self) -> str:
+    """What is wrong with the others, if anything: they give a sign every second."""
+    time.sleep(_PATIENCE)
+    now = time.monotonic()
+    silent = [p for p, (_, since) in self._seen.items() if now - since > _PATIENCE - _SLICE]
+    if not self._trouble and silent:
+      self._trouble = f'{self._names[silent[0]]} gives no sign of life any more'
+    return self._trouble
+
   def _watch(self) -> None:
     """Gives signs of life and looks for those of the others, until the meeting is closed."""
-    seen = {p: ('', time.monotonic()) for p in range(self._count) if p != self._me}
+    others = [p for p in range(self._count) if p != self._me]
+    seen = self._seen = {p: ('', time.monotonic()) for p in others}
     troubled = 0.0
     for number in itertools.count():
       if self._closed.wait(_SLICE):
