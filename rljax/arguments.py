@@ -1,10 +1,15 @@
-"""What may stand behind a verb of the command line."""
+"""What may stand behind a verb of the command line, and the config that it means."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from absl import flags
+
+from rljax import config, overrides
 
 
 class UsageError(ValueError):
@@ -46,6 +51,15 @@ FLAGS = {
     ('boolean', 'search', False, 'try meshes and micro-batches: the fastest that fits'),
     ('string', 'out', '', 'file for the report besides'),
   ],
+  'show': [],
+  'samples': [
+    ('integer', 'iteration', None, 'of the stage; default: the last one that has samples'),
+    ('string', 'prompt', '', 'only prompts with this text in them'),
+    ('integer', 'count', 20, 'completions at most'),
+  ],
+  'report': [
+    ('string', 'to', None, 'file of the page; default: report.html in the work directory'),
+  ],
   '': [
     ('boolean', 'traceback', False, 'show where an error comes from'),
     ('boolean', 'help', False, 'print this'),
@@ -53,10 +67,16 @@ FLAGS = {
 }
 
 
-def parse(
-  verb: str, argv: Sequence[str], about: str
-) -> tuple[flags.FlagValues, list[str]]:
-  """(values of the verb's flags, the arguments that change the config).
+# Verb -> what its paths are.
+PLACES = {
+  'show': 'a work directory, or several',
+  'samples': 'a work directory',
+  'report': 'a work directory',
+}
+
+
+def parse(verb: str, argv: Sequence[str], about: str) -> tuple[flags.FlagValues, list[str]]:
+  """(values of the verb's flags, the arguments that change the config; of a verb in PLACES: paths).
 
   Args:
     verb: of the command line.
@@ -77,14 +97,20 @@ def parse(
     left = values(['rljax', *own])[1:]
   except flags.Error as error:
     raise UsageError(str(error).replace('\n', ' ')) from error
-  if left:
-    raise UsageError(f'unknown argument {left[0]!r}; values follow their flag as --flag=value')
   if values.help:
     print(f'{about.strip()}\n')
     for _, name, default, meaning in [*FLAGS[verb], *FLAGS['']]:
       print(f'  --{name:22} {meaning}' + (f' (default {default})' if default else ''))
     raise SystemExit(0)
-  return values, changes
+  if verb not in PLACES:
+    if left:
+      raise UsageError(f'unknown argument {left[0]!r}; values follow their flag as --flag=value')
+    return values, changes
+  if changes:
+    raise UsageError(f'unknown argument {changes[0]!r}: {verb} reads what a run has written')
+  if not left or (len(left) > 1 and 'several' not in PLACES[verb]):
+    raise UsageError(f'{verb} needs {PLACES[verb]}, as in: rljax {verb} runs/quickstart/…')
+  return values, left
 
 
 def seeds_of(args: flags.FlagValues) -> list[int | None]:
@@ -99,3 +125,22 @@ def seeds_of(args: flags.FlagValues) -> list[int | None]:
   if len(set(seeds)) < len(seeds):
     raise UsageError(f'--seeds={",".join(args.seeds)} has a seed twice')
   return seeds
+
+
+def configure(path: Path, changes: Sequence[str], seed: int | None = None) -> Any:
+  """The resolved config of a file, with the changes; prints what they dropped."""
+  import_first(path.resolve().parent, behind=Path.cwd())
+  changed, notes = overrides.override(config.load(str(path)), changes)
+  if seed is not None:
+    changed.seed = seed
+  print(*notes, sep='\n', end='\n' if notes else '', flush=True)
+  return config.resolve(changed)
+
+
+def import_first(folder: Path, behind: Path | None = None) -> None:
+  """Puts a folder at the front of the import path, behind another one that is there."""
+  where = str(folder.resolve())
+  if behind is not None and where == str(behind.resolve()):
+    return
+  sys.path[:] = [p for p in sys.path if p not in ('', where)]
+  sys.path.insert(0 if behind is None else 1, where)

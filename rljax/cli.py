@@ -1,11 +1,9 @@
-"""The verbs of the command line: `rljax train`, `configs`, `catalogue`, `methods`, `plan`."""
+"""The command line: its verbs, `rljax train` and `rljax plan`; what only shows is in `listings`."""
 
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +11,9 @@ from pathlib import Path
 from absl import flags
 
 import rljax
-from rljax import binding, config, devices, files, hosts, overrides
-from rljax.arguments import UsageError, parse, seeds_of
+from rljax import binding, config, devices, hosts, listings
+from rljax.arguments import UsageError, configure, import_first, parse, seeds_of
+from rljax.listings import folded
 
 USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
 
@@ -41,9 +40,9 @@ def main(argv: Sequence[str]) -> int:
   if not argv or argv[0] in ('help', '--help', '-h'):
     print(USAGE)
     for name, verb in VERBS.items():
-      print(f'  {name:8} {verb.__doc__.splitlines()[0]}')
+      print(f'  {name:10}{verb.__doc__.splitlines()[0]}')
     return 0
-  _import_first(Path.cwd())
+  import_first(Path.cwd())
   try:
     status = _run(argv)
   except Exception:
@@ -95,9 +94,9 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
   seeds = seeds_of(args)
   path = config.find(args.config)
   print(f'config {path}', flush=True)
-  resolved = _configure(path, changes, seeds[0])
+  resolved = configure(path, changes, seeds[0])
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
-  print(*_folded(config.describe(resolved)), sep='\n', flush=True)
+  print(*folded(config.describe(resolved)), sep='\n', flush=True)
   devices.keep_compiled_programs()
 
   from rljax import metrics, workdir
@@ -132,81 +131,6 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
   return status
 
 
-def configs(argv: Sequence[str]) -> int:
-  """Lists the configs; --copy=NAME puts one beside you to be edited, --show=NAME prints one whole.
-
-  rljax configs --copy=quickstart --to=configs/mine.py
-  """
-  args, changes = parse('configs', argv, configs.__doc__)
-  if changes and not args.show:
-    raise UsageError(f'unknown argument {changes[0]!r}')
-  if args.show:
-    print('\n'.join(_folded(config.describe(_configure(config.find(args.show), changes)))))
-    return 0
-  if not args.copy:
-    found = config.listing()
-    width = max(len(name) for name in found)
-    for name, (path, line) in sorted(found.items()):
-      print(f'{name:{width}}  {line}  ({path})')
-    return 0
-  source, target = config.find(args.copy), Path(args.to or f'configs/{args.copy}.py')
-  if target.exists():
-    raise UsageError(f'{target} exists; --to=PATH.py puts the copy elsewhere')
-  files.write_text(target, files.read_text(source))
-  print(f'{source} -> {target}; run it: rljax train --config={target}')
-  return 0
-
-
-def catalogue(argv: Sequence[str]) -> int:
-  """Lists the functions of the library: what each is, where it comes from, which presets use it.
-
-  rljax catalogue --find=gspo
-  """
-  args, changes = parse('catalogue', argv, catalogue.__doc__)
-  if changes:
-    raise UsageError(f'unknown argument {changes[0]!r}')
-
-  from rljax import catalogue as functions
-
-  if args.markdown:
-    print(functions.table())
-    return 0
-  found = [e for e in functions.entries() if args.find.lower() in ' '.join(map(str, e)).lower()]
-  for entry in found:
-    print(f'{entry.name}  ({entry.fidelity})')
-    lines = [entry.equation, f'source: {entry.source}']
-    lines += [f'presets: {", ".join(entry.presets)}'] if entry.presets else []
-    print(*_folded(lines), sep='\n')
-  if not found:
-    raise UsageError(f'no function, equation, source or preset has {args.find!r} in it')
-  return 0
-
-
-def methods(argv: Sequence[str]) -> int:
-  """Lists the methods of the literature, with what they change and their configs.
-
-  rljax methods --stage=advantages
-  """
-  args, changes = parse('methods', argv, methods.__doc__)
-  if changes:
-    raise UsageError(f'unknown argument {changes[0]!r}')
-
-  from rljax import methods as literature
-
-  found = literature.methods()
-  if args.markdown or args.summary:
-    print((literature.table if args.markdown else literature.summary)(found))
-    return 0
-  stages = sorted({method.stage for method in found} - {''})
-  if args.stage and args.stage not in stages:
-    raise UsageError(f'no method has the stage {args.stage!r}; there are {", ".join(stages)}')
-  for method in found:
-    if method.stage and args.stage in ('', method.stage):
-      print(f'papers/{method.key}  ({method.stage}, {method.fidelity})')
-      print(*_folded([method.what, method.paper, f'effect: {method.effect}']), sep='\n')
-  return 0
-
-
 def plan(argv: Sequence[str]) -> int:
   """Says what a config takes on a topology that need not be there: memory, FLOPs, traffic, time.
 
@@ -216,7 +140,7 @@ def plan(argv: Sequence[str]) -> int:
   if not args.config:
     raise UsageError('plan needs --config=<name or path>; rljax configs lists the names')
   path = config.find(args.config)
-  resolved = _configure(path, changes)
+  resolved = configure(path, changes)
 
   from rljax.plan import verb
 
@@ -226,43 +150,15 @@ def plan(argv: Sequence[str]) -> int:
 
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
   'train': train,
-  'configs': configs,
-  'catalogue': catalogue,
-  'methods': methods,
+  'show': listings.show,
+  'samples': listings.samples,
+  'report': listings.report,
   'plan': plan,
+  'configs': listings.configs,
+  'catalogue': listings.catalogue,
+  'methods': listings.methods,
 }
-
-
-def _folded(lines: Sequence[str]) -> list[str]:
-  """Lines as wide as the terminal, indented; what is folded is indented once more."""
-  fold = textwrap.TextWrapper(
-    width=shutil.get_terminal_size((100, 24)).columns,
-    initial_indent='  ',
-    subsequent_indent='      ',
-    break_long_words=False,
-    break_on_hyphens=False,
-  )
-  return [folded for line in lines for folded in fold.wrap(line)]
-
-
-def _configure(path: Path, changes: Sequence[str], seed: int | None = None):
-  """The resolved config of a file, with the changes; prints what they dropped."""
-  _import_first(path.resolve().parent, behind=Path.cwd())
-  changed, notes = overrides.override(config.load(str(path)), changes)
-  if seed is not None:
-    changed.seed = seed
-  print(*notes, sep='\n', end='\n' if notes else '', flush=True)
-  return config.resolve(changed)
 
 
 def _near_verbs(name: str) -> str:
   return binding.near(name, VERBS) or f'; there are {", ".join(VERBS)}'
-
-
-def _import_first(folder: Path, behind: Path | None = None) -> None:
-  """Puts a folder at the front of the import path, behind another one that is there."""
-  where = str(folder.resolve())
-  if behind is not None and where == str(behind.resolve()):
-    return
-  sys.path[:] = [p for p in sys.path if p not in ('', where)]
-  sys.path.insert(0 if behind is None else 1, where)

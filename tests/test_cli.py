@@ -54,7 +54,7 @@ def test_usage_names_the_verbs(capsys):
   ('command', 'message'),
   [
     ('trian', "unknown verb 'trian'; did you mean train?"),
-    ('zzz', 'there are train, configs'),
+    ('zzz', 'there are train, show'),
     ('train', 'train needs --config=<name or path>'),
     ('train --config=quikstart', 'did you mean quickstart'),
     ('train --config=missing.py', 'no config file missing.py'),

@@ -31,8 +31,8 @@ FLOORS = {
     'optax flax',
   ),
   '4': (
-    'config arguments catalogue methods overrides workdir build_model assembly stages progress '
-    'train scanned plan report cli __main__',
+    'config catalogue methods overrides workdir build_model assembly stages progress '
+    'train scanned plan report arguments listings cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }

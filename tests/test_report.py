@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import rich.console
 
-from rljax import config, files, metrics, report, workdir
+from rljax import cli, config, files, metrics, report, workdir
 
 NASTY = '</script><img src=x onerror=alert(1)> \u2028 "quoted" {{title}} & so on'
 
@@ -125,3 +125,29 @@ def test_the_page_works_in_a_browser(run, tmp_path):
   command = [browser, *flags, '--dump-dom', f'file://{page}']
   shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
   assert '<figure>' in shown and 'reward/mean' in shown and 'class="sample"' in shown
+
+
+def test_the_verbs(run, capsys, tmp_path):
+  assert cli.main(['show', str(run)]) == 0 and 'reward/mean' in capsys.readouterr().out
+  assert cli.main(['show', str(run), str(run)]) == 0 and '0.25 → 0.75' in capsys.readouterr().out
+  assert cli.main(['samples', str(run), '--count=1']) == 0
+  assert cli.main(['report', str(run), f'--to={tmp_path}/page.html']) == 0
+  assert (tmp_path / 'page.html').exists()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'told'),
+  [
+    (['show'], 'show needs a work directory, or several'),
+    (['show', 'nowhere'], 'nowhere: no run of rljax is there'),
+    (['samples', 'a', 'b'], 'samples needs a work directory'),
+    (['report', 'a', '--config.seed=1'], "unknown argument '--config.seed=1'"),
+  ],
+)
+def test_what_a_verb_cannot_read_is_said(arguments, told, capsys):
+  assert cli.main(arguments) == 2 and told in capsys.readouterr().err
+
+
+def test_samples_that_are_not_there_are_told_with_those_that_are(run, capsys):
+  assert cli.main(['samples', str(run), '--iteration=9999']) == 2
+  assert 'there are those of rl 1 … rl 700' in capsys.readouterr().err

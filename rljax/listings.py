@@ -1,0 +1,143 @@
+"""The verbs that show what is there: configs, functions, methods, and what runs have written."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from rljax import config, files
+from rljax.arguments import UsageError, configure, parse
+
+
+def configs(argv: Sequence[str]) -> int:
+  """Lists the configs; --copy=NAME puts one beside you to be edited, --show=NAME prints one whole.
+
+  rljax configs --copy=quickstart --to=configs/mine.py
+  """
+  args, changes = parse('configs', argv, configs.__doc__)
+  if changes and not args.show:
+    raise UsageError(f'unknown argument {changes[0]!r}')
+  if args.show:
+    print('\n'.join(folded(config.describe(configure(config.find(args.show), changes)))))
+    return 0
+  if not args.copy:
+    found = config.listing()
+    width = max(len(name) for name in found)
+    for name, (path, line) in sorted(found.items()):
+      print(f'{name:{width}}  {line}  ({path})')
+    return 0
+  source, target = config.find(args.copy), Path(args.to or f'configs/{args.copy}.py')
+  if target.exists():
+    raise UsageError(f'{target} exists; --to=PATH.py puts the copy elsewhere')
+  files.write_text(target, files.read_text(source))
+  print(f'{source} -> {target}; run it: rljax train --config={target}')
+  return 0
+
+
+def catalogue(argv: Sequence[str]) -> int:
+  """Lists the functions of the library: what each is, where it comes from, which presets use it.
+
+  rljax catalogue --find=gspo
+  """
+  args, changes = parse('catalogue', argv, catalogue.__doc__)
+  if changes:
+    raise UsageError(f'unknown argument {changes[0]!r}')
+
+  from rljax import catalogue as functions
+
+  if args.markdown:
+    print(functions.table())
+    return 0
+  found = [e for e in functions.entries() if args.find.lower() in ' '.join(map(str, e)).lower()]
+  for entry in found:
+    print(f'{entry.name}  ({entry.fidelity})')
+    lines = [entry.equation, f'source: {entry.source}']
+    lines += [f'presets: {", ".join(entry.presets)}'] if entry.presets else []
+    print(*folded(lines), sep='\n')
+  if not found:
+    raise UsageError(f'no function, equation, source or preset has {args.find!r} in it')
+  return 0
+
+
+def methods(argv: Sequence[str]) -> int:
+  """Lists the methods of the literature, with what they change and their configs.
+
+  rljax methods --stage=advantages
+  """
+  args, changes = parse('methods', argv, methods.__doc__)
+  if changes:
+    raise UsageError(f'unknown argument {changes[0]!r}')
+
+  from rljax import methods as literature
+
+  found = literature.methods()
+  if args.markdown or args.summary:
+    print((literature.table if args.markdown else literature.summary)(found))
+    return 0
+  stages = sorted({method.stage for method in found} - {''})
+  if args.stage and args.stage not in stages:
+    raise UsageError(f'no method has the stage {args.stage!r}; there are {", ".join(stages)}')
+  for method in found:
+    if method.stage and args.stage in ('', method.stage):
+      print(f'papers/{method.key}  ({method.stage}, {method.fidelity})')
+      print(*folded([method.what, method.paper, f'effect: {method.effect}']), sep='\n')
+  return 0
+
+
+def show(argv: Sequence[str]) -> int:
+  """Shows a run, live or finished: curves, parts of the reward, before and after; compares several.
+
+  rljax show runs/quickstart/20261122-101500-s0
+  """
+  _, paths = parse('show', argv, show.__doc__)
+
+  from rljax import report
+
+  found = [report.read_run(path) for path in paths]
+  report.show(found[0]) if len(found) == 1 else report.compare(found)
+  return 0
+
+
+def samples(argv: Sequence[str]) -> int:
+  """Shows prompts of a run with their completions and rewards.
+
+  rljax samples runs/quickstart/20261122-101500-s0 --iteration=40
+  """
+  args, (path,) = parse('samples', argv, samples.__doc__)
+
+  from rljax import report
+
+  run = report.read_run(path)
+  chosen = dict(iteration=args.iteration, prompt=args.prompt, count=args.count)
+  if not report.show_samples(run, **chosen):
+    there = sorted({(row['stage'], row['iteration']) for row in run.samples})
+    ends = ' … '.join(f'{stage} {i}' for stage, i in (there[:1] + there[-1:])) or 'none'
+    raise UsageError(f'{path} has no such samples; there are those of {ends}')
+  return 0
+
+
+def report(argv: Sequence[str]) -> int:
+  """Writes the page of a run: curves, samples and config in one HTML file.
+
+  rljax report runs/quickstart/20261122-101500-s0 --to=page.html
+  """
+  args, (path,) = parse('report', argv, report.__doc__)
+
+  from rljax.report import write_page
+
+  print(write_page(path, args.to))
+  return 0
+
+
+def folded(lines: Sequence[str]) -> list[str]:
+  """Lines as wide as the terminal, indented; what is folded is indented once more."""
+  fold = textwrap.TextWrapper(
+    width=shutil.get_terminal_size((100, 24)).columns,
+    initial_indent='  ',
+    subsequent_indent='      ',
+    break_long_words=False,
+    break_on_hyphens=False,
+  )
+  return [folded for line in lines for folded in fold.wrap(line)]
