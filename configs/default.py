@@ -21,7 +21,26 @@ def get_config() -> ConfigDict:
       model=dict(name='models.decoder', path=''),
       lora=None,  # or 'models.lora': the policy's weights stand still, small adapters are trained
       draft=dict(name='models.decoder', path=''),  # guesses tokens for sampler.speculate='draft'
-      mesh=dict(data=1, fsdp=-1, tensor=1),  # devices along each axis; -1 = all that are left
+      # Devices along each axis; -1 = all that are left. `sequence` divides long rows, `expert`
+      # experts; tests hold results equal on all meshes.
+      mesh=dict(data=1, fsdp=-1, tensor=1, sequence=1, expert=1),
+      sample_mesh=dict(data=0, fsdp=0, tensor=0, sequence=0, expert=0),  # 0 = as in `mesh`
+      devices=dict(
+        train='',  # '0:4' = the first four of jax.devices(); '' = all
+        sample='',  # '4:8' = the sampler has devices of its own; '' = those of `train`
+      ),
+      rules=dict(  # which axes of parameters stand on which axes of the mesh; see rljax/rules.py
+        policy=dict(name='rules.ep'),  # or dp, fsdp, fsdp_tp, fsdp_tp_sp, table, one's own
+        sample=None,  # of the copy that samples; None = the policy's, whole along data and fsdp
+        reference=None,  # None = the policy's, and so for the following
+        value=None,  # of a critic
+        reward=None,  # of a reward model
+        teacher=None,
+      ),
+      offload=dict(  # to the host's memory, while it is not needed: memory of devices against time
+        optimizer=False,  # moments; they are fetched for each optimizer step
+        reference=False,  # parameters of the reference; they are fetched for each update
+      ),
       hosts=dict(  # where several processes run together
         seconds=900.0,  # that one waits for another; rewards get half of it, the rest times out
         silence=60.0,  # seconds without a sign of life after which one counts as gone

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from rljax import binding, data, files, hosts, models, sharding, shares
-from rljax.build_model import MODEL, add_adapters, build_draft, build_model
+from rljax import binding, data, files, hosts, layouts, models, sharding, shares
+from rljax.build_model import MODEL, build_model
 from rljax.environments import Environment
 from rljax.evaluation import evaluate
 from rljax.objective import value_outputs
+from rljax.placement import place
 from rljax.prompts import Prompt, Task
 from rljax.rewards.shared import SharedScorer
-from rljax.rollouts import Generator, SamplerProgram
+from rljax.rollouts import Generator
 from rljax.shares import Shares
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer, prompt_tokens
@@ -38,7 +40,8 @@ class World:
     config: resolved.
     tokenizer: of the policy.
     task: prompts and reward.
-    mesh: of the devices.
+    mesh: of the devices that train.
+    reference_shardings: of the reference's parameters.
     policies: role → Policy: 'policy', 'reference', and where a stage has one 'value' (a critic of
       its own), 'reward' (a reward model), 'teacher'.
     params: initial parameters of the trained roles.
@@ -57,6 +60,7 @@ class World:
   tokenizer: Tokenizer
   task: Task
   mesh: jax.sharding.Mesh
+  reference_shardings: PyTree
   policies: dict[str, Policy]
   params: dict[str, PyTree]
   frozen: dict[str, PyTree]
@@ -70,12 +74,18 @@ class World:
   base: dict[str, PyTree] = dataclasses.field(default_factory=dict)
 
   def generator(self, node: Any, *, seed: int) -> Generator:
-    """The sampler with the shapes and temperatures of a stage."""
+    """The sampler with the shapes and temperatures of a stage.
+
+    Raises:
+      ValueError: its slots are not divided by the devices along data and fsdp.
+    """
+    program = self.programs['policy']
+    layouts.check_slots(node.sampler.slots, program.mesh)
     return Generator(
-      program=self.programs['policy'],
+      program=program,
       tokenizer=self.tokenizer,
       place=lambda requests: shares.place(
-        requests, sharding.request_shardings(requests, self.mesh)
+        requests, sharding.request_shardings(requests, program.mesh)
       ),
       prompts=node.prompts,
       samples=node.samples,
@@ -88,7 +98,7 @@ class World:
       seed=seed,
       sampler=node.sampler.to_dict(),
       environment=self.environment,
-      shares=self.shares,
+      shares=shares.of_mesh(program.mesh, sharding.ROWS),
     )
 
   def reward_start(self, params: dict[str, PyTree]) -> PyTree:
@@ -102,7 +112,13 @@ class World:
       return own
     # Copies: the update donates what it trains, and the policy is still there.
     policy = jax.tree.map(lambda x: x.copy(), self.merged(params['policy']))
-    return {n: x if n == 'value_head' else policy.get(n, x) for n, x in fresh.items()}
+    start = {n: x if n == 'value_head' else policy.get(n, x) for n, x in fresh.items()}
+    return jax.device_put(start, jax.tree.map(lambda x: x.sharding, fresh))
+
+  def as_reference(self, params: PyTree) -> PyTree:
+    """A copy of the policy's parameters where those of the reference stand."""
+    copy = jax.jit(partial(jax.tree.map, jnp.copy), out_shardings=self.reference_shardings)
+    return copy(params)
 
   def merged(self, params: PyTree) -> PyTree:
     """Parameters of the policy with the adapters, if it has some, added in."""
@@ -192,38 +208,36 @@ def assemble(
   """
   tokenizer = binding.bind(_tokenizer_node(config))({})
   task = binding.bind(config.task)({})
-  mesh = sharding.make_mesh(**config.mesh) if mesh is None else mesh
+  placement = place(config, mesh)
+  rules = placement.rules
+  build = partial(build_model, tokenizer=tokenizer, mesh=placement.mesh, make=make)
   stages = [config[name] for name in config.stages]
   critics = [s.get('critic') for s in stages if s.get('value')]
   own_critic = _the_one(critics, 'with values have different critics; a run has one, or one head')
   heads = [value_outputs(s) for s in stages if s.get('value')]
   head = _the_one(heads, 'with values need heads of different sizes') or False
   keys = jax.random.split(jax.random.key(config.seed), 4)
-  build = functools.partial(build_model, tokenizer=tokenizer, mesh=mesh, make=make)
   hosts.meet('the model')
-  model = build(config.model, key=keys[0], value_head=not own_critic and head)
-  lora, base, policies, params = _policy(config.lora, model, mesh, jax.random.fold_in(keys[0], 2))
+  model = build(
+    config.model, key=keys[0], value_head=not own_critic and head, rules=rules['policy']
+  )
+  lora, base, policies, params = placement.policies(config.lora, model, keys[0])
   frozen = {}
   if own_critic:
-    critic = build(own_critic, key=keys[1], value_head=head)
+    critic = build(own_critic, key=keys[1], value_head=head, rules=rules['value'])
     policies['value'], params['value'] = critic.policy, critic.params
   reward_models = [s.reward_model for s in stages if 'reward_model' in s]
   if reward_models:
     node = _the_one(reward_models, 'train different reward models') or {**model.node, 'path': ''}
-    scored = build(node, key=keys[2], value_head=True)
+    scored = build(node, key=keys[2], value_head=True, rules=rules['reward'])
     policies['reward'], params['reward'] = scored.policy, scored.params
   teachers = [s.teacher for s in stages if s.get('teacher')]
   if teachers:
     node = _the_one(teachers, 'have different teachers')
-    teacher = build(node, key=keys[3], value_head=False)
+    teacher = build(node, key=keys[3], value_head=False, rules=rules['teacher'])
     policies['teacher'], frozen['teacher'] = teacher.policy, teacher.params
-  samplers = {role: policies[role] for role in ('policy', 'teacher') if role in policies}
-  samplers |= {'policy': lora.policy} if lora else {}
-  draft = None
-  if any(s.get('sampler') and s.sampler.speculate == 'draft' for s in stages):
-    key = jax.random.fold_in(keys[0], 1)
-    guesser, draft, _ = build_draft(config.draft, model.node, tokenizer, mesh, key)
-    samplers = {role: models.with_draft(policy, guesser) for role, policy in samplers.items()}
+  samplers = {**policies, 'policy': lora.policy} if lora else policies
+  programs = placement.programs(config, samplers, base, model.node, tokenizer, keys[0])
   limits = {k: config.rewards[k] for k in ('workers', 'cpu_seconds', 'memory_mib')}
   limits['seed'] = config.seed
   if hosts.count() > 1:
@@ -234,33 +248,22 @@ def assemble(
     config=config,
     tokenizer=tokenizer,
     task=task,
-    mesh=mesh,
+    mesh=placement.mesh,
+    reference_shardings=placement.of_reference(
+      lora.policy.axes['policy'] if lora else model.policy.axes, params['policy']
+    ),
     policies=policies,
     params=params,
     frozen=frozen,
     model={**model.node, **({'lora': config.lora.to_dict()} if lora else {})},
     scorer=SharedScorer(reward, **limits) if reward else judge,
     judge=judge,
-    programs={
-      role: SamplerProgram(policy, mesh, draft, base if role == 'policy' else {})
-      for role, policy in samplers.items()
-    },
+    programs=programs,
     environment=binding.bind(config.environment)({}) if config.environment else None,
-    shares=shares.of_mesh(mesh, sharding.ROWS),
+    shares=shares.of_mesh(placement.mesh, sharding.ROWS),
     lora=lora,
     base=base,
   )
-
-
-def _policy(node: Any, model: Any, mesh: jax.sharding.Mesh, key: jax.Array) -> tuple[Any, ...]:
-  """(adapters or None, what they stand on, policies and parameters of policy and reference)."""
-  if not node:
-    return None, {}, dict.fromkeys(('policy', 'reference'), model.policy), {'policy': model.params}
-  lora, params = add_adapters(node, model, mesh, key)
-  # The update casts role by role, the sampler adapters and base at once.
-  apart = lora.policy._replace(cast=None)
-  policies = {'policy': apart, 'reference': apart, 'base': model.policy}
-  return lora, {'base': model.params}, policies, {'policy': params}
 
 
 def _the_one(nodes: Sequence[Any], complaint: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from rljax import binding, checkpoint, files, models, sharding
+from rljax.sharding import RULES, Rules
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer
 
@@ -30,6 +31,7 @@ def build_model(
   key: jax.Array,
   *,
   value_head: int,
+  rules: Rules = RULES,
   make: Callable[..., PyTree] = sharding.init_params,
 ) -> Model:
   """The model of a node with its parameters in their sharding on the mesh.
@@ -41,7 +43,8 @@ def build_model(
     mesh: of the devices.
     key: of random parameters.
     value_head: whether the trunk carries one: False, True, or its number of bins.
-    make: `make(policy, key, mesh)`, random parameters in their sharding.
+    rules: logical axis → mesh axes.
+    make: `make(policy, key, mesh, rules)`, random parameters in their sharding.
 
   Raises:
     ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
@@ -53,35 +56,40 @@ def build_model(
   if not path:
     node.setdefault('vocab_size', tokenizer.vocab_size)
     policy = sharding.on_mesh(binding.bind(node)({}), mesh)
-    return Model(policy, make(policy, key, mesh), node)
+    return Model(policy, make(policy, key, mesh, rules), node)
   overrides = {k: v for k, v in node.items() if k != 'name'}
   if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
     _check_vocabulary(tokenizer, files.read_json(files.as_path(path) / MODEL)['vocab_size'], path)
-    return _from_workdir(path, overrides, mesh, key)
-  policy, params, found = models.load(path, mesh=mesh, **overrides)
+    return _from_workdir(path, overrides, mesh, key, rules)
+  policy, params, found = models.load(path, mesh=mesh, rules=rules, **overrides)
   _check_vocabulary(tokenizer, found.vocab_size, path)
   return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
 
 
 def add_adapters(
-  node: Any, model: Model, mesh: jax.sharding.Mesh, key: jax.Array
+  node: Any, model: Model, mesh: jax.sharding.Mesh, key: jax.Array, rules: Rules = RULES
 ) -> tuple[models.Lora, PyTree]:
   """(the model with adapters, their parameters in their sharding)."""
   lora = binding.bind(node, ('policy',))({'policy': model.policy})
   shapes = jax.eval_shape(lora.start, key, model.params)
-  shardings = sharding.param_shardings(lora.policy.axes['policy'], shapes, mesh)
+  shardings = sharding.param_shardings(lora.policy.axes['policy'], shapes, mesh, rules)
   return lora, jax.jit(lora.start, out_shardings=shardings)(key, model.params)
 
 
 def build_draft(
-  node: Any, policy: dict[str, Any], tokenizer: Tokenizer, mesh: jax.sharding.Mesh, key: jax.Array
+  node: Any,
+  policy: dict[str, Any],
+  tokenizer: Tokenizer,
+  mesh: jax.sharding.Mesh,
+  key: jax.Array,
+  rules: Rules = RULES,
 ) -> Model:
   """The draft model that a config asks for.
 
   Args:
     node: of the draft model, with the path to its files.
     policy: node of the policy.
-    tokenizer, mesh, key: as in `build_model`.
+    tokenizer, mesh, key, rules: as in `build_model`.
 
   Raises:
     ValueError: it has no path, or another vocabulary than the policy.
@@ -91,7 +99,7 @@ def build_draft(
       "sampler.speculate 'draft' needs a draft model; --config.draft.path=<work directory or "
       'Hugging Face directory> says where it is'
     )
-  draft = build_model(node, tokenizer, mesh, key, value_head=False)
+  draft = build_model(node, tokenizer, mesh, key, value_head=False, rules=rules)
   sizes = draft.node['vocab_size'], policy['vocab_size']
   if sizes[0] != sizes[1]:
     raise ValueError(
@@ -109,7 +117,7 @@ def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, path: str) -> None:
 
 
 def _from_workdir(
-  path: str, overrides: dict[str, Any], mesh: jax.sharding.Mesh, key: jax.Array
+  path: str, overrides: dict[str, Any], mesh: jax.sharding.Mesh, key: jax.Array, rules: Rules
 ) -> Model:
   """The trained policy of a work directory, as `model.json` there describes it.
 
@@ -120,12 +128,12 @@ def _from_workdir(
   shape = {**saved, 'value_head': False, **overrides}
   policy = sharding.on_mesh(binding.bind(shape)({}), mesh)
   trained = binding.bind(saved)({})
-  params = sharding.init_params(policy, key, mesh)
+  params = sharding.init_params(policy, key, mesh, rules)
   if adapters is None:
-    loaded = checkpoint.load_params(path, example=_outlines(trained, mesh))
+    loaded = checkpoint.load_params(path, example=_outlines(trained, mesh, rules))
   else:
     lora = binding.bind(adapters, ('policy',))({'policy': trained})
-    outlines = _outlines(lora.policy, mesh)
+    outlines = _outlines(lora.policy, mesh, rules)
     parts = {role: checkpoint.load_params(path, role, example=x) for role, x in outlines.items()}
     shardings = jax.tree.map(lambda x: x.sharding, outlines['base'])
     loaded = jax.jit(lora.merge, out_shardings=shardings)(parts)
@@ -133,10 +141,10 @@ def _from_workdir(
   return Model(policy, {name: kept.get(name, x) for name, x in params.items()}, shape)
 
 
-def _outlines(policy: Policy, mesh: jax.sharding.Mesh) -> PyTree:
+def _outlines(policy: Policy, mesh: jax.sharding.Mesh, rules: Rules) -> PyTree:
   """Shapes, dtypes and shardings of a policy's parameters."""
   return jax.tree.map(
     lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
     jax.eval_shape(policy.init, jax.random.key(0)),
-    sharding.policy_shardings(policy, mesh),
+    sharding.policy_shardings(policy, mesh, rules),
   )

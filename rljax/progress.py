@@ -63,9 +63,7 @@ class Progress:
     if self._stage_state is None:
       # A copy: the update donates the parameters.
       kept = {r: params[r] for r in self.trained if r not in stage.optimizers}
-      kept |= {'reference': jax.tree.map(lambda x: x.copy(), params['policy'])} if (
-        stage.needs_reference
-      ) else {}
+      kept |= {'reference': world.as_reference(params['policy'])} if stage.needs_reference else {}
       state = stage.init(params, key)
       self.stage, self.done, self.stopped = index, 0, False
       self.trained = sorted({*self.trained, *stage.optimizers})
@@ -76,8 +74,10 @@ class Progress:
     else:
       state = stage.init(params, key)
       stage.load_state_dict(self._stage_state)
-      roles = {**params, **world.base, 'reference': params['policy']}
-      like, outlines = jax.tree.map(_outline, (state, roles))
+      like, outlines = jax.tree.map(_outline, (state, {**params, **world.base}))
+      outlines['reference'] = jax.tree.map(
+        _outline, params['policy'], world.reference_shardings
+      )
       for fresh in jax.tree.leaves((state.params, state.opt_state, world.base)):
         fresh.delete()  # to make room for the saved ones
       state, _ = self.checkpointer.restore(like)
@@ -125,5 +125,5 @@ class Progress:
     }
 
 
-def _outline(x: jax.Array) -> jax.ShapeDtypeStruct:
-  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+def _outline(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding or x.sharding)

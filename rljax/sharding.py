@@ -8,34 +8,23 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from rljax.rules import Rules, ep
 from rljax.structs import Policy
 
 Array = jax.Array
 PyTree = Any
-Rules = Mapping[str, str | tuple[str, ...] | None]
 
 MESH_AXES = ('data', 'fsdp', 'tensor', 'sequence', 'expert')
 ROWS = ('data', 'fsdp')
 
-# Embedding and head are sharded on the vocabulary and never on d_model: a head sharded on d_model
-# is gathered whole in every chunk of a log-prob.
-RULES: Rules = {
-  'layers': None,
-  'vocab': ('tensor', 'fsdp'),
-  'embed': 'fsdp',
-  'heads': 'tensor',
-  'kv_heads': 'tensor',
-  'head_dim': None,
-  'mlp': 'tensor',
-  'expert': 'expert',
-}
+RULES: Rules = ep()
 
 # Logical axes that shrink to the mesh axes that divide them instead of raising: the size of a
 # vocabulary belongs to the tokenizer, and a small one costs little when it is replicated.

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rljax import arrays, router, trips
+from rljax import arrays, layouts, router, trips
 from rljax.binding import Bound
 from rljax.combinations import ObjectiveError
 from rljax.loss_pass import micro_loss, of_pairs
@@ -26,12 +26,21 @@ def init_train_state(
   optimizers: Mapping[str, Bound],
   key: Array,
   method_state: Mapping[str, PyTree] | None = None,
+  moments: Callable[[PyTree], PyTree] | None = None,
 ) -> TrainState:
-  """A train state at step 0 with fresh optimizers; moments take the sharding of their params."""
+  """A train state at step 0 with fresh optimizers.
+
+  Args:
+    params: of the trained roles.
+    optimizers: of the same roles.
+    key: of the stage.
+    method_state: at its start.
+    moments: `first_moments` of the parameters, compiled for a layout; None = as they come.
+  """
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    opt_state=first_moments(params, optimizers),
+    opt_state=first_moments(params, optimizers) if moments is None else moments(params),
     key=key,
     method_state=dict(method_state or {}),
   )
@@ -244,13 +253,14 @@ def _as_metrics(total: Mapping[str, PyTree]) -> dict[str, Array]:
 
 def _cast(policies: Mapping[str, Policy], params: Mapping[str, PyTree]) -> dict[str, PyTree]:
   """The weights in the compute dtype, once for all micro-batches of a step."""
-  cast = {role: policies[role].cast for role in params}
+  cast, params = {role: policies[role].cast for role in params}, layouts.fetch(params)
   return {role: cast[role](tree) if cast[role] else tree for role, tree in params.items()}
 
 
 def _apply(carry, grads, optimizers, hyper, num_micro):
   """One optimizer step for each trained role; skipped if a gradient is not finite."""
   params, opt_state, count = carry
+  away, opt_state = opt_state, layouts.fetch(opt_state)
   norm = optax.tree.norm(grads)
   good = jnp.isfinite(norm) & (num_micro > 0)
   new_params, new_opt_state = {}, {}
@@ -259,7 +269,8 @@ def _apply(carry, grads, optimizers, hyper, num_micro):
     updates, new_opt_state[role] = transform.update(grads[role], opt_state[role], role_params)
     new_params[role] = optax.apply_updates(role_params, updates)
   keep = partial(jax.tree.map, lambda new, old: jnp.where(good, new, old))
-  carry = (keep(new_params, params), keep(new_opt_state, opt_state), count + 1)
+  kept = layouts.put_back(keep(new_opt_state, opt_state), away)
+  carry = (keep(new_params, params), kept, count + 1)
   logs = {'update/grad_norm': norm, 'update/skipped': 1.0 - good}
   main = 'policy' if 'policy' in params else next(iter(params))
   for _, rate in optax.tree.get_all_with_path(new_opt_state[main], 'learning_rate')[:1]:

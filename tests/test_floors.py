@@ -24,14 +24,17 @@ FLOORS = {
     'chex',
   ),
   '1b': ('hosts shares data devices rewards tasks environments curriculum', ''),
-  '2': ('sharding models sampling metrics checkpoint', 'flax orbax etils clu absl ml_dtypes'),
+  '2': (
+    'rules sharding layouts models sampling metrics checkpoint',
+    'flax orbax etils clu absl ml_dtypes',
+  ),
   '3': (
     'optimizers forward router arrays combinations objective aggregation loss_pass prepare update '
     'rollouts evaluation',
     'optax flax',
   ),
   '4': (
-    'config catalogue methods overrides workdir build_model assembly stages progress '
+    'config catalogue methods overrides workdir build_model placement assembly stages progress '
     'train scanned plan report arguments listings cli __main__',
     'absl ml_collections etils flax optax',
   ),

@@ -14,7 +14,7 @@ from rljax.structs import Rollout
 TINY = dict(num_layers=1, d_model=16, num_heads=2, num_kv_heads=1, d_ff=32)
 
 
-def outline(node, tokenizer, mesh, key, *, value_head, make=None):
+def outline(node, tokenizer, mesh, key, *, value_head, rules, make=None):
   """A model in which no parameter exists: their shapes alone."""
   node = {**{k: v for k, v in node.items() if k != 'path'}, **TINY, 'value_head': value_head}
   node.setdefault('vocab_size', tokenizer.vocab_size)

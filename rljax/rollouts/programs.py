@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,18 +29,26 @@ class SamplerProgram:
     draft: parameters of the draft model, where the policy has one (`models.with_draft`); those that
       are handed in are then the policy's own.
     beside: parameters of the roles that the policy takes besides (`Policy.beside`), likewise.
+    move: takes parameters as they come to the layout that samples, see `layouts.mover`; None = they
+      stand there already.
   """
 
   policy: Policy
   mesh: jax.sharding.Mesh | None = None
   draft: PyTree = dataclasses.field(default=None, compare=False, repr=False)
   beside: dict[str, PyTree] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+  move: Callable[[PyTree], PyTree] | None = dataclasses.field(
+    default=None, compare=False, repr=False
+  )
 
   def __call__(
     self, params: PyTree, requests: Requests, seed: Array, settings: SamplerSettings
   ) -> Rollout:
     """A whole rollout; its arrays are futures."""
-    return self.whole(self._with_others(params), requests, seed, settings)
+    return self.whole(self._placed(params), requests, seed, settings)
+
+  def _placed(self, params: PyTree) -> PyTree:
+    return self._with_others(params if self.move is None else self.move(params))
 
   def _with_others(self, params: PyTree) -> PyTree:
     params = {'policy': params, **self.beside} if self.beside else params
@@ -60,7 +68,7 @@ class SamplerProgram:
     self, params: PyTree, tokens: Array, num_tokens: Array, temperature: Array | float = 1.0
   ) -> Array:
     """float32 [N, T], nats, of given texts [N, T], see `sampling.score`; a future."""
-    return self.scores(self._with_others(params), tokens, num_tokens, temperature)
+    return self.scores(self._placed(params), tokens, num_tokens, temperature)
 
   @functools.cached_property
   def scores(self) -> Any:
@@ -104,7 +112,7 @@ class SamplerProgram:
 
   def ready(self, params: PyTree) -> PyTree:
     """Parameters for a rollout in steps: in the compute dtype, with those of a draft model."""
-    params = self._with_others(params)
+    params = self._placed(params)
     return params if self.policy.cast is None else jax.jit(self.policy.cast)(params)
 
   def stream(

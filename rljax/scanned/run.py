@@ -86,6 +86,8 @@ def why_not(stage: Stage) -> str | None:
     return 'its policy has adapters (config.lora)'
   if world.mesh.size != 1:
     return f'the mesh has {world.mesh.size} devices'
+  if any(world.config.offload.values()):
+    return 'states are kept on the host (offload)'
   return _why_no_twin(stage)
 
 

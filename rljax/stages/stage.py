@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rljax import arrays, binding, hosts, objective, sharding, shares, update
+from rljax import arrays, binding, hosts, layouts, objective, sharding, shares, update
 from rljax.assembly import World
 from rljax.data.packing import Layout, make_layout, shared_fraction
 from rljax.prompts import Prompt
@@ -50,6 +50,11 @@ class Stage:
       raise ValueError(
         f'{name}.rows is {layout.rows}: it must be a multiple of data × fsdp = '
         f'{sharding.row_divisor(world.mesh)} devices'
+      )
+    if layout.row_length % world.mesh.shape['sequence']:
+      raise ValueError(
+        f'{name}.row_length is {layout.row_length}: it must be a multiple of sequence = '
+        f'{world.mesh.shape["sequence"]} devices'
       )
     self.name, self.node, self.world = name, node, world
     self.iterations, self.draws = node.iterations, draws
@@ -122,8 +127,10 @@ class Stage:
 
   def init(self, params: dict[str, PyTree], key: jax.Array) -> TrainState:
     """The train state of the stage's start (fresh optimizers, step 0), and the compiled update."""
+    params = self.start_params(params)
+    moments = jax.jit(self._first_moments, out_shardings=self._moments_of(params))
     state = update.init_train_state(
-      self.start_params(params), self.optimizers, key, self.objective.first_state()
+      params, self.optimizers, key, self.objective.first_state(), moments
     )
     shardings = sharding.state_shardings(state, self.world.mesh)
     self.update = self.program(shardings)
@@ -133,6 +140,15 @@ class Stage:
     """The jitted update of a train state with these shardings."""
     # The state leaves in the sharding in which it came, so that there is one program.
     return jax.jit(self.make_step(), donate_argnums=0, out_shardings=(shardings, None))
+
+  def _first_moments(self, params: dict[str, PyTree]) -> dict[str, PyTree]:
+    return update.first_moments(params, self.optimizers)
+
+  def _moments_of(self, params: dict[str, PyTree]) -> dict[str, PyTree]:
+    """Where the optimizers' states stand: with their parameters, or on the host."""
+    shapes, mesh = jax.eval_shape(self._first_moments, params), self.world.mesh
+    found = {role: layouts.moment_shardings(shapes[role], params[role], mesh) for role in params}
+    return layouts.on_host(found) if self.world.config.offload.optimizer else found
 
   def make_step(self) -> update.UpdateStep:
     """The update, to be compiled."""
@@ -155,7 +171,9 @@ class Stage:
     if self._average is None:
       # It leaves in the sharding in which it came: the update has one program for both.
       shardings = jax.tree.map(lambda x: x.sharding, frozen['reference'])
-      self._average = jax.jit(lambda *given: average(*given), out_shardings=shardings)
+      self._average = jax.jit(
+        lambda given, hyper: average(layouts.fetch(given), hyper), out_shardings=shardings
+      )
     return self._average(given, average.hyper(done))
 
   def renew(
@@ -168,9 +186,7 @@ class Stage:
       return state, reference
     if self._fresh is None:
       shardings = jax.tree.map(lambda x: x.sharding, state.opt_state)
-      self._fresh = jax.jit(
-        lambda params: update.first_moments(params, self.optimizers), out_shardings=shardings
-      )
+      self._fresh = jax.jit(self._first_moments, out_shardings=shardings)
     return state.replace(opt_state=self._fresh(state.params)), reference
 
   def watch(self, metrics: Mapping[str, Any]) -> None:
