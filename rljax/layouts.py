@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -98,10 +99,37 @@ def without_rows(rules: Rules) -> Rules:
   return out
 
 
+@dataclasses.dataclass(frozen=True)
+class Mover:
+  """Takes parameters from one layout to another.
+
+  Attributes:
+    program: casts, and moves what stays on the same devices.
+    after: `NamedSharding` of each parameter.
+    elsewhere: whether it stands on other devices.
+  """
+
+  program: Callable[[PyTree], PyTree]
+  after: PyTree
+  elsewhere: bool
+
+  def __call__(self, params: PyTree) -> PyTree:
+    moved = self.program(params)
+    return jax.device_put(moved, self.after) if self.elsewhere else moved
+
+  def outline(self, params: PyTree) -> PyTree:
+    """The parameters where they come to stand, as shapes; nothing is computed."""
+    return jax.tree.map(
+      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+      jax.eval_shape(self.program, params),
+      self.after,
+    )
+
+
 def mover(
   before: PyTree, after: PyTree, cast: Callable[[PyTree], PyTree] | None = None
-) -> Callable[[PyTree], PyTree] | None:
-  """`move(params)` from one layout to another, in the compute dtype: one compiled program.
+) -> Mover | None:
+  """What moves parameters from one layout to another, in the compute dtype: one compiled program.
 
   Args:
     before, after: `NamedSharding` of each parameter. On other devices they are copied there, after
@@ -119,10 +147,8 @@ def mover(
   def change(params):
     return params if cast is None else cast(params)
 
-  if same:
-    return jax.jit(change, out_shardings=after)
-  program = jax.jit(change)
-  return lambda params: jax.device_put(program(params), after)
+  program = jax.jit(change, out_shardings=after) if same else jax.jit(change)
+  return Mover(program, after, elsewhere=not same)
 
 
 def check_slots(slots: int, mesh: Mesh) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -44,7 +44,7 @@ class Placement:
     policies = {'policy': apart, 'reference': apart, 'base': model.policy}
     return lora, {'base': model.params}, policies, {'policy': params}
 
-  def mover(self, policy: Policy, role: str) -> Callable[[PyTree], PyTree] | None:
+  def mover(self, policy: Policy, role: str) -> layouts.Mover | None:
     """What takes the parameters of a role from where they train to where they sample, if they
     stand elsewhere; in the compute dtype.
     """

@@ -56,7 +56,7 @@ class Abstract:
     """The sampler of the stage's rollouts, whole."""
     generate = self.stage.generate
     program: SamplerProgram = generate.program
-    given = program._with_others(self.state.params['policy'])
+    given = program.outline(self.state.params['policy'])
     return program.whole.lower(given, self.requests, np.uint32(0), generate.settings)
 
 
@@ -74,6 +74,8 @@ def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
   """
   if config.lora:
     raise ValueError('plan: config.lora is set, and what adapters take is not planned yet')
+  if any(config.devices.values()):
+    raise ValueError('plan: config.devices is set; what a part of the devices takes is not planned')
   config, notes = _without_files(config, devices[0].platform)
   mesh = sharding.make_mesh(**config.mesh, devices=devices)
   world = assemble(config, mesh=mesh, make=outlines)
@@ -174,7 +176,7 @@ def _rollout(stage: Stage, state: TrainState) -> tuple[PyTree, Rollout]:
   placeholder = dataclasses.replace(next(iter(stage.world.task.train)), tokens=(0,))
   requests = generate.requests([placeholder], [0])
   shapes = jax.eval_shape(
-    generate.program.whole, generate.program._with_others(state.params['policy']), requests,
+    generate.program.whole, generate.program.outline(state.params['policy']), requests,
     np.uint32(0), generate.settings,
   )  # fmt: skip
   where = sharding.request_shardings(requests, mesh)

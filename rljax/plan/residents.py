@@ -10,7 +10,7 @@ import jax
 from rljax.plan.measure import Measured, on_device, on_host
 from rljax.plan.programs import Abstract
 from rljax.sampling.slots import cache_options, given_room
-from rljax.sharding import ROWS, row_divisor
+from rljax.sharding import row_divisor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +67,12 @@ def residents(
     fits = None if capacity is None else sum(kinds.values()) <= capacity
     return Phase(name, kinds, fits)
 
-  phases, slots, context, groups = [], None, 0, 0
+  phases, slots, context, groups, copy, moved = [], None, 0, 0, 0, False
   if sampler is not None:
     cache, places, context, groups = cache_bytes(given)
     copy = _copy_bytes(given)
-    rest = max(0, sampler.temporary - cache - copy)
+    moved = given.stage.generate.program.move is not None  # by a program of its own
+    rest = max(0, sampler.temporary - cache - (0 if moved else copy))
     took = {'weights to compute with': copy, 'cache': cache, 'temporaries': rest}
     took['requests and samples'] = on_device(given.requests) + sampler.kept
     phases.append(phase('rollout', **took))
@@ -85,7 +86,7 @@ def residents(
   phases.append(phase('prepare', **told))  # a part of the update's program: one plan of its memory
   phases.append(phase('update', **told))
   phases.append(phase('save'))  # copies go to the host
-  phases.append(phase('reshard'))  # sampler and update read the same layout: nothing moves
+  phases.append(phase('reshard', **({'weights to compute with': copy} if moved else {})))
   host = on_host((given.state.params, given.state.opt_state, given.frozen))
   return Residents(phases, host, slots, context, groups)
 
@@ -108,18 +109,16 @@ def cache_bytes(given: Abstract) -> tuple[int, int, int, int]:
 
 
 def _copy_bytes(given: Abstract) -> int:
-  """The weights in the compute dtype, whole in each group of chips that samples together."""
-  policy, mesh = given.world.policies['policy'], given.world.mesh
+  """The weights in the compute dtype, where they sample."""
+  program, policy = given.stage.generate.program, given.world.policies['policy']
   params = given.state.params.get('policy', given.world.params['policy'])
+  if program.move is not None:
+    return on_device(program.move.outline(params))
   cast = jax.eval_shape(policy.cast, params) if policy.cast else params
-
-  def leaf(x, shape):
-    parts = [part if isinstance(part, tuple) else (part,) for part in x.sharding.spec if part]
-    names = [name for part in parts for name in part]
-    gathered = math.prod(mesh.shape[n] for n in names if n in ROWS)
-    return math.prod(x.sharding.shard_shape(x.shape)) * gathered * shape.dtype.itemsize
-
-  return sum(jax.tree.leaves(jax.tree.map(leaf, params, cast)))
+  sizes = jax.tree.map(
+    lambda x, y: math.prod(x.sharding.shard_shape(x.shape)) * y.dtype.itemsize, params, cast
+  )
+  return sum(jax.tree.leaves(sizes))
 
 
 def _gradient_bytes(given: Abstract) -> int:

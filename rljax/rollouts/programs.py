@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from rljax import hosts
+from rljax.layouts import Mover
 from rljax.sampling import Finished, advance, append, begin, release, sample
 from rljax.sampling.score import score
 from rljax.sharding import row_sharding
@@ -29,17 +30,14 @@ class SamplerProgram:
     draft: parameters of the draft model, where the policy has one (`models.with_draft`); those that
       are handed in are then the policy's own.
     beside: parameters of the roles that the policy takes besides (`Policy.beside`), likewise.
-    move: takes parameters as they come to the layout that samples, see `layouts.mover`; None = they
-      stand there already.
+    move: takes parameters as they come to the layout that samples; None = they stand there.
   """
 
   policy: Policy
   mesh: jax.sharding.Mesh | None = None
   draft: PyTree = dataclasses.field(default=None, compare=False, repr=False)
   beside: dict[str, PyTree] = dataclasses.field(default_factory=dict, compare=False, repr=False)
-  move: Callable[[PyTree], PyTree] | None = dataclasses.field(
-    default=None, compare=False, repr=False
-  )
+  move: Mover | None = dataclasses.field(default=None, compare=False, repr=False)
 
   def __call__(
     self, params: PyTree, requests: Requests, seed: Array, settings: SamplerSettings
@@ -49,6 +47,10 @@ class SamplerProgram:
 
   def _placed(self, params: PyTree) -> PyTree:
     return self._with_others(params if self.move is None else self.move(params))
+
+  def outline(self, params: PyTree) -> PyTree:
+    """What `whole` is given for `params`, as shapes where it stands."""
+    return self._with_others(params if self.move is None else self.move.outline(params))
 
   def _with_others(self, params: PyTree) -> PyTree:
     params = {'policy': params, **self.beside} if self.beside else params
