@@ -195,9 +195,10 @@ def test_packed_rows_are_unpacked_rows(fields):
   np.testing.assert_array_equal(again[0, 6:11], out[0, 6:11])
 
 
-def test_a_shared_prompt_is_a_prompt_of_its_own():
+@pytest.mark.parametrize('fields', [LLAMA, GEMMA2], ids=['llama', 'gemma2'])
+def test_a_shared_prompt_is_a_prompt_of_its_own(fields):
   """Prompt once, two completions that see it by prefix_ids = two rows with the prompt each."""
-  policy, params = build(**LLAMA)
+  policy, params = build(**fields)
   prompt, first, second = tokens_of(5, seed=3), tokens_of(4, seed=4), tokens_of(3, seed=5)
   row = jnp.concatenate([prompt, first, second])[None, :]
   segments = jnp.array([[0] * 5 + [1] * 4 + [2] * 3])

@@ -210,6 +210,30 @@ def test_templates(tmp_path):
   assert tokenizer.decode(tokenizer.chat([])) == 'y'
 
 
+GEMMA_TEMPLATE = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception(
+'System role not supported') }}{% endif %}{% for message in messages %}{% if (
+message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role']
+%}{% endif %}{{ '<s>' + role + '\n' + message['content'] | trim + '<end>\n' }}{% endfor %}{% if
+add_generation_prompt %}{{'<s>model\n'}}{% endif %}"""
+
+
+def test_a_completion_ends_where_the_template_ends_the_turn(tmp_path):
+  """As Gemma's does, with a token that no other file names as an end."""
+  settings = {'bos_token': '<pad>', 'eos_token': '</s>', 'chat_template': GEMMA_TEMPLATE}
+  path = hf_directory(tmp_path / 'a', settings=settings, generation={'eos_token_id': 257})
+  tokenizer = tokenization.huggingface(path=path)
+  assert tokenizer.eos_ids == (257, 259)
+  ids = tokenizer.chat([{'role': 'user', 'content': ' hi '}])
+  assert ids[:2] == [258, 256] and ids.count(259) == 1
+  assert tokenizer.decode(ids) == 'user\nhi\nmodel\n'
+  with pytest.raises(tokenization.TokenizerError, match='System role not supported'):
+    tokenizer.chat([{'role': 'system', 'content': 'x'}])
+  # Behind text that is no special token nothing ends.
+  settings['chat_template'] = "{% for m in messages %}{{ m['content'] }} .<end>{% endfor %}"
+  path = hf_directory(tmp_path / 'b', settings=settings)
+  assert tokenization.huggingface(path=path).eos_ids == (257,)
+
+
 def test_template_that_refuses_or_attacks(tmp_path):
   folder = tmp_path / 'hf'
   with pytest.raises(tokenization.TokenizerError, match='refuses these messages: no system'):

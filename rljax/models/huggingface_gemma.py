@@ -132,5 +132,6 @@ def write(config: DecoderConfig) -> dict[str, Any]:
     out['layer_types'] = [GLOBAL] * config.num_layers
   if config.qk_norm:
     out['rope_local_base_freq'] = config.local_rope_theta or config.rope_theta
-    out['sliding_window_pattern'] = config.global_every
+    if config.global_every is not None:
+      out['sliding_window_pattern'] = config.global_every
   return out

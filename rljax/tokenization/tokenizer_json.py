@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rljax.tokenization import chat_template
@@ -35,7 +35,7 @@ class HuggingFace:
     }
     self._template = _read_template(folder, settings)
     self._today = datetime.date.fromisoformat(today)
-    self._render = None
+    self._render: Callable[..., str] | None = None
     vocabulary = self._model.get_vocab(with_added_tokens=True)
     self.vocab_size = max(vocabulary.values()) + 1
     self.eos_ids = self._find_eos(folder)
@@ -58,7 +58,21 @@ class HuggingFace:
     if listed is None and named is None:
       listed = _read_json(folder, 'config.json').get('eos_token_id')
     ids = listed if isinstance(listed, list) else [listed]
-    return tuple(dict.fromkeys(i for i in [*ids, named] if i is not None))
+    ids = [*ids, named, self._find_end_of_turn()]
+    return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+  def _find_end_of_turn(self) -> int | None:
+    """The added token that the template puts behind what the assistant says."""
+    if self._template is None:
+      return None
+    mark = 'completion'
+    said = [{'role': 'user', 'content': 'prompt'}, {'role': 'assistant', 'content': mark}]
+    try:
+      _, found, behind = self._rendered(said, False).rpartition(mark)
+    except TokenizerError:  # `chat` will say so, where it is asked
+      return None
+    first = self.encode(behind)[:1] if found else []
+    return first[0] if first and first[0] in self._model.get_added_tokens_decoder() else None
 
   def _find_bos(self, settings: Mapping[str, Any]) -> int | None:
     # Many models name a bos token and never use it: what counts is whether an encoding begins
@@ -81,16 +95,18 @@ class HuggingFace:
         'this tokenizer has no chat template (neither chat_template.jinja nor chat_template in '
         'tokenizer_config.json): give prompts as text, not as messages'
       )
+    return self.encode(self._rendered(messages, add_generation_prompt))
+
+  def _rendered(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
     if self._render is None:
       self._render = chat_template.compile_template(self._template, self._today)
-    text = self._render(
+    return self._render(
       messages=[dict(m) for m in messages],
       add_generation_prompt=add_generation_prompt,
       tools=None,
       documents=None,
       **self._tokens,
     )
-    return self.encode(text)
 
 
 def huggingface(*, path: str, today: str = '2024-07-26') -> HuggingFace:
@@ -101,7 +117,10 @@ def huggingface(*, path: str, today: str = '2024-07-26') -> HuggingFace:
     today: ISO date for chat templates that print one; fixed, so that a run resumed on another day
       sees the same prompts.
 
-  Differs from transformers: chat templates see `today` instead of the clock.
+  A completion also ends where the chat template ends what the assistant says: Gemma's
+  <end_of_turn>, which some of its generation_config.json do not list.
+
+  Differs from transformers: chat templates see `today` instead of the clock; the end above.
   """
   return HuggingFace(path, today)
 
