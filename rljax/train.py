@@ -23,7 +23,7 @@ from rljax.workdir import default_workdir, open_workdir, versions
 
 __all__ = ['HealthError', 'default_workdir', 'train']
 
-NEXT = 'look at curves.png, pass_at_k.png and samples.jsonl in {}'
+NEXT = ('rljax report {}', 'rljax samples {}')
 
 
 class HealthError(RuntimeError):
@@ -65,7 +65,7 @@ def train(
   ):
     print(f'workdir {work.path}', *work.notes, sep='\n', flush=True)
     if work.finished:
-      metrics.print_summary(work.summary, next_commands=[NEXT.format(work.path)])
+      metrics.print_summary(work.summary, next_commands=[n.format(work.path) for n in NEXT])
       return work.summary
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
       world = assemble(config)
@@ -186,7 +186,7 @@ class Run:
       versions=versions(),
       seed=self.config.seed,
     )
-    metrics.print_summary(summary, next_commands=[NEXT.format(self.path)])
+    metrics.print_summary(summary, next_commands=[n.format(self.path) for n in NEXT])
     return summary
 
 
