@@ -139,8 +139,9 @@ def requests_of(count=12):
 
 @pytest.mark.parametrize(
   'fields',
-  [pytest.param(GEMMA2, id='gemma2'), pytest.param(GEMMA3, id='gemma3', marks=pytest.mark.slow)],
+  [pytest.param(GEMMA2, id='gemma2'), pytest.param(GEMMA3, id='gemma3')],
 )
+@pytest.mark.slow
 def test_the_samplers_logprobs_are_the_trainers(fields):
   """Of a prompt longer than the window; layers scanned; int8 is near; guesses change nothing."""
   policy = models.decoder(**{**SIZE, **fields}, unroll_decode=False)

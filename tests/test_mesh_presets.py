@@ -109,7 +109,14 @@ def assert_equal_runs(found, expected):
   assert max(jax.tree.leaves(moved)) > 1e-3
 
 
-@pytest.mark.parametrize('preset', PRESETS)
+# The fuller presets hold the others' rules.
+OFTEN = ('fsdp', 'fsdp_tp', 'fsdp_tp_sp')
+
+
+@pytest.mark.parametrize(
+  'preset',
+  [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.slow) for name in PRESETS],
+)
 def test_loss_and_gradient_are_those_of_one_device(preset):
   """The first moments after one step are the gradient."""
   batches, results = single(preset)

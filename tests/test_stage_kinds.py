@@ -130,10 +130,8 @@ def test_distillation_from_a_run_on_samples_of_both(tmp_path, trained):
   assert summary['tokens'] == sum(row['rollout/tokens'] for row in rows)
 
 
-@pytest.mark.parametrize(
-  'rollout',
-  ['rollouts.single_turn', pytest.param('rollouts.streamed', marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('rollout', ['rollouts.single_turn', 'rollouts.streamed'])
 def test_a_draft_model_from_a_run_changes_no_token(tmp_path, trained, rollout):
   rl = dict(iterations=2, rollout=dict(name=rollout))
   setup = dict(stages=('rl',), model=dict(path=str(trained)))

@@ -110,7 +110,13 @@ OWN_LOSSES = {
 }
 
 
-@pytest.mark.parametrize('name', OWN_LOSSES)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.slow if name in ('dpo', 'tdpo') else [])
+    for name in OWN_LOSSES
+  ],
+)
 def test_losses_of_tokens_samples_groups_and_pairs_are_the_same_in_each_layout(name):
   rollout, rewards = sampled_groups(2)
   sizes = GROUPS if OWN_LOSSES[name].get('advantage', True) is None else {}
