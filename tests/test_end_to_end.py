@@ -134,6 +134,7 @@ def test_a_run_starts_from_another_run(tmp_path, warm):
   assert files.read_json(tmp_path / 'w' / 'model.json') == files.read_json(warm / 'model.json')
 
 
+@pytest.mark.slow
 def test_a_value_head_on_a_policy_that_has_none(tmp_path, warm):
   changes = dict(
     stages=('rl',),
@@ -174,6 +175,7 @@ def length(tokens):
   return len(tokens) / 4
 
 
+@pytest.mark.slow
 def test_a_critic_of_its_own(tmp_path, warm):
   critic = dict(name='models.decoder', num_layers=1, d_model=16, num_heads=2, num_kv_heads=1)
   run(

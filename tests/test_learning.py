@@ -48,7 +48,7 @@ def share_of_a(completion):
 @pytest.mark.parametrize(
   'method', ['grpo', pytest.param('ppo', marks=pytest.mark.slow, id='ppo')]
 )
-@pytest.mark.parametrize('seed', [0, 1, 2])
+@pytest.mark.parametrize('seed', [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_every_seed_learns(tmp_path, method, seed):
   run(tmp_path / 'w', seed=seed, **merge(TASK, dict(rl=METHODS[method])))
   rows = metrics.read_metrics(tmp_path / 'w')

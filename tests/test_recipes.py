@@ -316,7 +316,8 @@ def test_the_length_of_what_ended_leaves_out_what_was_cut():
     action_mask=np.ones((4, 14), bool),
   )
   scores = Scores(np.array([1.0, 0.0, 0.0], np.float32), {}, 0, 0, {})
-  experience = SimpleNamespace(rollout=rollout, scores=scores, is_own=np.ones(3, bool))
+  every = np.ones(3, bool)
+  experience = SimpleNamespace(rollout=rollout, scores=scores, is_own=every, is_here=every)
   found = experience_metrics(experience)
   assert found['rollout/length_stopped'] == 4 and found['rollout/length_mean'] == 20 / 3
   rollout.truncated[:] = True

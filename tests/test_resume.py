@@ -123,6 +123,7 @@ def test_rollouts_that_wait_are_kept(tmp_path):
   assert ratios[0] == pytest.approx(1, abs=1e-5) and min(ratios[1:]) > 1.0001
 
 
+@pytest.mark.slow
 def test_an_early_end_of_sft_is_kept(tmp_path, monkeypatch):
   """SFT has reached its goal at iteration 2; what follows does not begin it again."""
   goal = stages.Supervised.is_good_enough
@@ -137,6 +138,7 @@ def test_an_early_end_of_sft_is_kept(tmp_path, monkeypatch):
   assert places == [('sft', 1), ('sft', 2), ('rl', 0), ('rl', 1)]
 
 
+@pytest.mark.slow
 def test_a_finished_run_with_another_config(tmp_path):
   """More iterations go on where it ended; a model of another shape is refused."""
   workdir, short = str(tmp_path / 'w'), dict(sft=dict(iterations=1), rl=dict(iterations=1))

@@ -288,6 +288,7 @@ def test_each_prompt_is_prefilled_once():
   assert {shape for kind, shape in trace if kind == 'decode'} == {(4,)}
 
 
+@pytest.mark.slow
 def test_shards_have_queues_of_their_own_and_need_nothing_of_each_other():
   mesh = sharding.make_mesh(data=4, fsdp=2)
   prompts, lengths, prefixes = [[1], [2, 3], [4, 1, 2]], [1, 6, 3] * 8, [[1], [], [2]] * 8

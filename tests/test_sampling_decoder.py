@@ -171,7 +171,8 @@ def compare(dtype, base, other):
   return count
 
 
-@pytest.mark.parametrize('dtype', ['float64', pytest.param('float32', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('dtype', ['float64', 'float32'])
 def test_tokens_do_not_depend_on_batch_order_or_mesh(dtype):
   with jax.enable_x64(dtype == 'float64'):
     params, draw, _ = programs(dtype)

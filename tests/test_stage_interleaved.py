@@ -112,6 +112,7 @@ def test_relift_without_hard_prompts_is_rl(world, tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_relift_stops_for_steps_in_a_run_of_its_own(tmp_path):
   summary = run(tmp_path / 'w', **merge(RELIFT, dict(rl=dict(buffer=3))))
   rows = [row for row in metrics.read_metrics(tmp_path / 'w') if row['iteration']]

@@ -83,6 +83,7 @@ def test_preferences_are_learnt(tmp_path):
   assert summary['end']['margin'] > 0.01
 
 
+@pytest.mark.slow
 def test_kto_has_its_kl_from_mismatched_completions_and_its_mean_without_them(tmp_path):
   kto = dict(
     loss=dict(name='losses.kto'),
@@ -119,6 +120,7 @@ def test_kto_has_its_kl_from_mismatched_completions_and_its_mean_without_them(tm
   assert np.isfinite(summary['end']['margin'])
 
 
+@pytest.mark.slow
 def test_distillation_from_a_run_on_samples_of_both(tmp_path, trained):
   teacher = dict(name='models.decoder', path=str(trained))
   summary = run(tmp_path / 'w', **changes('distill', distill=dict(teacher=teacher)))

@@ -227,6 +227,7 @@ for run in runs:
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_continued(tmp_path, environment, store, capsys):
   """The same lines, samples and parameters as on a disk without a kill."""
   whole, remote = tmp_path / 'whole', f'{BUCKET}/runs/killed'

@@ -89,6 +89,7 @@ class Update:
     return memory.temp_size_in_bytes + memory.output_size_in_bytes
 
 
+@pytest.mark.slow
 def test_a_larger_vocabulary_takes_one_larger_chunk():
   """And the head's gradients; never the [r, T, V] of a micro-batch."""
   small, large = 256, 4096
