@@ -186,6 +186,16 @@ def test_the_report(tmp_path):
   assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
 
 
+def test_held_out_areas_end_at_equal_samples():
+  record = {'evaluations': [{'samples': 0, 'pass@1': 0.2}, {'samples': 200, 'pass@1': 0.6}]}
+  assert report.held_out_area(record, 200) == pytest.approx(0.4)
+  assert report.held_out_area(record, 100) == pytest.approx(0.3)
+  more = {**record, 'samples': [100, 200], 'reward': [0.2, 0.6], 'end': {}}
+  fewer = {**more, 'samples': [50, 100]}
+  found = report.quantities([{**r, 'end': {}} for r in (more, fewer)])
+  assert found['auc held-out'][0](more) == pytest.approx(0.3)
+
+
 def drawn(figure):
   """(arms on the forest from the bottom, their means as drawn, {panel: number of its lines})."""
   axis, *beside = figure.axes

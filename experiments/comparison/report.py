@@ -16,12 +16,14 @@ def of_curve(name, part=slice(-LAST, None)):
   return lambda r: float(np.mean(r[name][part])) if name in r else None
 
 
-def held_out_area(record):
-  """The area under held-out pass@1 over samples, trapezoids."""
+def held_out_area(record, until):
+  """The area under held-out pass@1 over the samples 0 … until, straight between evaluations."""
   points = [(e['samples'], e['pass@1']) for e in record['evaluations'] if 'pass@1' in e]
   if len(points) < 2:
     return None
   x, y = np.array(points, float).T
+  inside = x < until
+  x, y = np.append(x[inside], until), np.append(y[inside], np.interp(until, x, y))
   return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
@@ -37,7 +39,7 @@ def quantities(records):
   gone = ('length_mean', 'truncated', 'errors', 'well_formed', 'distinct')
   known = {
     'auc': (training_area, True),
-    'auc held-out': (held_out_area, True),
+    'auc held-out': (lambda r: held_out_area(r, until), True),
     **{n: x for n, x in ends.items() if n not in gone and not n.startswith('avg@')},
     'held-out length': (lambda r: r['end'].get('length_mean'), False),
     'distinct': (lambda r: r['end'].get('distinct'), False),

@@ -97,7 +97,8 @@ def said(claim, comparison):
     f'{name} {mean} [{low}, {high}] on {unit}, {len(effect.each)} seeds, A/A {noise}: '
     f'{comparison.verdict(arm, name)}'
   )
-  if more := more_samples(comparison, arm):
+  more = more_samples(comparison, arm)
+  if more and not name.startswith('auc'):  # areas end at equal samples
     text += f', from {more:.2f} × the samples'
   outside = gates_missed(comparison, arm)
   return f'{text} (outside the gates: {"; ".join(outside)})' if outside else text
