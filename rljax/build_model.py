@@ -59,8 +59,8 @@ def build_model(
     return Model(policy, make(policy, key, mesh, rules), node)
   overrides = {k: v for k, v in node.items() if k != 'name'}
   if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
-    _check_vocabulary(tokenizer, files.read_json(files.as_path(path) / MODEL)['vocab_size'], path)
-    return _from_workdir(path, overrides, mesh, key, rules)
+    _check_vocabulary(tokenizer, _described(path, node['name'])[0]['vocab_size'], path)
+    return _from_workdir(path, node['name'], overrides, mesh, key, rules)
   policy, params, found = models.load(path, mesh=mesh, rules=rules, **overrides)
   _check_vocabulary(tokenizer, found.vocab_size, path)
   return Model(policy, params, {'name': 'models.decoder', **dataclasses.asdict(found)})
@@ -116,15 +116,38 @@ def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int, path: str) -> None:
     )
 
 
+def _described(path: str, name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+  """(node of the model, of its adapters) in a work directory, which may be somebody else's.
+
+  Functions that it names are called, so they are rljax's own, or the one of this config.
+  """
+  file = files.as_path(path) / MODEL
+  saved = files.read_json(file)
+  nodes = [saved, saved.pop('lora', None)] if isinstance(saved, dict) else [saved]
+  for node in (node for node in nodes if node is not None):
+    named = node.get('name') if isinstance(node, dict) else None
+    own = isinstance(named, str) and named.startswith('models.') and named.count('.') == 1
+    if not own and (named is None or named != name):
+      raise ValueError(
+        f'{file} names {str(named)[:80]!r}, which is no model of rljax; if you trust it, name '
+        'it in your config, too (model.name)'
+      )
+  return nodes[0], nodes[1]
+
+
 def _from_workdir(
-  path: str, overrides: dict[str, Any], mesh: jax.sharding.Mesh, key: jax.Array, rules: Rules
+  path: str,
+  name: str,
+  overrides: dict[str, Any],
+  mesh: jax.sharding.Mesh,
+  key: jax.Array,
+  rules: Rules,
 ) -> Model:
   """The trained policy of a work directory, as `model.json` there describes it.
 
   A value head that it lacks, or has in another size, is drawn anew; one not asked for is dropped.
   """
-  saved = files.read_json(files.as_path(path) / MODEL)
-  adapters = saved.pop('lora', None)
+  saved, adapters = _described(path, name)
   shape = {**saved, 'value_head': False, **overrides}
   policy = sharding.on_mesh(binding.bind(shape)({}), mesh)
   trained = binding.bind(saved)({})

@@ -218,7 +218,7 @@ class _Meeting:
     until, found = time.monotonic() + self.seconds, []
     for process in range(self._count):
       data = self._wait(f'{key}/{process}', process, until, what)
-      with np.load(io.BytesIO(data)) as parts:
+      with np.load(io.BytesIO(data), allow_pickle=False) as parts:
         found.append({name: parts[name] for name in parts.files})
       if (other := str(found[-1].pop(''))) != what:
         raise HostError(f'{self._names[process]} is at {other!r}, and this process at {what!r}')

@@ -6,6 +6,7 @@ roles/<name>/<version>/    parameters of frozen roles, each version once
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from rljax.checkpoint.records import CheckpointError, decode, encode
 from rljax.checkpoint.store import Store, compare, flatten, nest, table_of
 
 PyTree = Any
+NAME = re.compile(r'[A-Za-z0-9_][\w.-]*')
 FOLDER = 'checkpoints'  # within a work directory
 
 
@@ -155,6 +157,8 @@ class Checkpointer:
 
   def _role(self, name: str) -> Store:
     if name not in self._roles:
+      if not NAME.fullmatch(name):  # a record that has been tampered with
+        raise CheckpointError(f'{self.directory}: {name[:80]!r} is no name of a role')
       folder = self.directory / 'roles' / name
       self._roles[name] = Store(folder, read_only=self._read_only)
     return self._roles[name]

@@ -43,9 +43,20 @@ def encode(value: Any, where: str = 'host') -> Any:
 
 
 def decode(value: Any) -> Any:
-  """The inverse of `encode`; numpy and jax scalars come back as Python numbers."""
+  """The inverse of `encode`; numpy and jax scalars come back as Python numbers.
+
+  Raises:
+    CheckpointError: `encode` gives no such record.
+  """
+  try:
+    return _decode(value)
+  except (ValueError, TypeError, KeyError, RecursionError) as error:
+    raise CheckpointError(f'the host record is damaged: {type(error).__name__}: {error}') from None
+
+
+def _decode(value: Any) -> Any:
   if isinstance(value, list):
-    return [decode(item) for item in value]
+    return [_decode(item) for item in value]
   if not isinstance(value, dict):
     return value
   if '__float__' in value:
@@ -56,7 +67,7 @@ def decode(value: Any) -> Any:
     flat = np.frombuffer(base64.b64decode(value['__array__']), jnp.dtype(value['dtype']))
     return flat.reshape(value['shape']).copy()
   if '__tuple__' in value:
-    return tuple(decode(item) for item in value['__tuple__'])
+    return tuple(_decode(item) for item in value['__tuple__'])
   if '__items__' in value:
-    return {decode(key): decode(item) for key, item in value['__items__']}
-  return {key: decode(item) for key, item in value.items()}
+    return {_decode(key): _decode(item) for key, item in value['__items__']}
+  return {key: _decode(item) for key, item in value.items()}

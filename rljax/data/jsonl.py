@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 from collections.abc import Sequence
 from typing import Any, BinaryIO
+
+from rljax import files
 
 
 class JsonLines(Sequence[dict[str, Any]]):
@@ -52,7 +53,7 @@ class JsonLines(Sequence[dict[str, Any]]):
       stream.seek(start)
       line = stream.readline()
     try:
-      record = json.loads(line)
+      record = files.parse_json(line)
     except ValueError as error:
       raise ValueError(f'{self._path}, line {number}: no JSON: {error}') from None
     if not isinstance(record, dict):

@@ -1,6 +1,6 @@
 """Local and remote (`gs://` …) files: the one place that opens, writes, lists and removes them."""
 
-from rljax.files.json_files import plain, read_json, write_json
+from rljax.files.json_files import parse_json, plain, read_json, write_json
 from rljax.files.lines import (
   LineFile,
   append_text,
@@ -40,6 +40,7 @@ __all__ = [
   'make_folder',
   'move',
   'names',
+  'parse_json',
   'parts',
   'plain',
   'read_bytes',

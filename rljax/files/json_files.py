@@ -48,4 +48,16 @@ def write_json(path: PathLike, value: Any) -> None:
 
 def read_json(path: PathLike) -> Any:
   """The value in a JSON file."""
-  return json.loads(read_text(path))
+  return parse_json(read_text(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+  """The value of a JSON text, whoever wrote it.
+
+  Raises:
+    ValueError: it is none, or too deeply nested.
+  """
+  try:
+    return json.loads(text)
+  except RecursionError:
+    raise ValueError('JSON that is too deeply nested') from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from etils import epath
 
+from rljax.files.json_files import parse_json
 from rljax.files.store import (
   PathLike,
   as_path,
@@ -96,16 +97,17 @@ def _rows(path: epath.Path) -> list[Any]:
   for number, line in enumerate(complete + ([rest] if _is_json(rest) else []), start=1):
     try:
       if line.strip():
-        rows.append(json.loads(line))
-    except json.JSONDecodeError as error:
-      raise ValueError(f'{os.fspath(path)}, line {number}: no JSON ({error.msg})') from None
+        rows.append(parse_json(line))
+    except ValueError as error:
+      said = getattr(error, 'msg', error)
+      raise ValueError(f'{os.fspath(path)}, line {number}: no JSON ({said})') from None
   return rows
 
 
 def _is_json(line: str) -> bool:
   try:
-    json.loads(line)
-  except json.JSONDecodeError:
+    parse_json(line)
+  except ValueError:
     return False
   return True
 

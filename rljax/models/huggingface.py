@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rljax import files
 from rljax.models import huggingface_config, tensor_files
 from rljax.models.config import DecoderConfig
 from rljax.models.hub import local_directory
-from rljax.models.huggingface_gemma import text_name
+from rljax.models.huggingface_files import INDEX_FILE, open_files, read_object
 from rljax.models.huggingface_layout import VALUE_FILE, VALUE_NAME, Leaf, layout
 from rljax.models.tensor_files import TensorFile
 from rljax.models.transformer import from_config
@@ -27,7 +28,6 @@ from rljax.structs import Policy
 
 PyTree = Any
 
-INDEX_FILE = 'model.safetensors.index.json'
 PART = re.compile(r'model-.*-of-.*\.safetensors')
 
 
@@ -91,19 +91,19 @@ def read_config(directory: str | Path) -> DecoderConfig:
     raise FileNotFoundError(f'{directory} is no directory; a download is written hf://owner/name')
   if not file.is_file():
     raise FileNotFoundError(f'{directory} has no config.json: it is no Hugging Face model')
-  return huggingface_config.read(_json(file), str(file))
-
-
-def _json(file: Path) -> dict[str, Any]:
-  try:
-    return files.read_json(file)
-  except ValueError as error:
-    raise ValueError(f'{file} is no JSON: {error}') from None
+  found = read_object(file)
+  if 'auto_map' in found:
+    warnings.warn(
+      f'{file}: auto_map asks for code of the model directory, which rljax never runs; the model '
+      'is computed as its model_type says',
+      stacklevel=2,
+    )
+  return huggingface_config.read(found, str(file))
 
 
 def _find(directory: Path, leaves: Sequence[Leaf], config: DecoderConfig) -> dict[str, TensorFile]:
   """Tensor name → file, checked against what the config calls for."""
-  found = {name: file for file in _open(directory) for name in file.entries}
+  found = {name: file for file in open_files(directory) for name in file.entries}
   if config.value_head and (directory / VALUE_FILE).is_file():
     found[VALUE_NAME] = TensorFile(directory / VALUE_FILE)
   wanted = {name: leaf for leaf in leaves for name in leaf.names}
@@ -123,24 +123,6 @@ def _find(directory: Path, leaves: Sequence[Leaf], config: DecoderConfig) -> dic
     if not known and not (name == 'lm_head.weight' and config.tie_embeddings):
       raise ValueError(f'{file.path}: the tensor {name!r} has no place in the model of config.json')
   return found
-
-
-def _open(directory: Path) -> list[TensorFile]:
-  index = directory / INDEX_FILE
-  if index.is_file():
-    names = sorted(set(_json(index)['weight_map'].values()))
-  elif (directory / 'model.safetensors').is_file():
-    names = ['model.safetensors']
-  else:
-    raise FileNotFoundError(f'{directory} has neither model.safetensors nor {INDEX_FILE}')
-  for name in names:
-    if not (directory / name).is_file():
-      raise FileNotFoundError(f'{directory} lacks {name}, which {INDEX_FILE} names')
-  files = [TensorFile(directory / name) for name in names]
-  if _json(directory / 'config.json')['model_type'] in huggingface_config.TEXT_PART:
-    for file in files:
-      file.rename(text_name)
-  return files
 
 
 def _place(

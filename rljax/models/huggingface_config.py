@@ -40,6 +40,14 @@ NOT_OF_THE_MODEL = (
   'unroll_decode', 'attention', 'cache_attention', 'sequence_attention',
 )  # fmt: skip
 OF_EXPERTS = ('experts_per_token', 'd_expert', 'norm_topk', 'dense_layers')
+# Fields of config.json that are counts, and the most that is believed of each.
+COUNTS = {
+  'vocab_size': 2**31, 'hidden_size': 2**20, 'intermediate_size': 2**22, 'num_hidden_layers': 2000,
+  'num_attention_heads': 2**14, 'num_key_value_heads': 2**14, 'head_dim': 2**14,
+  'num_experts': 2**14, 'num_local_experts': 2**14, 'num_experts_per_tok': 2**14,
+  'moe_intermediate_size': 2**22, 'decoder_sparse_step': 2000, 'sliding_window': 2**31,
+}  # fmt: skip
+OPTIONAL = ('num_key_value_heads', 'head_dim', 'sliding_window')  # null says: by the others
 LLAMA3 = ('factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings')
 
 
@@ -53,6 +61,13 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
   Raises:
     ValueError: a model type, an activation, a RoPE scaling … that the decoder does not compute.
   """
+  try:
+    return _read(found, source)
+  except (TypeError, AttributeError, ArithmeticError) as error:
+    raise ValueError(f'{source}: a field is not of the kind that it should be: {error}') from error
+
+
+def _read(found: Mapping[str, Any], source: str) -> DecoderConfig:
   kind = found.get('model_type')
   if kind in TEXT_PART and isinstance(found.get('text_config'), Mapping):
     kind = TEXT_PART[kind]
@@ -62,6 +77,7 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
       f'{source}: model_type {kind!r} is not supported; supported are {", ".join(ARCHITECTURES)}'
     )
   found = {**DEFAULTS.get(kind, {}), **found}
+  _check_counts(found, source)
   fixed = FIXED | huggingface_gemma.FIXED
   if kind in GEMMA:
     fixed.pop('hidden_act')  # of older files, and not what is meant
@@ -95,6 +111,14 @@ def read(found: Mapping[str, Any], source: str) -> DecoderConfig:
     )
   except KeyError as error:
     raise ValueError(f'{source}: the field {error.args[0]!r} is missing') from None
+
+
+def _check_counts(found: Mapping[str, Any], source: str) -> None:
+  for field, most in COUNTS.items():
+    value = found.get(field)
+    given = field in found and not (value is None and field in OPTIONAL)
+    if given and not (type(value) is int and 1 <= value <= most):
+      raise ValueError(f'{source}: {field}={str(value)[:80]} is no number from 1 to {most}')
 
 
 def _experts(found: Mapping[str, Any]) -> dict[str, Any]:

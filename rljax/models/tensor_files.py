@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -24,6 +25,7 @@ DTYPES = {
   'F64': np.dtype(np.float64),
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+MAX_HEADER = 100 * 10**6  # bytes, as the format's own library reads
 
 
 class TensorFile:
@@ -32,6 +34,9 @@ class TensorFile:
   Attributes:
     path: of the file.
     entries: name → (dtype name, shape, (begin, end) in the file).
+
+  Raises:
+    ValueError: a header that is none, or tensors that do not fill the file one after the other.
   """
 
   def __init__(self, path: files.PathLike):
@@ -40,20 +45,23 @@ class TensorFile:
     try:
       with path.open('rb') as file:
         (length,) = struct.unpack('<Q', file.read(8))
-        if length > size - 8:
-          raise ValueError('the header is longer than the file')
-        header = json.loads(file.read(length))
+        if length > min(size - 8, MAX_HEADER):
+          raise ValueError(f'its header of {length} bytes does not fit into {size}')
+        header = json.loads(file.read(length), object_pairs_hook=_without_twins)
       header.pop('__metadata__', None)
-      begin = 8 + length
-      self.entries = {
-        name: (e['dtype'], tuple(e['shape']), tuple(begin + o for o in e['data_offsets']))
-        for name, e in header.items()
-      }
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-      raise ValueError(f'{path} is no safetensors file: {error}') from error
-    end = max((e[2][1] for e in self.entries.values()), default=begin)
+      self.entries = {name: _entry(name, entry, 8 + length) for name, entry in header.items()}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+      said = 'a header that is too deeply nested' if isinstance(error, RecursionError) else error
+      raise ValueError(f'{path} is no safetensors file: {said}') from None
+    end = 8 + length
+    for name, (_, _, (first, last)) in sorted(self.entries.items(), key=lambda item: item[1][2]):
+      if first != end:
+        raise ValueError(f'{path}: the bytes of {name} begin at {first} and not at {end}')
+      end = last
     if end > size:
       raise ValueError(f'{path} is cut off: {size} bytes of {end}')
+    if end < size:
+      raise ValueError(f'{path}: {size - end} bytes at its end belong to no tensor')
 
   def rename(self, rule: Callable[[str], str | None]) -> None:
     """Gives tensors other names, for as long as the file is open; None = it is left out."""
@@ -80,6 +88,24 @@ class TensorFile:
       return np.empty(shape, dtype)
     data = np.memmap(self.path, np.uint8, 'r', begin, (end - begin,))
     return data.view(dtype).reshape(shape)
+
+
+def _entry(name: str, entry: Mapping, begin: int) -> tuple[str, tuple[int, ...], tuple[int, int]]:
+  """An entry of a header whose data begin at `begin`."""
+  shape, offsets = tuple(entry['shape']), tuple(entry['data_offsets'])
+  numbers = (*shape, *offsets)
+  if not all(type(n) is int and n >= 0 for n in numbers) or len(offsets) != 2:
+    raise ValueError(f'{name} has the shape {shape} and the bytes {offsets}')
+  if offsets[0] > offsets[1] or not isinstance(entry['dtype'], str):
+    raise ValueError(f'{name} of dtype {entry["dtype"]!r} has the bytes {offsets}')
+  return entry['dtype'], shape, (begin + offsets[0], begin + offsets[1])
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    raise ValueError('a name stands twice in its header')
+  return found
 
 
 def write(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 import pathlib
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ def find(folder: pathlib.Path, patterns: Sequence[str]) -> list[pathlib.Path]:
 def _json(path: pathlib.Path) -> Sequence[Record]:
   text = files.read_text(path)
   try:
-    value = json.loads(text)
+    value = files.parse_json(text)
   except ValueError as error:
     if text.lstrip().startswith('{'):  # lines, although the ending is .json
       return data.JsonLines(path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rljax.tokenization import chat_template
+from rljax import files
+from rljax.tokenization.chat_template import ChatTemplate
 from rljax.tokenization.protocol import Message, TokenizerError, read_file
 
 
@@ -16,28 +17,30 @@ class HuggingFace:
   """A tokenizer.json with the chat template and the special tokens of the files beside it."""
 
   def __init__(self, path: str, today: str) -> None:
-    import tokenizers
-
     file = path if path.endswith('.json') else os.path.join(path, 'tokenizer.json')
     folder = os.path.dirname(file)
-    data = read_file(file, 'a Hugging Face tokenizer.json or its directory')
-    try:
-      self._model = tokenizers.Tokenizer.from_str(data.decode('utf-8'))
-    except Exception as error:
-      raise TokenizerError(f'{file} is no tokenizer.json: {error}') from None
+    self._model = _read_model(file)
     self._model.no_truncation()
     self._model.no_padding()
     settings = _read_json(folder, 'tokenizer_config.json')
+    if 'auto_map' in settings:
+      warnings.warn(
+        f'{folder or "."}/tokenizer_config.json: auto_map asks for code of the model directory, '
+        'which rljax never runs; tokenizer.json alone is used',
+        stacklevel=3,
+      )
+    named = {k: v.get('content') if isinstance(v, dict) else v for k, v in settings.items()}
     self._tokens = {
-      key: value['content'] if isinstance(value, dict) else value
-      for key, value in settings.items()
-      if key.endswith('_token') and isinstance(value, dict | str)
+      key: value
+      for key, value in named.items()
+      if key.endswith('_token') and isinstance(value, str)
     }
-    self._template = _read_template(folder, settings)
-    self._today = datetime.date.fromisoformat(today)
-    self._render: Callable[..., str] | None = None
+    day, template = datetime.date.fromisoformat(today), _read_template(folder, settings)
+    self._template = None if template is None else ChatTemplate(template, day)
     vocabulary = self._model.get_vocab(with_added_tokens=True)
-    self.vocab_size = max(vocabulary.values()) + 1
+    self.vocab_size = max(vocabulary.values(), default=-1) + 1
+    if not 0 < self.vocab_size < 2**31:
+      raise TokenizerError(f'{file}: ids 0 … {self.vocab_size - 1} are no vocabulary')
     self.eos_ids = self._find_eos(folder)
     if not self.eos_ids:
       raise TokenizerError(
@@ -59,6 +62,9 @@ class HuggingFace:
       listed = _read_json(folder, 'config.json').get('eos_token_id')
     ids = listed if isinstance(listed, list) else [listed]
     ids = [*ids, named, self._find_end_of_turn()]
+    for i in ids:
+      if i is not None and (not isinstance(i, int) or not 0 <= i < 2**31):
+        raise TokenizerError(f'{folder or "."}: eos_token_id {str(i)[:80]!r} is no id of a token')
     return tuple(dict.fromkeys(i for i in ids if i is not None))
 
   def _find_end_of_turn(self) -> int | None:
@@ -98,9 +104,7 @@ class HuggingFace:
     return self.encode(self._rendered(messages, add_generation_prompt))
 
   def _rendered(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-    if self._render is None:
-      self._render = chat_template.compile_template(self._template, self._today)
-    return self._render(
+    return self._template(
       messages=[dict(m) for m in messages],
       add_generation_prompt=add_generation_prompt,
       tools=None,
@@ -125,24 +129,43 @@ def huggingface(*, path: str, today: str = '2024-07-26') -> HuggingFace:
   return HuggingFace(path, today)
 
 
+def _read_model(file: str) -> Any:
+  import tokenizers
+
+  data = read_file(file, 'a Hugging Face tokenizer.json or its directory')
+  try:
+    return tokenizers.Tokenizer.from_str(data.decode('utf-8'))
+  except (KeyboardInterrupt, SystemExit):
+    raise
+  except BaseException as error:  # a panic of the library is no Exception
+    raise TokenizerError(f'{file} is no tokenizer.json: {str(error)[:300]}') from None
+
+
 def _read_json(folder: str, name: str) -> dict[str, Any]:
   """The contents of an optional file; {} if it is not there."""
+  path = os.path.join(folder, name)
   try:
-    data = read_file(os.path.join(folder, name), name)
+    data = read_file(path, name)
   except TokenizerError:
     return {}
   try:
-    return json.loads(data)
+    found = files.parse_json(data)
   except ValueError as error:
-    raise TokenizerError(f'{os.path.join(folder, name)} is no JSON: {error}') from None
+    raise TokenizerError(f'{path} is no JSON: {error}') from None
+  if not isinstance(found, dict):
+    raise TokenizerError(f'{path} is {type(found).__name__}, no JSON object')
+  return found
 
 
-def _read_template(folder: str, settings: Mapping[str, Any]) -> str | None:
+def _read_template(folder: str, settings: Mapping[str, Any]) -> Any:
+  path = os.path.join(folder, 'chat_template.jinja')
   try:
-    return read_file(os.path.join(folder, 'chat_template.jinja'), 'template').decode('utf-8')
+    return read_file(path, 'template').decode('utf-8')
+  except UnicodeDecodeError as error:
+    raise TokenizerError(f'{path} is no text: {error}') from None
   except TokenizerError:
     template = settings.get('chat_template')
   if isinstance(template, list):
-    named = {entry['name']: entry['template'] for entry in template}
-    template = named.get('default')
+    there = [entry for entry in template if isinstance(entry, dict)]
+    template = {entry.get('name'): entry.get('template') for entry in there}.get('default')
   return template
