@@ -210,7 +210,8 @@ def accumulate(
   Returns:
     (gradients in at least float32, metrics of the minibatch).
   """
-  gradient = jax.grad(loss, has_aux=True)
+  # Traced twice, for its shapes and in the loop: inside jit the second time is a look-up.
+  gradient = jax.jit(jax.grad(loss, has_aux=True), inline=True)
 
   def micro(m):
     grads, seen = gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)

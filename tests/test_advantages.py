@@ -2,6 +2,7 @@
 
 import functools
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ SCOPES = ('sequence', 'group', 'batch')
 KEY = jax.random.key(3)
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))
+each_function = cases.by_function(CASES)
 
 
 def names_of(case):
@@ -88,7 +90,7 @@ def test_values_are_those_of_the_formula(case):
       np.testing.assert_allclose(found, expect(case, rewards=rewards), rtol=1e-9, atol=1e-12)
 
 
-@each_case
+@each_function
 def test_declared_traits_hold_and_others_do_not(case):
   def under(**changed):
     return np.asarray(run(case, arrays_of(case, np.float64, **changed), dtype=np.float64))
@@ -108,7 +110,7 @@ def test_declared_traits_hold_and_others_do_not(case):
   assert {name for name, holds in observed.items() if holds} == set(expected)
 
 
-@each_case
+@each_function
 def test_what_it_couples(case):
   places = np.repeat(np.flatnonzero(USED), 2)
   steps = np.zeros((1 + len(places), len(GROUPS)))  # the first one changes nothing
@@ -124,7 +126,7 @@ def test_what_it_couples(case):
   assert SCOPES[widest] == (case.couples or case.function.declared.couples)
 
 
-@each_case
+@each_function
 def test_unused_and_unscorable_samples_have_no_influence(case):
   found = run(case, arrays_of(case))
   assert not np.any(np.asarray(found)[~USED])
@@ -143,7 +145,7 @@ def test_unused_and_unscorable_samples_have_no_influence(case):
     assert left[5] == 0 and np.all(np.isfinite(left))
 
 
-@each_case
+@each_function
 def test_order_of_samples_does_not_matter(case):
   if drawn(case):
     return  # a draw is of places
@@ -153,7 +155,7 @@ def test_order_of_samples_does_not_matter(case):
   np.testing.assert_allclose(turned, found[order], atol=2e-6)
 
 
-@each_case
+@each_function
 def test_what_it_takes_is_constant(case):
   arrays = arrays_of(case)
 
@@ -169,7 +171,7 @@ def test_what_it_takes_is_constant(case):
   assert not any(np.any(g) for g in jax.tree.leaves(jax.grad(loss)(floats)))
 
 
-@each_case
+@each_function
 def test_hyper_parameters_may_be_traced_and_mapped(case):
   hyper = signature(case.function).hyper | case.hyper
   floats = {n: jnp.array([v, v / 2], jnp.float32) for n, v in hyper.items() if type(v) is float}
@@ -181,7 +183,7 @@ def test_hyper_parameters_may_be_traced_and_mapped(case):
   np.testing.assert_allclose(found, run(case, arrays), rtol=1e-6, atol=1e-6)
 
 
-@each_case
+@each_function
 def test_half_precision_computes_in_float32(case):
   arrays = arrays_of(case, jnp.bfloat16)
   found = run(case, arrays)

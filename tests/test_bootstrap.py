@@ -70,6 +70,7 @@ def contexts():
   return out
 
 
+@pytest.mark.thorough
 def test_ssb_stores_what_the_policy_says_behind_a_privileged_context(found):
   rollout, asked = found.rollout, contexts()
   assert asked and 2 not in asked

@@ -41,6 +41,7 @@ def stage_of(name):
 # -- attention_entropy ----------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_attention_entropy_weighs_the_tokens_that_are_drawn():
   node = dict(name='weighting.attention_mean', focus=1.5)
   batch, kept, inside = prepared({**OFF_POLICY, 'weights': node})
@@ -80,6 +81,7 @@ def test_only_what_is_there_is_captured():
 # -- verl_hidden_rank -----------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_verl_hidden_rank_shapes_by_the_states_of_the_policy():
   node = dict(name='advantages.hidden_rank', stride=1)
   plain, kept, inside = prepared(OFF_POLICY)

@@ -66,7 +66,7 @@ def qwen2(folder, texts):
   return folder
 
 
-@pytest.mark.parametrize('which', ['made up', 'real'])
+@pytest.mark.parametrize('which', ['made up', pytest.param('real', marks=pytest.mark.thorough)])
 def test_gsm8k(tmp_path, which):
   """Three iterations of the shipped config: bfloat16, remat, rewards on the real answers."""
   if which == 'real' and not (REAL / 'train.jsonl').exists():
@@ -121,6 +121,7 @@ def warm(tmp_path_factory):
   return path
 
 
+@pytest.mark.thorough
 def test_a_run_starts_from_another_run(tmp_path, warm):
   start = checkpoint.load_params(warm)
   changes = dict(stages=('rl',), model=dict(path=str(warm)), checkpoint_every=9)

@@ -139,6 +139,7 @@ def test_the_report_of_the_stages_says_what_has_missed_its_goal(stages, tmp_path
   assert (tmp_path / 'all.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.thorough
 def test_the_arms_of_the_stages_are_configs(stages):
   presets = stages.of_preference(None)
   assert stages.of_preference({'dpo', 'ipo'}) == ['presets/dpo', 'presets/ipo']

@@ -170,6 +170,7 @@ def test_products_of_a_program_and_their_time():
 # -- rljax and the naive program
 
 
+@pytest.mark.thorough
 def test_one_step_has_the_naive_gradient_and_the_right_counts():
   mine, checks = ours.Step('rljax', WORK, ours.Settings(rows=2)), []
   yardstick = step.NaiveStep(WORK, micro=2)

@@ -144,7 +144,7 @@ def single():
 @pytest.mark.parametrize(
   'axes',
   [
-    dict(fsdp=4, expert=2),
+    pytest.param(dict(fsdp=4, expert=2), marks=pytest.mark.thorough),
     pytest.param(dict(data=2, fsdp=1, expert=4), marks=pytest.mark.slow),
     dict(fsdp=1, expert=2, tensor=2, sequence=2),
   ],
@@ -266,7 +266,7 @@ def test_the_record_is_the_choice_of_training(drawn):
 @pytest.mark.parametrize(
   'options',
   [
-    dict(speculate='lookup', num_draft=2),
+    pytest.param(dict(speculate='lookup', num_draft=2), marks=pytest.mark.thorough),
     pytest.param(dict(prompts_at_once=1), marks=pytest.mark.slow),
     dict(mesh=True),
   ],

@@ -226,6 +226,7 @@ def test_all_rewards_have_a_bound(monkeypatch):
 # -- runs
 
 
+@pytest.mark.thorough
 def test_two_processes_give_what_one_gives(tmp_path):
   both = [start(tmp_path / name, processes=n, **SHORT) for name, n in (('two', 2), ('one', 1))]
   codes = [process.wait() for begun in both for process in begun]

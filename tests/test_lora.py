@@ -79,7 +79,9 @@ EXPERTS = dict(num_experts=3, experts_per_token=2, d_expert=8)
   [
     ({}, r'layers/(wq|wk|wv|wo|w_gate|w_up|w_down)'),
     (dict(tie_embeddings=False, qkv_bias=True), r'embedding|head|layers/w[qv]'),
-    (dict(EXPERTS, dense_layers=(0,)), r'layers/(w.|w_down|expert_.*)'),
+    pytest.param(
+      dict(EXPERTS, dense_layers=(0,)), r'layers/(w.|w_down|expert_.*)', marks=pytest.mark.thorough
+    ),
   ],
   ids=['products', 'embedding', 'experts'],
 )
@@ -199,6 +201,7 @@ def world_of(**changes):
   return assembly.assemble(config.resolve(tiny_config(**changes)))
 
 
+@pytest.mark.thorough
 def test_a_run_leaves_the_base_alone(ran):
   rows = [row for row in metrics.read_metrics(ran) if row['iteration']]
   assert [row['iteration'] for row in rows] == [1, 2, 3, 4]

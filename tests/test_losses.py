@@ -41,6 +41,7 @@ SAMPLES = list(batches.samples(BATCH))
 SAMPLE_OF = {place: sample for sample, places in SAMPLES for place in places}
 
 each_case = pytest.mark.parametrize('case', list(CASES.values()), ids=list(CASES))
+each_function = cases.by_function(CASES)
 
 
 def names_of(case):
@@ -157,7 +158,7 @@ def test_values_and_gradients_are_those_of_the_formula(case):
       assert not np.any(value), f'{name} is a constant'
 
 
-@each_case
+@each_function
 def test_masked_entries_have_no_influence(case):
   """Nor is there a scatter-add, which accelerators do not sum in one order."""
   arrays = arrays_of(case)
@@ -185,7 +186,7 @@ def turned(batch):
   return batch | {'sample_slots': np.where(slots >= 0, moved, -1).astype(np.int32)}
 
 
-@each_case
+@each_function
 def test_the_order_of_rows_does_not_matter(case):
   batch = turned(BATCH)
   loss, found = step(case, arrays_of(case))[0], step(case, arrays_of(case, batch), batch)[0]
@@ -239,14 +240,14 @@ def float_hyper(case):
   return {n: v for n, v in hyper.items() if isinstance(v, float)}
 
 
-@each_case
+@each_function
 def test_what_it_couples(case):
   changed = (np.abs(mapped(case)[2:] - mapped(case)[0]) > 1e-6) & counts(case)
   scopes = [scope(case, c, s, p) for c, (s, p) in zip(changed, CHOSEN, strict=True)]
   assert max(scopes, key=SCOPES.index) == couples(case)
 
 
-@each_case
+@each_function
 def test_hyper_parameters_may_be_traced_and_mapped(case):
   hyper, used = float_hyper(case), counts(case)
   if hyper:
@@ -269,7 +270,7 @@ def on_policy(case):
   return batch
 
 
-@each_case
+@each_function
 def test_on_policy_is_reinforce_where_declared(case):
   traits = case.function.declared.traits if case.traits is None else case.traits
   declared = 'on_policy_is_reinforce' in traits
@@ -281,7 +282,7 @@ def test_on_policy_is_reinforce_where_declared(case):
   assert np.allclose(gradient[MASK], -batch['advantages'][MASK], atol=1e-6) == declared
 
 
-@each_case
+@each_function
 def test_bfloat16_is_computed_in_float32(case):
   arrays = arrays_of(case)
   narrow = arrays | floats(arrays, jnp.bfloat16)
@@ -291,7 +292,7 @@ def test_bfloat16_is_computed_in_float32(case):
   np.testing.assert_array_equal(np.asarray(loss)[counts(case)], np.asarray(expected)[counts(case)])
 
 
-@each_case
+@each_function
 def test_far_policies_give_finite_losses_and_gradients(case):
   arrays = arrays_of(case)
   logprobs = [n for n in arrays if n.endswith('logprobs')]

@@ -61,6 +61,7 @@ def test_rl4lms_masks_what_the_mask_holds_unlikely():
     models.masked(PLAIN, top_p=0)
 
 
+@pytest.mark.thorough
 def test_rl4lms_samples_from_what_it_trains():
   params, settings = params_of(), SamplerSettings(length=10, slots=2, window=2)
   requests = sampling.make_requests(

@@ -109,13 +109,13 @@ def assert_equal_runs(found, expected):
   assert max(jax.tree.leaves(moved)) > 1e-3
 
 
-# The fuller presets hold the others' rules.
-OFTEN = ('fsdp', 'fsdp_tp', 'fsdp_tp_sp')
+# It holds the rules of the others.
+OFTEN = ('fsdp_tp_sp',)
 
 
 @pytest.mark.parametrize(
   'preset',
-  [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.slow) for name in PRESETS],
+  [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.thorough) for name in PRESETS],
 )
 def test_loss_and_gradient_are_those_of_one_device(preset):
   """The first moments after one step are the gradient."""

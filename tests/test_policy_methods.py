@@ -215,6 +215,7 @@ def test_prorl_counts_from_the_last_renewal_also_in_a_later_start():
     Resets('rl', {'reference_resets_optimizer': True}, has_reference=True)
 
 
+@pytest.mark.thorough
 def test_prorl_starts_the_optimizer_anew_with_the_reference():
   node = stage_of('papers/prorl')
   terms = ('reference_trigger', 'reference_update', 'reference_resets_optimizer')
@@ -291,6 +292,7 @@ def test_image_styling_offline_rl_weighs_the_likelihood_of_given_completions():
     np.testing.assert_allclose(loss(given, {})[0], tokens, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_image_styling_offline_rl_learns_from_scored_data_without_sampling():
   node = stage_of('papers/image_styling_offline_rl', 'preference').to_dict()
   own = {name: node[name] for name in ('advantage', 'loss', 'weights')}
@@ -329,6 +331,7 @@ def test_dph_rl_is_the_divergence_in_expectation_over_the_start(kind):
   assert expected(new, False) == 0
 
 
+@pytest.mark.thorough
 def test_dph_rl_rehearses_what_the_start_solved():
   node = stage_of('papers/dph_rl').to_dict()
   own = {n: node[n] for n in ('kind', 'auxiliary', 'auxiliary_coef', 'selections', 'pool_share')}

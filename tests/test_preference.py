@@ -5,6 +5,7 @@ import itertools
 import re
 import types
 
+import cases
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,7 +154,7 @@ def test_values_and_gradients_are_those_of_the_formula(case):
     np.testing.assert_allclose(value, expected, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
-@each(CASES)
+@cases.by_function(CASES)
 def test_unused_entries_have_no_influence(case):
   arrays = arrays_of(case)
   if 'step_labels' in arrays:
@@ -251,7 +252,7 @@ def test_what_it_couples(case):
   assert max(widest, key=scopes.index) == case.function.declared.couples
 
 
-@each(CASES)
+@cases.by_function(CASES)
 def test_hyper_parameters_may_be_traced_and_mapped(case):
   hyper = signature(case.function).hyper | case.hyper
   traced = {n: v for n, v in hyper.items() if isinstance(v, float)}
@@ -274,7 +275,7 @@ def test_bfloat16_is_computed_in_float32(case):
   np.testing.assert_array_equal(loss, run(case, narrow | floats(narrow, jnp.float32))[0])
 
 
-@each(CASES)
+@cases.by_function(CASES)
 def test_far_policies_give_finite_losses_and_gradients(case):
   arrays = arrays_of(case)
   names = [n for n in arrays if n.endswith('logprobs') or n in ('scores', 'token_scores')]
@@ -668,6 +669,7 @@ def test_metrics_of_pairs_are_means_over_pairs():
   }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_an_update_counts_only_groups_with_a_pair():
   stage = dict(
     loss=dict(name='losses.dpo'), weights=dict(name='weighting.group_mean'), advantage=None

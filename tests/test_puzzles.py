@@ -8,7 +8,9 @@ from rljax.tasks.puzzles import EXCLUDED, OWN, reward
 factory = pytest.importorskip(
   'reasoning_gym.factory', reason="needs reasoning-gym: pip install 'rljax[tasks]' ([tasks])"
 )
-SLOW = {'knight_swap', 'zebra_puzzles', 'arc_agi', 'futoshiki', 'sokoban'}
+SLOW = {
+  'knight_swap', 'zebra_puzzles', 'arc_agi', 'futoshiki', 'sokoban', 'quantum_lock', 'puzzle24',
+}  # fmt: skip
 NAMES = sorted(set(factory.DATASETS) - set(EXCLUDED))
 
 

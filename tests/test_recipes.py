@@ -123,6 +123,7 @@ def test_a_reward_model_must_be_trained_before_it_is_used(rl):
     make_stage('rl', assembly.assemble(config.resolve(settings)))
 
 
+@pytest.mark.thorough
 def test_scores_of_the_reward_model_are_those_at_the_last_token():
   world = assembly.assemble(config.resolve(with_reward_model(reward_shaping=SCORED)))
   stage = make_stage('rl', world)

@@ -72,6 +72,7 @@ def start(folder, workdir, kill_at=None):
   return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
   'rl', [pytest.param({}, id='grpo'), pytest.param(WITH_ALL, id='all', marks=pytest.mark.slow)]
 )

@@ -100,7 +100,10 @@ def played(tokenizer, environment, **changes):
     return single_turn(params, prompts_of(tokenizer), [5, 6, 7], generate, scorer.score, 2)
 
 
-@pytest.mark.parametrize('shards, slots', [(1, 0), (1, 2), (2, 4)])
+@pytest.mark.parametrize(
+  'shards, slots',
+  [(1, 0), *(pytest.param(*x, marks=pytest.mark.thorough) for x in ((1, 2), (2, 4)))],
+)
 def test_what_is_said_and_heard_is_never_tokenized_again(tokenizer, shards, slots):
   environment = Talk()
   found = played(tokenizer, environment, shards=shards, slots=slots)
@@ -204,6 +207,7 @@ def test_an_answer_that_is_too_long_is_cut_and_one_without_room_ends_the_episode
   assert (heard.sum(axis=1) - found.rollout.prompt_length)[:9].max() == 12
 
 
+@pytest.mark.thorough
 def test_other_strategies(tokenizer):
   generate, params = generator(tokenizer, Talk())
   prompts = prompts_of(tokenizer)
@@ -223,6 +227,7 @@ def test_other_strategies(tokenizer):
   assert greedy.extras['baseline_rewards'].shape == (12,)
 
 
+@pytest.mark.thorough
 def test_a_run_with_a_tool(tmp_path):
   """Stages, metrics and evaluation of a run with an environment; what is shown is not learnt."""
   with small_machine(tmp_path / 'programs'):

@@ -288,7 +288,9 @@ def share_of_a(completion):
   return completion.count('a') / 4
 
 
-@pytest.mark.parametrize('strategy', ['dynamic_sampling', 'greedy_baseline'])
+@pytest.mark.parametrize(
+  'strategy', ['dynamic_sampling', pytest.param('greedy_baseline', marks=pytest.mark.thorough)]
+)
 def test_a_stage_collects_by_the_strategy(strategy, tmp_path_factory):
   changes = {
     'rl': {'rollout': {'name': f'rollouts.{strategy}'}},

@@ -32,6 +32,7 @@ def stage(completion):
   return completion.sample_index // G
 
 
+@pytest.mark.thorough
 def test_ghpo_hard_prompts_are_sampled_again_behind_growing_hints(sampler):
   """Draw 10 is easy, 11 is solved behind two tokens of the solution, 12 never."""
 

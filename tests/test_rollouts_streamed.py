@@ -16,7 +16,7 @@ PROMPTS, DRAWS = Supply.prompts(np.arange(3)), [0, 1, 2]
 SCORE = scorer(lambda draw: [draw, -draw])
 
 
-@pytest.mark.parametrize('shards', [1, 2])
+@pytest.mark.parametrize('shards', [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_everything_that_ends_is_what_one_program_draws(sampler, shards):  # noqa: F811
   generate, params = sampler
   generate = dataclasses.replace(generate, sampler=dict(slots=2, window=1), capture=('entropy',))

@@ -69,7 +69,7 @@ def completions(rollout, only=None):
 
 @pytest.mark.parametrize(
   ('temperature', 'values'),
-  [(1.0, {}), (1.6, dict(top_k=3, top_p=0.9, min_p=0.1))],
+  [pytest.param(1.0, {}, marks=pytest.mark.thorough), (1.6, dict(top_k=3, top_p=0.9, min_p=0.1))],
 )
 def test_whole_completions_come_with_their_exact_probabilities(temperature, values):
   prompt, new, num = [2, 4], 3, 20_000

@@ -71,7 +71,9 @@ def ask(ids, **more):
 
 
 @pytest.mark.parametrize(
-  'values', [{}, dict(top_k=12, top_p=0.9, min_p=0.02)], ids=['plain', 'filters']
+  'values',
+  [{}, pytest.param(dict(top_k=12, top_p=0.9, min_p=0.02), marks=pytest.mark.thorough)],
+  ids=['plain', 'filters'],
 )
 def test_recorded_logprobs_are_the_trainers(values):
   params, draw, logits_of = programs('float32')
@@ -110,6 +112,7 @@ def test_recorded_logprobs_are_the_trainers(values):
     )
 
 
+@pytest.mark.thorough
 def test_a_cache_in_int8_changes_logprobs_a_little():
   """Against the trainer's log-probs of the same tokens; with the cache as it is it is rounding."""
   params, draw, logits_of = programs('float32')
@@ -212,41 +215,55 @@ def end_of(completion, stop_ids):
   return len(completion)
 
 
-def test_tokens_are_those_of_a_loop_without_a_cache():
-  """Ragged prompts and limits, stop sequences, all temperatures; many ways to run the engine."""
+@functools.cache
+def without_a_cache():
+  """(requests, sample -> completion) of a loop that reads the whole row again for each token."""
   dtype, random = 'float64', np.random.default_rng(0)
-  with jax.enable_x64(True):
-    params, draw, logits_of = programs(dtype)
-    limits = random.integers(1, NEW + 1, 256)
-    requests = ask(range(32), stop_sequences=STOPS, max_new_tokens=limits)
-    tokens = np.zeros((256, 48), np.int32)
-    tokens[:, :7] = requests.prompts[requests.prompt_row]
-    start = requests.prompt_length[requests.prompt_row]
-    keys = row_keys(SEED, requests.draw_ids, requests.sample_index)
-    noise = jax.jit(gumbel, static_argnums=2)
-    rows, slots = np.arange(256), np.arange(48)[None, :]
-    greedy = requests.temperature == 0
-    divisor = np.where(greedy, 1, requests.temperature).astype(np.float64)
-    for step in range(NEW):
-      at = start + step
-      logits = np.asarray(logits_of(params, tokens, slots < at[:, None]))[rows, at - 1]
-      scores = logits / divisor[:, None]
-      scores += np.where(greedy[:, None], 0, np.asarray(noise(keys, at, VOCAB)))
-      tokens[rows, at] = np.argmax(scores, axis=1)
-    expected = {}
-    for n, sample_id in enumerate(zip(requests.draw_ids.tolist(), requests.sample_index.tolist())):
-      whole = tokens[n, start[n] : start[n] + limits[n]].tolist()
-      expected[sample_id] = whole[: end_of(whole, requests.stop_ids[n])]
-    assert sum(len(e) < n for e, n in zip(expected.values(), limits)) > 60
+  params, _, logits_of = programs(dtype)
+  limits = random.integers(1, NEW + 1, 256)
+  requests = ask(range(32), stop_sequences=STOPS, max_new_tokens=limits)
+  tokens = np.zeros((256, 48), np.int32)
+  tokens[:, :7] = requests.prompts[requests.prompt_row]
+  start = requests.prompt_length[requests.prompt_row]
+  keys = row_keys(SEED, requests.draw_ids, requests.sample_index)
+  noise = jax.jit(gumbel, static_argnums=2)
+  rows, slots = np.arange(256), np.arange(48)[None, :]
+  greedy = requests.temperature == 0
+  divisor = np.where(greedy, 1, requests.temperature).astype(np.float64)
+  for step in range(NEW):
+    at = start + step
+    logits = np.asarray(logits_of(params, tokens, slots < at[:, None]))[rows, at - 1]
+    scores = logits / divisor[:, None]
+    scores += np.where(greedy[:, None], 0, np.asarray(noise(keys, at, VOCAB)))
+    tokens[rows, at] = np.argmax(scores, axis=1)
+  expected = {}
+  for n, sample_id in enumerate(zip(requests.draw_ids.tolist(), requests.sample_index.tolist())):
+    whole = tokens[n, start[n] : start[n] + limits[n]].tolist()
+    expected[sample_id] = whole[: end_of(whole, requests.stop_ids[n])]
+  assert sum(len(e) < n for e, n in zip(expected.values(), limits)) > 60
+  return requests, expected
 
-    for settings in (
-      SamplerSettings(length=40),
+
+@pytest.mark.parametrize(
+  'mesh, settings',
+  [
+    (True, SamplerSettings(length=45, slots=24, window=11, prompts_at_once=3)),
+    pytest.param(False, SamplerSettings(length=40), marks=pytest.mark.thorough),
+    pytest.param(
+      False,
       SamplerSettings(length=40, slots=33, window=1, max_new_tokens=NEW, drains=3),
-      SamplerSettings(length=45, slots=8, window=11, prompts_at_once=3),
-    ):
-      found = by_sample(draw(params, requests, SEED, settings))
-      assert {k: tokens[n:] for k, (n, tokens) in found.items()} == expected
-    found = by_sample(on_mesh(dtype)(params, requests, SEED, settings.replace(slots=24)))
+      marks=pytest.mark.thorough,
+    ),
+  ],
+  ids=['on a mesh', 'plain', 'refilled'],
+)
+def test_tokens_are_those_of_a_loop_without_a_cache(mesh, settings):
+  """Ragged prompts and limits, stop sequences, all temperatures; many ways to run the engine."""
+  with jax.enable_x64(True):
+    requests, expected = without_a_cache()
+    params, draw, _ = programs('float64')
+    draw = on_mesh('float64') if mesh else draw
+    found = by_sample(draw(params, requests, SEED, settings))
     assert {k: tokens[n:] for k, (n, tokens) in found.items()} == expected
 
 

@@ -57,7 +57,11 @@ def compiled(dtype, device=None, program='advance', turns=False, **fields):
   return size, jax.jit(function, donate_argnums=2).lower(*arguments).compile().memory_analysis()
 
 
-@pytest.mark.parametrize('unroll', [True, False], ids=['layers apart', 'layers scanned'])
+@pytest.mark.parametrize(
+  'unroll',
+  [pytest.param(True, marks=pytest.mark.thorough), False],
+  ids=['layers apart', 'layers scanned'],
+)
 def test_a_cache_of_a_gibibyte_is_not_copied(unroll):
   layers = dict(num_layers=4, num_kv_heads=8) if unroll else dict(num_layers=16, num_kv_heads=2)
   size, memory = compiled('float32', head_dim=64, unroll_decode=unroll, **layers)
@@ -66,6 +70,7 @@ def test_a_cache_of_a_gibibyte_is_not_copied(unroll):
   assert memory.temp_size_in_bytes <= 0.1 * size
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize('program, copied', [('advance', 0.0), ('append', 2 * 8 / 64)])
 def test_nor_is_it_where_samples_take_turns(program, copied):
   """What hears an answer is taken out, eight slots of 64 at a time, and put back."""

@@ -85,6 +85,7 @@ def tokens_of(rollout):
   return rollout.tokens[: rollout.num_tokens].tolist()
 
 
+@pytest.mark.thorough
 def test_a_fork_goes_on_as_a_sample_with_the_parents_tokens_for_a_prefix():
   requests = ask(
     prefixes=[[1]] * 20, max_new_tokens=8, stop_ids=[], stop_sequences=[[3, 3, 3]], max_prefix=9
@@ -126,6 +127,7 @@ def test_a_fork_goes_on_as_a_sample_with_the_parents_tokens_for_a_prefix():
     assert found[child].action_mask.sum() == len(tokens) - length - 1  # the parent's included
 
 
+@pytest.mark.thorough
 def test_a_fork_far_behind_waits_for_a_cache_with_more_room():
   requests = ask(prefixes=None, max_new_tokens=8, stop_ids=[], stop_sequences=())
   requests.sample_index[3] = 9

@@ -140,10 +140,10 @@ def naive(run, requests, turns):
 
 
 KINDS = [
-  ('history', None, {}),
+  pytest.param('history', None, {}, marks=pytest.mark.thorough),
   ('history', None, dict(speculate='lookup', num_draft=2)),
   ('decoder', None, {}),
-  ('history', 8, {}),
+  pytest.param('history', 8, {}, marks=pytest.mark.thorough),
 ]
 
 
@@ -169,7 +169,7 @@ def test_a_turn_goes_on_as_a_sample_with_everything_before_for_a_prefix(kind, sh
   assert run.advance._cache_size() == run.append._cache_size() == 1
 
 
-@pytest.mark.parametrize('turns', [True, False])
+@pytest.mark.parametrize('turns', [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_forks_on_a_mesh_and_what_is_given_up(turns):
   requests = ask(prefixes=None, max_new_tokens=6, stop_ids=[], stop_sequences=(), num_prompts=6)
   mesh = sharding.make_mesh(data=2, fsdp=1, devices=jax.devices()[:2])  # twelve samples each

@@ -174,6 +174,7 @@ def test_groups_are_spread_over_all_minibatches():
   assert batch.num_micro.tolist() == [4, 2, 2, 2]
 
 
+@pytest.mark.thorough
 def test_mismatch_is_that_of_the_parameters_that_sampled():
   """And not what the steps before have changed."""
   policy = decoder(vocab_size=13, num_layers=1, d_model=8, num_heads=1, num_kv_heads=1, d_ff=8)

@@ -48,7 +48,11 @@ def rows_of_group(batch, group):
   return {row for row, s in np.argwhere(places >= 0) if batch.group_ids[places[row, s]] == group}
 
 
-@pytest.mark.parametrize('stage', [GRPO, GSPO, {**PPO, 'epochs': 2}], ids=['grpo', 'gspo', 'ppo'])
+@pytest.mark.parametrize(
+  'stage',
+  [GRPO, *(pytest.param(x, marks=pytest.mark.thorough) for x in (GSPO, {**PPO, 'epochs': 2}))],
+  ids=['grpo', 'gspo', 'ppo'],
+)
 def test_loss_gradients_and_metrics_are_those_of_whole_samples(stage):
   rollout, rewards = rollout_of_groups()
   with jax.enable_x64(True):

@@ -70,6 +70,7 @@ def test_both_ways_to_write_into_rows(name):
     np.testing.assert_array_equal(found, whole)
 
 
+@pytest.mark.thorough
 def test_an_int8_cache_says_the_same_by_either_way():
   """Tokens that come together see each other as the cache will hold them."""
   policy, params = build(**QWEN)
@@ -194,6 +195,7 @@ NUMBER = 20_000
 draw_history = sampler(HISTORY)
 
 
+@pytest.mark.thorough
 def test_whole_completions_come_with_their_exact_probabilities():
   prompt, new = [2, 4], 3
   exact = {}
@@ -255,6 +257,7 @@ def repetition():
   return policy, params, requests, settings, *found
 
 
+@pytest.mark.thorough
 def test_a_text_that_repeats_itself_takes_few_steps():
   *_, rollout, counts = repetition()
   assert rollout.action_mask.sum() == 160
@@ -265,6 +268,7 @@ def test_a_text_that_repeats_itself_takes_few_steps():
   assert 16 <= counts.steps <= 40
 
 
+@pytest.mark.thorough
 def test_streamed_samples_are_those_of_one_program():
   policy, params, requests, settings, expected, _ = repetition()
   state = jax.jit(lambda: begin(policy, params, requests, seed=SEED, settings=settings))()

@@ -166,6 +166,7 @@ def test_a_strategy_needs_somebody_who_writes(world, rl, message):
     make_stage('rl', world)
 
 
+@pytest.mark.thorough
 def test_a_policy_of_another_run_is_a_source(tmp_path):
   run(tmp_path / 'teacher', stages=('sft',), sft=dict(iterations=2))
   source = dict(name='stages.teachers.saved_policy', path=str(tmp_path / 'teacher'))

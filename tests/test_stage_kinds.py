@@ -75,6 +75,7 @@ def test_a_stage_that_learns_from_what_is_given(tmp_path, kind, names):
     assert (summary[end]['greedy'] is not None) == (kind == 'preference')
 
 
+@pytest.mark.thorough
 def test_preferences_are_learnt(tmp_path):
   longer = dict(iterations=40, optimizer=dict(learning_rate=3e-3))
   summary = run(tmp_path / 'w', **changes('preference', preference=longer, checkpoint_every=0))
@@ -230,7 +231,7 @@ def test_a_moving_reference_and_a_role_that_waits_are_continued_exactly(tmp_path
     assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in pairs), role
 
 
-@pytest.mark.parametrize('devices', [1, 8])
+@pytest.mark.parametrize('devices', [pytest.param(1, marks=pytest.mark.thorough), 8])
 def test_a_moving_reference_needs_no_other_program(monkeypatch, devices):
   if devices > 1:
     monkeypatch.setattr('rljax.sharding.make_mesh', make_mesh)

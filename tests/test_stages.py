@@ -94,6 +94,7 @@ def test_equal_rewards_stop_the_run(tmp_path):
   assert (tmp_path / 'on' / 'summary.json').exists()
 
 
+@pytest.mark.thorough
 def test_truncation_everywhere_stops_the_run(tmp_path):
   never = tiny_config(**merge(HEALTH, dict(tokenizer=dict(name='test_stages.without_end'))))
   with pytest.raises(HealthError, match=r'every completion was truncated.*max_new_tokens'):
@@ -171,7 +172,11 @@ def command(folder, *arguments):
     (['--config.mesh.fsdp=3'], 'fsdp=3 does not fit 8 devices'),
     (['--config.rl.row_length=7'], 'row_length is 7 tokens, but a sample may have 8'),
     (['--config.rl.minibatches=5'], '4 groups cannot be cut into 5 minibatches'),
-    (['--config.rl.max_prompt=3', '--config.mesh.fsdp=-1'], 'more than max_prompt=3'),
+    pytest.param(
+      ['--config.rl.max_prompt=3', '--config.mesh.fsdp=-1'],
+      'more than max_prompt=3',
+      marks=pytest.mark.thorough,
+    ),
     (['--config.sft.max_length=5'], 'max_length allows 5'),
     (['--config.evaluation.num_prompts=24', '--config.sft.stop_accuracy=0.5',
       '--config.sft.stop_every=1'], 'lower evaluation.num_prompts'),

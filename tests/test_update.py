@@ -63,6 +63,7 @@ def test_all_terms_add_up_on_one_and_on_eight_devices():
       assert_equal_gradients(base, other, 1e-10)
 
 
+@pytest.mark.thorough
 def test_float32_is_close_and_unscorable_samples_have_no_influence():
   rollout, rewards = random_rollout(1)
   poisoned = rollout.replace(

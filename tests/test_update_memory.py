@@ -113,7 +113,9 @@ def test_the_peak_is_the_accumulator_and_the_gradient_of_one_micro_batch(wide):
   assert abs(wide.memory.temp_size_in_bytes - parts) < 0.15 * size_of(wide.params)
 
 
-@pytest.mark.parametrize('more', [dict(micro=16), dict(minibatches=4)], ids=str)
+@pytest.mark.parametrize(
+  'more', [dict(micro=16), pytest.param(dict(minibatches=4), marks=pytest.mark.thorough)], ids=str
+)
 def test_more_micro_batches_take_no_more_memory(wide, more):
   """But for the arrays of tokens that `prepare` fills."""
   other = Update(GRPO, d_model=128, num_layers=2, d_ff=512, remat='full', **more)

@@ -113,7 +113,7 @@ OWN_LOSSES = {
 @pytest.mark.parametrize(
   'name',
   [
-    pytest.param(name, marks=pytest.mark.slow if name in ('dpo', 'tdpo') else [])
+    pytest.param(name, marks=[] if name == 'kl_cov' else pytest.mark.thorough)
     for name in OWN_LOSSES
   ],
 )
@@ -239,6 +239,7 @@ STEERED = {
 }
 
 
+@pytest.mark.thorough
 def test_a_controller_moves_its_coefficient_and_is_in_the_checkpoint(tmp_path):
   step, state, hyper, frozen = make(STEERED)
   plain = {k: v for k, v in STEERED.items() if k != 'kl_controller'}
@@ -282,6 +283,7 @@ def test_the_samplers_log_probs_serve_as_the_old_ones(monkeypatch):
   np.testing.assert_array_equal(kept, np.asarray(out.weights['full']) != 0)  # no gap, no outlier
 
 
+@pytest.mark.thorough
 def test_a_correction_wants_the_trainers_log_probs_of_a_single_step_too():
   """And the loss the present ones: its ratio is 1."""
   rollout, rewards = sampled_groups(1)

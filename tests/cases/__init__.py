@@ -12,6 +12,8 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 
 @dataclasses.dataclass(frozen=True, eq=False)  # hashable: what suites compute is cached by case
 class Case:
@@ -53,3 +55,16 @@ def gather(*packages):
           assert name not in here, f'two cases are called {name!r}'
           here[name] = case
   return here, named, own
+
+
+def by_function(cases):
+  """Parametrises a test by case; the default run takes the first case of each function.
+
+  For what other hyper-parameters hardly change: values and gradients are always those of all cases.
+  """
+  seen, params = set(), []
+  for name, case in cases.items():
+    known = case.function in seen
+    seen.add(case.function)
+    params.append(pytest.param(case, marks=pytest.mark.thorough if known else [], id=name))
+  return pytest.mark.parametrize('case', params)
