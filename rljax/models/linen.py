@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax.models.layers import wide
-from rljax.models.recomputing import recomputing
+from rljax.models.recomputing import without_cache
 from rljax.structs import Policy
 
 Array = jax.Array
@@ -57,20 +56,12 @@ def from_linen(
 
     return meta.unbox(variables(key))
 
-  def hidden(params, tokens, *, segment_ids, positions, prefix_ids=None, routing=None):
-    del routing
-    if prefix_ids is not None:
-      raise ValueError('from_linen: the module takes no prefix_ids; pack without shared prompts')
-    return module.apply({'params': params}, tokens, positions, segment_ids), {}
-
-  if unembed is None:
-    head, unembed = (lambda params: ()), (lambda head, logits: logits.astype(wide(logits.dtype)))
-  return Policy(
+  return without_cache(
+    'from_linen',
+    lambda params, *rows: module.apply({'params': params}, *rows),
     init=init,
-    hidden=hidden,
-    head=head or (lambda params: params),
+    head=head,
     unembed=unembed,
-    **recomputing(hidden),
     axes=_axes(variables) if params_axes is None else params_axes,
     value=value,
   )

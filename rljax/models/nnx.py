@@ -7,8 +7,7 @@ from typing import Any
 
 import jax
 
-from rljax.models.layers import wide
-from rljax.models.recomputing import recomputing
+from rljax.models.recomputing import without_cache
 from rljax.structs import Policy
 
 Array = jax.Array
@@ -76,20 +75,12 @@ def from_nnx(
     nnx.replace_by_pure_dict(filled, params)
     return nnx.merge(graph, filled)
 
-  def hidden(params, tokens, *, segment_ids, positions, prefix_ids=None, routing=None):
-    del routing
-    if prefix_ids is not None:
-      raise ValueError('from_nnx: the module takes no prefix_ids; pack without shared prompts')
-    return module_of(params)(tokens, positions, segment_ids), {}
-
-  if unembed is None:
-    head, unembed = (lambda params: ()), (lambda head, logits: logits.astype(wide(logits.dtype)))
-  return Policy(
+  return without_cache(
+    'from_nnx',
+    lambda params, *rows: module_of(params)(*rows),
     init=init,
-    hidden=hidden,
-    head=head or (lambda params: params),
+    head=head,
     unembed=unembed,
-    **recomputing(hidden),
     axes=_axes(state) if params_axes is None else params_axes,
     value=value,
   )

@@ -1,4 +1,4 @@
-"""The cache of a model that has none: it holds tokens, and each step reads them all again."""
+"""A `Policy` of a model without a cache: it holds tokens, and each step reads them all again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,43 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+
+from rljax.models.layers import wide
+from rljax.structs import Policy
+
+
+def without_cache(
+  name: str,
+  apply: Callable[..., Any],
+  *,
+  head: Callable[..., Any] | None,
+  unembed: Callable[..., Any] | None,
+  **others: Any,
+) -> Policy:
+  """What an adapter makes of a user's module.
+
+  Args:
+    name: of the adapter, in its errors.
+    apply: `(params, tokens, positions, segment_ids) -> hidden or logits`.
+    head, unembed: as in `Policy`; None = all params, and that `apply` gives logits.
+    others: further fields of the policy.
+  """
+
+  def hidden(params, tokens, *, segment_ids, positions, prefix_ids=None, routing=None):
+    del routing
+    if prefix_ids is not None:
+      raise ValueError(f'{name}: the module takes no prefix_ids; pack without shared prompts')
+    return apply(params, tokens, positions, segment_ids), {}
+
+  if unembed is None:
+    head, unembed = (lambda params: ()), (lambda head, logits: logits.astype(wide(logits.dtype)))
+  return Policy(
+    hidden=hidden,
+    head=head or (lambda params: params),
+    unembed=unembed,
+    **recomputing(hidden),
+    **others,
+  )
 
 
 def recomputing(hidden: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
