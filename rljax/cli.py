@@ -11,17 +11,19 @@ from pathlib import Path
 from absl import flags
 
 import rljax
-from rljax import binding, config, devices, hosts, listings
+from rljax import binding, config, devices, hosts, interruptions, listings
 from rljax.arguments import UsageError, configure, import_first, parse, seeds_of
 from rljax.listings import folded
 
 USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
 
 verbs:"""
-
-
-class Interrupted(Exception):
-  """The user stopped a run; the message says how to go on."""
+EXITS = f"""exit status:
+  0    done
+  1    the run stopped itself, another host stopped, or a mistake of the program (a traceback)
+  2    something in the command, the config, the files or the disk is wrong; one line says what
+  {interruptions.STATUS}   SIGTERM or Ctrl-C: the iteration is ended and saved; start again to go on
+  {interruptions.AT_ONCE}  a second Ctrl-C: left at once; start again, from the last checkpoint"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,8 +33,7 @@ def main(argv: Sequence[str]) -> int:
     argv: the arguments after the program's name.
 
   Returns:
-    The exit status: 0, 1 (the run stopped itself, or another host did), 2 (something in the
-    command, the config or the files is wrong; one line says what) or 130 (Ctrl-C).
+    The exit status, as `EXITS` says.
   """
   if argv and argv[0] == '--version':
     print(f'rljax {rljax.__version__}')
@@ -41,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     print(USAGE)
     for name, verb in VERBS.items():
       print(f'  {name:10}{verb.__doc__.splitlines()[0]}')
+    print(f'\n{EXITS}')
     return 0
   import_first(Path.cwd())
   try:
@@ -61,12 +63,9 @@ def _run(argv: Sequence[str]) -> int:
     if argv[0] not in VERBS:
       raise UsageError(f'unknown verb {argv[0]!r}{_near_verbs(argv[0])}')
     return VERBS[argv[0]](argv[1:])
-  except Interrupted as interrupted:
-    print(f'\nrljax: stopped; {interrupted}', file=sys.stderr)
-    return 130
   except KeyboardInterrupt:
     print('\nrljax: stopped', file=sys.stderr)
-    return 130
+    return interruptions.AT_ONCE
   except (ValueError, OSError, devices.DeviceError, hosts.HostError) as error:
     if '--traceback' in argv:
       raise
@@ -79,7 +78,7 @@ def train(argv: Sequence[str]) -> int:
 
   rljax train --config=quickstart --config.rl.iterations=200 --seed=1
   """
-  args, changes = parse('train', argv, train.__doc__)
+  args, changes = parse('train', argv, f'{train.__doc__.rstrip()}\n\n{EXITS}')
   if not args.config:
     raise UsageError('train needs --config=<name or path>; rljax configs lists the names')
   hosts.start(
@@ -121,11 +120,14 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
     except HealthError as error:
       print(f'rljax: the run stopped itself: {error}', file=sys.stderr)
       status = 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
       again = [a for a in argv if a.lstrip('-').split('=')[0] not in ('restart', 'norestart')]
       where = [] if args.workdir else [f'--workdir={first if len(seeds) == 1 else base}']
       command = shlex.join(['rljax', 'train', *again, *where])
-      raise Interrupted(f'this continues from the last checkpoint: {command}') from None
+      why = f'{error}; ' if str(error) else ''
+      print(f'\nrljax: stopped; {why}this goes on from there: {command}', file=sys.stderr)
+      known = isinstance(error, interruptions.Interrupted)
+      return interruptions.STATUS if known else interruptions.AT_ONCE
   if len(summaries) > 1:
     metrics.print_seeds(summaries)
   return status

@@ -12,11 +12,11 @@ from typing import Any
 import jax
 
 from rljax import config as configs
-from rljax import files, hosts, metrics
+from rljax import files, health, hosts, interruptions, metrics
 from rljax.assembly import World, assemble
 from rljax.build_model import MODEL
+from rljax.health import HealthError
 from rljax.progress import Progress
-from rljax.rollouts.measures import is_hopeless
 from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 from rljax.workdir import default_workdir, open_workdir, versions
@@ -24,10 +24,6 @@ from rljax.workdir import default_workdir, open_workdir, versions
 __all__ = ['HealthError', 'default_workdir', 'train']
 
 NEXT = ('rljax report {}', 'rljax samples {}')
-
-
-class HealthError(RuntimeError):
-  """The run cannot learn anything as it is set up; the message says why."""
 
 
 def train(
@@ -55,12 +51,14 @@ def train(
   Raises:
     ValueError: config, data, files or work directory are not as they must be.
     HealthError: the first RL iterations show that nothing can be learnt.
+    Interrupted: SIGTERM or SIGINT came; the iteration is ended and saved (`rljax.interruptions`).
   """
   given = configs.plain(config)
   config = configs.resolve(given if seed is None else {**given, 'seed': seed})
   opened = (workdir, name, config.to_dict(), config.seed)
   with (
     hosts.together(**config.hosts),
+    interruptions.heard() as interruption,
     open_workdir(*opened, restart=restart, accept=accept_config_change) as work,
   ):
     print(f'workdir {work.path}', *work.notes, sep='\n', flush=True)
@@ -74,7 +72,7 @@ def train(
         progress = Progress(
           work.path, keep=config.keep_checkpoints, compiled=compiled, memory=memory
         )
-        return Run(world, work.path, progress).go()
+        return Run(world, work.path, progress, interruption).go()
       finally:
         world.close()
 
@@ -82,8 +80,11 @@ def train(
 class Run:
   """A run in the middle of it; all that it remembers is in `progress` and the train state."""
 
-  def __init__(self, world: World, path: Any, progress: Progress):
+  def __init__(
+    self, world: World, path: Any, progress: Progress, interruption: interruptions.Interruption
+  ):
     self.world, self.config, self.path, self.progress = world, world.config, path, progress
+    self.interruption = interruption
     for name in self.config.stages:
       make_stage(name, world)  # what is wrong with a later stage is said now
     stages = {name: self.config[name].iterations for name in self.config.stages}
@@ -99,6 +100,7 @@ class Run:
 
   def go(self) -> dict[str, Any]:
     """All stages that are left, then the summary."""
+    self.interruption.waits = True
     try:
       params, last = dict(self.world.params), len(self.config.stages) - 1
       for index in range(self.progress.stage, last + 1):
@@ -131,33 +133,28 @@ class Run:
       step = progress.done * stage.steps_per_iteration
       self.delayed.write(progress.done, {**told, **costs}, stage=stage.name, step=step)
       self.writers.samples(progress.done, collected.rows, stage=stage.name)
-      if stage.learns_from_reward:
+      if stage.learns_from_reward and len(history) < self.config.health_iterations:
         history.append(collected.metrics)
-        self.check_health(history)
+        health.check(self.config, history, progress.done)
       progress.stopped = stage.is_good_enough(state, progress.done)
       ends = progress.stopped or progress.done == stage.iterations
       due = stage.samples and _is_due(progress.done, self.config.evaluation.every)
       if due or (ends and is_last):
         found = self.evaluate(stage, {**others, **state.params}, frozen)
         progress.end = found if ends and is_last else progress.end
-      if ends or _is_due(progress.done, self.config.checkpoint_every):
+      leaves = self.interruption.is_due()
+      if ends or leaves or _is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
       if progress.stopped:
         print(f'{stage.name} ends here: stop_accuracy is reached', flush=True)
+      if leaves:
+        progress.checkpointer.wait()
+        self.interruption.leave(f'iteration {progress.done} of stage {stage.name} is saved')
     return state
 
   def save(self, stage: Stage, state: TrainState) -> None:
     self.delayed.flush()
     self.progress.save(stage, state)
-
-  def check_health(self, history: Sequence[Mapping[str, Any]]) -> None:
-    """Stops a run whose first iterations show that nothing can be learnt."""
-    # A run that continues in the middle has been looked at before.
-    if self.config.health_check and self.progress.done == len(history) == (
-      self.config.health_iterations
-    ):
-      if why := is_hopeless(history):
-        raise HealthError(f'{why} (--config.health_check=False goes on all the same)')
 
   def evaluate(
     self, stage: Stage, params: dict[str, PyTree], frozen: dict[str, PyTree]

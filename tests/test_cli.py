@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from rljax import cli, devices
+from rljax import cli, devices, interruptions
 
 
 @pytest.fixture
@@ -114,6 +114,13 @@ def test_ctrl_c_says_how_to_go_on(here, trained, capsys):
   assert cli.main(['train', '--config=quickstart', '--config.rl.samples=3', '--restart']) == 130
   command = 'rljax train --config=quickstart --config.rl.samples=3 --workdir=runs/quickstart/'
   assert command in capsys.readouterr().err
+
+
+def test_an_interrupted_run_has_a_status_of_its_own(here, trained, capsys):
+  trained['raise'] = interruptions.Interrupted('SIGTERM: iteration 3 of stage rl is saved')
+  assert cli.main(['train', '--config=quickstart']) == 75
+  said = capsys.readouterr().err
+  assert 'SIGTERM: iteration 3 of stage rl is saved; this goes on from there: rljax train' in said
 
 
 def test_errors_of_the_run(here, trained, capsys):

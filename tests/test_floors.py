@@ -23,7 +23,7 @@ FLOORS = {
     'selection shaping',
     'chex',
   ),
-  '1b': ('hosts shares data devices rewards tasks environments curriculum', ''),
+  '1b': ('hosts interruptions shares data devices rewards tasks environments curriculum', ''),
   '2': (
     'rules sharding layouts models sampling metrics checkpoint',
     'flax orbax etils clu absl ml_dtypes',
@@ -35,7 +35,7 @@ FLOORS = {
   ),
   '4': (
     'config catalogue methods overrides workdir build_model placement assembly stages progress '
-    'train scanned plan report arguments listings cli __main__',
+    'health train scanned plan report arguments listings cli __main__',
     'absl ml_collections etils flax optax',
   ),
 }

@@ -1,0 +1,95 @@
+"""SIGTERM and SIGINT: what a run does with them, and that nothing is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from test_resume import assert_same_run
+from tiny_runs import run, small_machine
+
+from rljax import checkpoint, interruptions, metrics
+
+# Neither sleeps nor listens: only a thread can hear a signal while the main one is in there.
+STUCK = """
+import ctypes, os, signal, sys, threading, time
+from rljax import interruptions
+
+def twice():
+  for _ in range(int(sys.argv[1])):
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGINT)
+
+with interruptions.heard() as interruption:
+  interruption.waits = True
+  threading.Thread(target=twice, daemon=True).start()
+  mutex = ctypes.create_string_buffer(256)
+  system = ctypes.CDLL(None)
+  system.pthread_mutex_lock(mutex)
+  if sys.argv[1] == '1':
+    time.sleep(1.0)
+    print(interruption.is_due(), interruption.name)
+  else:
+    system.pthread_mutex_lock(mutex)  # for ever
+"""
+
+
+class Sender:
+  """A writer of clu's interface that sends SIGTERM when it writes a certain row."""
+
+  row = None
+
+  def __init__(self, workdir):
+    del workdir
+
+  def write_scalars(self, row, scalars):
+    del scalars
+    if row == Sender.row:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  def flush(self):
+    pass
+
+  close = flush
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_an_exception_until_a_run_waits(number):
+  before = signal.getsignal(number)
+  with pytest.raises(interruptions.Interrupted, match=number.name):
+    with interruptions.heard():
+      signal.raise_signal(number)
+  assert signal.getsignal(number) is before
+  assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(('times', 'status'), [('1', 0), ('2', interruptions.AT_ONCE)])
+def test_a_second_ctrl_c_leaves_at_once_whatever_runs(times, status):
+  done = subprocess.run([sys.executable, '-c', STUCK, times], capture_output=True, text=True)
+  assert done.returncode == status, done.stderr
+  assert 'SIGINT: ends the iteration, saves and leaves' in done.stderr
+  if times == '1':
+    assert done.stdout == 'True SIGINT\n'
+  else:
+    assert 'SIGINT again: leaves at once' in done.stderr
+
+
+def test_sigterm_saves_the_iteration(tmp_path, tmp_path_factory, monkeypatch, capfd):
+  """In each stage, between two checkpoints; the run is then the one that was never stopped."""
+  changes = dict(writers=('jsonl', 'test_interruptions.Sender'), checkpoint_every=100)
+  with small_machine(tmp_path_factory.getbasetemp() / 'programs'):
+    run(tmp_path / 'whole', **changes)
+    for row, done, stage in ((2, 3, 'sft'), (8, 2, 'rl')):  # metrics are written an iteration late
+      monkeypatch.setattr(Sender, 'row', row)
+      said = f'SIGTERM: iteration {done} of stage {stage} is saved'
+      with pytest.raises(interruptions.Interrupted, match=said):
+        run(tmp_path / 'stopped', **changes)
+      assert 'ends the iteration, saves and leaves' in capfd.readouterr().err
+      last = metrics.read_metrics(tmp_path / 'stopped')[-1]
+      assert (last['stage'], last['iteration']) == (stage, done)
+      with checkpoint.Checkpointer(tmp_path / 'stopped' / 'checkpoints', read_only=True) as saved:
+        assert saved.host()['done'] == done
+    monkeypatch.setattr(Sender, 'row', None)
+    run(tmp_path / 'stopped', **changes)
+  assert_same_run(tmp_path / 'whole', tmp_path / 'stopped')
