@@ -271,7 +271,7 @@ def _masked_rl() -> dict:
 def _rows() -> dict:
   """The shape of the batches of the update."""
   return dict(
-    rows=8,  # of one micro-batch, a multiple of the devices on the axes data and fsdp
+    rows=8,  # of one micro-batch, a multiple of the devices on data, fsdp and expert
     row_length=0,  # tokens; 0 = the smallest multiple of 128 that holds one maximal sample
     packed=True,  # several samples in one row: less padding, same loss and gradient
     share_prompts=False,  # a prompt once for its samples of a row: fewer tokens, longer attention

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from rljax.rules import Rules
-from rljax.sharding import MESH_AXES, ROWS, replicated, row_divisor
+from rljax.sharding import MESH_AXES, ROWS, replicated, sample_shards
 
 PyTree = Any
 HOST = 'pinned_host'
@@ -90,6 +90,11 @@ def sampling_mesh(
   return Mesh(np.array(flat, dtype=object).reshape(shape), MESH_AXES, axis_types=kinds)
 
 
+def computed(function: Callable[..., PyTree], shardings: PyTree, *arguments: Any) -> PyTree:
+  """`function(*arguments)`, made in its shardings: no device holds more than its part."""
+  return jax.jit(function, out_shardings=shardings)(*arguments)
+
+
 def without_rows(rules: Rules) -> Rules:
   """The rules of weights that sample: each shard of the rows needs all of them at each token."""
   out = {}
@@ -153,7 +158,7 @@ def mover(
 
 def check_slots(slots: int, mesh: Mesh) -> None:
   """Raises ValueError where the shards of a sampler's mesh do not divide its slots."""
-  shards = row_divisor(mesh)
+  shards = sample_shards(mesh)
   if slots % shards:
     raise ValueError(
       f'sampler.slots is {slots}: it must be a multiple of data × fsdp = {shards} of the mesh that '

@@ -2,7 +2,8 @@
 
 A rule is the name of a mesh axis, several of them, or None: whole on each device. Mesh axes with
 one device count for nothing, so a fuller preset serves a smaller mesh too. Rows of batches stand on
-`data` and `fsdp` under all rules; `slots`, the sequence of activations, is no axis of parameters.
+`data`, `fsdp` and `expert` under all rules, those of samples on `data` and `fsdp`; `slots`, the
+sequence of activations, is no axis of parameters.
 A config takes a preset, some of its rules changed, a `table`, or a function of one's own:
 
     config.rules.policy = dict(name='rules.fsdp_tp', kv_heads=None)
@@ -84,7 +85,7 @@ def fsdp_tp_sp(
 
 def ep(
   *,
-  vocab: Axes = ('tensor', 'fsdp'),
+  vocab: Axes = ('tensor', 'fsdp', 'expert'),
   embed: Axes = 'fsdp',
   heads: Axes = 'tensor',
   kv_heads: Axes = 'tensor',
@@ -92,7 +93,10 @@ def ep(
   expert: Axes = 'expert',
   slots: Axes = 'sequence',
 ) -> Rules:
-  """`fsdp_tp_sp`, and experts are divided over `expert`: the fullest, for every mesh."""
+  """`fsdp_tp_sp`, and experts are divided over `expert`: the fullest, for every mesh.
+
+  Devices along `expert` have rows of their own and send their tokens to each other's experts.
+  """
   return table(
     vocab=vocab, embed=embed, heads=heads, kv_heads=kv_heads, mlp=mlp, expert=expert, slots=slots
   )

@@ -1,7 +1,8 @@
 """Meshes, and the rules that map logical axes of parameters and batches to mesh axes.
 
 Mesh axes: `data` replicates parameters, `fsdp` shards parameters and rows, `tensor` shards heads,
-MLP and vocabulary, `sequence` shards activations only, `expert` shards experts.
+MLP and vocabulary, `sequence` shards activations only, `expert` shards experts, and rows wherever
+no expert is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Array = jax.Array
 PyTree = Any
 
 MESH_AXES = ('data', 'fsdp', 'tensor', 'sequence', 'expert')
-ROWS = ('data', 'fsdp')
+ROWS = ('data', 'fsdp')  # of samples: each shard has a cache, each host some of the shards
+BATCH_ROWS = (*ROWS, 'expert')  # of micro-batches and activations
 
 RULES: Rules = ep()
 
@@ -164,7 +166,7 @@ def init_params(policy: Policy, key: Array, mesh: Mesh, rules: Rules = RULES) ->
 
 
 def on_mesh(policy: Policy, mesh: Mesh) -> Policy:
-  """The policy with its activations kept on the mesh: rows over data × fsdp, heads over tensor.
+  """The policy with its activations kept on the mesh: rows over `BATCH_ROWS`, heads over tensor.
 
   Without it XLA is free to move activations to the layout of the weights, and under `fsdp` it does:
   every layer then sums activations of the whole batch over the devices instead of gathering its
@@ -190,8 +192,8 @@ def on_mesh(policy: Policy, mesh: Mesh) -> Policy:
 def constrain(x: Array, *axes: str | tuple[str, ...] | None) -> Array:
   """`x` with its dimensions over mesh axes, where the policy is `on_mesh`; else `x`.
 
-  A dimension that its mesh axes do not divide is left whole, and so is one over axes that a
-  `shard_map` has divided already.
+  A dimension is divided by as many of its mesh axes, from the first on, as divide it; those that a
+  `shard_map` has divided already are left out.
   """
   if jax.sharding.get_abstract_mesh().empty:
     return x
@@ -208,7 +210,9 @@ def activation_spec(
   for size, target in zip(shape, axes):
     names = (target,) if isinstance(target, str) else tuple(target or ())
     names = tuple(n for n in names if n in automatic and mesh.shape[n] > 1)
-    spec.append(names if names and size % _size(names, mesh) == 0 else None)
+    while size % _size(names, mesh):
+      names = names[:-1]
+    spec.append(names or None)
   return PartitionSpec(*spec)
 
 
@@ -216,7 +220,12 @@ def activation_spec(
 
 
 def row_divisor(mesh: Mesh) -> int:
-  """What the number of rows of a micro-batch must be a multiple of: data × fsdp."""
+  """What the number of rows of a micro-batch must be a multiple of: data × fsdp × expert."""
+  return math.prod(mesh.shape.get(name, 1) for name in BATCH_ROWS)
+
+
+def sample_shards(mesh: Mesh) -> int:
+  """Shards of the rows of samples: data × fsdp."""
   return math.prod(mesh.shape.get(name, 1) for name in ROWS)
 
 
@@ -227,7 +236,7 @@ def row_sharding(mesh: Mesh) -> NamedSharding:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Of the token arrays [K, M, r, T] of a `Batch`: over rows."""
-  return NamedSharding(mesh, PartitionSpec(None, None, ROWS, None))
+  return NamedSharding(mesh, PartitionSpec(None, None, BATCH_ROWS, None))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -239,7 +248,7 @@ def batch_shardings(batch: PyTree, mesh: Mesh) -> PyTree:
   """The sharding of each array of a `Batch`: four axes or more are of tokens, all else is whole.
 
   Raises:
-    ValueError: the rows of a micro-batch are no multiple of data × fsdp.
+    ValueError: the rows of a micro-batch are no multiple of data × fsdp × expert.
   """
   rows, whole, divisor = batch_sharding(mesh), replicated(mesh), row_divisor(mesh)
 
@@ -249,7 +258,7 @@ def batch_shardings(batch: PyTree, mesh: Mesh) -> PyTree:
     if np.shape(x)[2] % divisor:
       raise ValueError(
         f'batch{jax.tree_util.keystr(path)}: {np.shape(x)[2]} rows in a micro-batch are no '
-        f'multiple of data × fsdp = {divisor}'
+        f'multiple of data × fsdp × expert = {divisor}'
       )
     return rows
 
@@ -275,7 +284,7 @@ def request_shardings(requests: PyTree, mesh: Mesh) -> PyTree:
   An array whose rows are no multiple of data × fsdp is replicated: requests are small, and what the
   sampler makes of them may still be sharded.
   """
-  rows, whole, divisor = row_sharding(mesh), replicated(mesh), row_divisor(mesh)
+  rows, whole, divisor = row_sharding(mesh), replicated(mesh), sample_shards(mesh)
 
   def leaf(x):
     return rows if np.ndim(x) and np.shape(x)[0] % divisor == 0 else whole

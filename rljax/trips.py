@@ -1,4 +1,6 @@
-"""How often a loop turns, where its length is data: noted for those who count a program's work."""
+"""How often a loop turns and how full an array is, where data says so: noted for those who count a
+program's work.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import Any
 import jax
 
 SCOPE = 'trips_'
+FILLED = 'filled_'
 
 
 def taken(count: float) -> Any:
@@ -19,3 +22,14 @@ def taken(count: float) -> Any:
     count: trips, an upper bound or what is usual at capacity; may be a fraction.
   """
   return jax.named_scope(f'{SCOPE}{float(count):.9g}')
+
+
+def filled(share: float) -> Any:
+  """A scope for grouped products: of their rows this share belongs to some group.
+
+  As in `taken` the program stays the same.
+
+  Args:
+    share: fraction, what is usual at capacity.
+  """
+  return jax.named_scope(f'{FILLED}{float(share):.9g}')

@@ -1,6 +1,7 @@
 """Experts: a slow reference, no scatter, any batch and mesh, replay of what the sampler chose."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ from reference import experts as reference
 
 from rljax import models, sharding
 from rljax.models.experts import mix_experts
+from rljax.plan import costs
+from rljax.plan.hlo import Program
 from rljax.sampling import make_requests, sample
 from rljax.sharding import make_mesh
 from rljax.structs import SamplerSettings
@@ -138,7 +141,13 @@ def single():
   with jax.enable_x64(True):
     policy = policy64()
     params = jax.jit(policy.init)(jax.random.key(0))
-    return jax.device_get((params, gradient(policy)(params, *rows_of(policy))))
+    call = gradient(policy).lower(params, *rows_of(policy)).compile()
+    return jax.device_get((params, call(params, *rows_of(policy)))), of_tokens(call)
+
+
+def of_tokens(compiled):
+  """FLOPs of a device on what is no product of experts."""
+  return costs.work(Program(compiled.as_text()), lambda source: 'ragged_dot' not in source).flops
 
 
 @pytest.mark.parametrize(
@@ -151,19 +160,28 @@ def single():
   ids=str,
 )
 def test_eight_devices_compute_what_one_computes(single, axes):
-  params, ((_, (logits, aux)), grads) = single
+  (params, ((_, (logits, aux)), grads)), work = single
   mesh = make_mesh(**axes)
   with jax.enable_x64(True):
     policy = sharding.on_mesh(policy64(), mesh)
     placed = jax.device_put(params, sharding.policy_shardings(policy, mesh))
     rows = jax.device_put(rows_of(policy), sharding.row_sharding(mesh))
-    call = gradient(policy)
+    lowered = gradient(policy).lower(placed, *rows)
+    call = lowered.compile()
     (_, (found, found_aux)), found_grads = call(placed, *rows)
     pairs = zip(jax.tree.leaves((found, found_grads)), jax.tree.leaves((logits, grads)))
     for a, b in pairs:
       assert np.linalg.norm(a - b) <= 1e-10 * np.linalg.norm(b)
     np.testing.assert_array_equal(found_aux['routing'], aux['routing'])
     np.testing.assert_array_equal(found_aux['router_load'], aux['router_load'])
+  # Attention and all else that is of a token alone is divided over all devices.
+  assert of_tokens(call) == pytest.approx(work / 8, rel=0.02)
+  summed = re.findall(
+    r'stablehlo\.(all_reduce|reduce_scatter)".*?\}\) : \(tensor<(\w+)>', lowered.as_text(), re.S
+  )
+  if axes['fsdp'] > 1:  # gradients of the experts' weights are parted as they are summed
+    assert ('reduce_scatter', '4x16x8xf64') in summed and ('reduce_scatter', '4x8x16xf64') in summed
+    assert ('all_reduce', '4x16x8xf64') not in summed
 
 
 def test_each_device_holds_its_experts():
@@ -176,7 +194,7 @@ def test_each_device_holds_its_experts():
 
 
 def test_packed_is_unpacked_and_padding_asks_no_expert(single):
-  params, ((_, (logits, aux)), _) = single
+  (params, ((_, (logits, aux)), _)), _ = single
   tokens, segments, positions = rows_of(None)
   assert np.all(aux['routing'][segments < 0] == -1) and np.all(aux['routing'][segments >= 0] >= 0)
   np.testing.assert_array_equal(aux['router_load'].sum(axis=-1), 9 * SIZE['experts_per_token'])

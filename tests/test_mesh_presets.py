@@ -242,7 +242,7 @@ def test_refusals_name_what_does_not_fit():
   told = refusal(**{**tensor, 'rules': dict(policy=plain)})
   assert 'rules.policy: nothing stands on the mesh axis tensor=4' in told
   told = refusal(**on('fsdp'), rl=dict(rows=12))
-  assert 'rl.rows is 12: it must be a multiple of data × fsdp = 8' in told
+  assert 'rl.rows is 12: it must be a multiple of data × fsdp × expert = 8' in told
   told = refusal(**on('fsdp'), rl=dict(sampler=dict(slots=12)))
   assert 'sampler.slots is 12' in told and 'data × fsdp = 8' in told
   told = refusal(mesh=dict(fsdp=1, sequence=8), rl=dict(row_length=12))

@@ -183,7 +183,7 @@ def test_batches():
   assert placed.rewards.sharding == placed.reward_components['a'].sharding
   assert placed.rewards.sharding == sharding.replicated(mesh)
   odd = structs.Batch(**{**fields, 'tokens': np.zeros((1, 2, 6, 16))})
-  with pytest.raises(ValueError, match=r'batch.tokens: 6 rows .* data × fsdp = 4'):
+  with pytest.raises(ValueError, match=r'batch.tokens: 6 rows .* data × fsdp × expert = 4'):
     sharding.shard_batch(odd, mesh)
 
 

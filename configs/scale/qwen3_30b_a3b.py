@@ -28,6 +28,6 @@ def get_config():
     tie_embeddings=False,
   )
   config.mesh.update(fsdp=4, tensor=1, expert=8)
-  config.rl.update(prompts=32, samples=8, rows=16)
+  config.rl.update(prompts=32, samples=8, rows=32)
   config.rl.sampler.slots = 64  # 16 for each group of chips that holds a copy of the weights
   return config

@@ -31,14 +31,14 @@ from rljax.models.experts import mix_experts
 from rljax.models.layer_kinds import over_constant_layers
 from rljax.models.layers import Mix, embed, layer, norm, rope_tables
 from rljax.models.parameters import of_run
-from rljax.sharding import ROWS, constrain
+from rljax.sharding import BATCH_ROWS, constrain
 
 Array = jax.Array
 PyTree = Any
 
 
 def _activations(x: Array) -> Array:
-  return constrain(x, ROWS, 'sequence', None)
+  return constrain(x, BATCH_ROWS, 'sequence', None)
 
 
 def _stacks(config: DecoderConfig, params: PyTree, cache: PyTree) -> list[tuple[Any, PyTree]]:

@@ -7,16 +7,16 @@ depend on the others of its batch, and the sampler's log-probs are the trainer's
 from __future__ import annotations
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
+from rljax import trips
 from rljax.models.attention import PRECISION
 from rljax.models.config import DecoderConfig
 from rljax.models.layers import Weights, wide
-from rljax.sharding import ROWS
+from rljax.sharding import BATCH_ROWS, activation_spec
 
 Array = jax.Array
 
@@ -97,38 +97,39 @@ def _hot(ids: Array, count: int) -> Array:
 
 
 def _over_mesh(x, ids, weights, gate, up, down) -> Array:
-  """`_mixed` on a mesh: rows and slots stay where they are, experts and their width are divided.
+  """`_mixed` on a mesh: experts and their width are divided, and so are rows and slots.
 
-  Tokens are sorted within a device. Each holds some experts, or a part of their width, and what
-  they give for a token is summed over the axes `expert` and `tensor`.
+  Each device holds some experts, or a part of their width. Where rows are divided over `expert`,
+  its devices gather each other's tokens, sort them, and sum and part what their experts give. Of
+  weights that are divided over `fsdp` a layer gathers its own; their gradients are parted as they
+  are summed.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty:
-    return _mixed(x, ids, weights, gate, up, down, jnp.zeros((), ids.dtype))
   mine = {n for n, kind in zip(mesh.axis_names, mesh.axis_types) if kind == AxisType.Auto}
-  free = {n for n in mine if mesh.shape[n] > 1}
-
-  def over(size: int, *names: str):
-    names = tuple(n for n in names if n in free)
-    return names if names and size % math.prod(mesh.shape[n] for n in names) == 0 else None
-
-  rows, slots = over(x.shape[0], *ROWS), over(x.shape[1], 'sequence')
-  expert, width = over(gate.shape[0], 'expert'), over(gate.shape[2], 'tensor')
-  summed = (*(expert or ()), *(width or ()))
-  if not free:
+  if not any(mesh.shape[n] > 1 for n in mine):
     return _mixed(x, ids, weights, gate, up, down, jnp.zeros((), ids.dtype))
+  rows, slots = activation_spec(x.shape[:2], BATCH_ROWS, 'sequence')
+  expert, embed, width = activation_spec(gate.shape, 'expert', 'fsdp', 'tensor')
+  token, inner = PartitionSpec(rows, slots), PartitionSpec(expert, embed, width)
+  apart, count = expert is not None and 'expert' in (rows or ()), gate.shape[0]
+
+  def whole(x, axis, names):
+    return jax.lax.all_gather(x, names, axis=axis, tiled=True) if names else x
 
   def local(x, ids, weights, gate, up, down):
     here = jax.lax.axis_index(expert) if expert else 0
-    y = _mixed(x, ids, weights, gate, up, down, jnp.asarray(here * gate.shape[0], ids.dtype))
+    matrices = whole(gate, 1, embed), whole(up, 1, embed), whole(down, 2, embed)
+    tokens = (whole(each, 0, apart and expert) for each in (x, ids, weights))
+    with trips.filled(gate.shape[0] / count):  # tokens spread evenly
+      y = _mixed(*tokens, *matrices, jnp.asarray(here * gate.shape[0], ids.dtype))
+    if apart:
+      y = jax.lax.psum_scatter(y, expert, scatter_dimension=0, tiled=True)
+    summed = tuple(axis for axis in (None if apart else expert, width) if axis)
     return jax.lax.psum(y, summed) if summed else y
 
-  spec = PartitionSpec
-  token = spec(rows, slots, None)
-  inner, outer = spec(expert, None, width), spec(expert, width, None)
   return jax.shard_map(
     local,
-    in_specs=(token, token, token, inner, inner, outer),
+    in_specs=(token, token, token, inner, inner, PartitionSpec(expert, width, embed)),
     out_specs=token,
     axis_names=mine,  # of size 1 too: XLA's CPU backend fails on a bfloat16 sum beside other axes
     check_vma=False,
@@ -136,25 +137,25 @@ def _over_mesh(x, ids, weights, gate, up, down) -> Array:
 
 
 def _mixed(x, ids, weights, gate, up, down, first) -> Array:
-  """Σ over the choices of a token that lie in the experts first … first + E − 1: [R, T, D]."""
+  """Σ over the choices of a token that lie in the experts first … first + E − 1: [R, T, D].
+
+  A grouped product leaves anything in rows of no group; neither that nor its gradient goes on.
+  """
   count, (choices, width) = gate.shape[0], (ids.shape[-1], x.shape[-1])
   flat = ids.reshape(-1) - first
-  flat = jnp.where((flat >= 0) & (flat < count), flat, count)  # those of others come last
+  here = (flat >= 0) & (flat < count)
+  flat = jnp.where(here, flat, count)  # those of others come last
   order = jnp.argsort(flat, stable=True).astype(jnp.int32)
   inverse = jnp.argsort(order).astype(jnp.int32)
   sizes = jnp.sum(_hot(flat, count), axis=0, dtype=jnp.int32)
   mine = (jnp.arange(flat.shape[0]) < jnp.sum(sizes))[:, None]
-
-  def of_groups(rows):
-    # A grouped product leaves anything in rows of no group; neither it nor its gradient goes on.
-    return jnp.where(mine, rows, 0)
-
-  tokens = of_groups(_dispatch(choices, x.reshape(-1, width), order, inverse))
+  tokens = _dispatch(choices, x.reshape(-1, width), order, inverse, here)
   inner = jax.nn.silu(_grouped(tokens, gate, sizes)) * _grouped(tokens, up, sizes)
-  out = of_groups(_grouped(of_groups(inner), down, sizes))
+  out = _grouped(jnp.where(mine, inner, 0), down, sizes)
   out = _permute(out, inverse, order).reshape(*ids.shape, width)
   dtype = weights.dtype
-  return jnp.sum(out.astype(dtype) * weights[..., None], axis=-2).astype(x.dtype)
+  out = jnp.where(here.reshape(*ids.shape, 1), out.astype(dtype), 0) * weights[..., None]
+  return jnp.sum(out, axis=-2).astype(x.dtype)
 
 
 def _grouped(x: Array, weight: Array, sizes: Array) -> Array:
@@ -165,19 +166,23 @@ def _grouped(x: Array, weight: Array, sizes: Array) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _dispatch(choices: int, x: Array, order: Array, inverse: Array) -> Array:
-  """[N, D] -> [N·k, D]: token i // k at the place of its choice i. The gradient is a gather too."""
-  del inverse
+def _dispatch(choices: int, x: Array, order: Array, inverse: Array, here: Array) -> Array:
+  """[N, D] -> [N·k, D]: token i // k at the place of its choice i. The gradient is a gather too,
+  of the choices that are `here`.
+  """
+  del inverse, here
   return x[order // choices]
 
 
-def _dispatch_backward(choices, inverse, g):
-  own = g[inverse].reshape(-1, choices, g.shape[-1])
-  return jnp.sum(own, axis=1, dtype=wide(g.dtype)).astype(g.dtype), None, None
+def _dispatch_backward(choices, saved, g):
+  inverse, here = saved
+  own = jnp.where(here[:, None], g[inverse], 0).reshape(-1, choices, g.shape[-1])
+  return jnp.sum(own, axis=1, dtype=wide(g.dtype)).astype(g.dtype), None, None, None
 
 
 _dispatch.defvjp(
-  lambda choices, x, order, inverse: (x[order // choices], inverse), _dispatch_backward
+  lambda choices, x, order, inverse, here: (x[order // choices], (inverse, here)),
+  _dispatch_backward,
 )
 
 

@@ -15,7 +15,7 @@ from rljax.models.cudnn import attend_cudnn, refuse_cudnn
 from rljax.models.row_attention import Blocks, Way, attend_rows, cut_rows
 from rljax.models.sequence import AXIS, by_heads, by_ring
 from rljax.models.splash import attend_splash, refuse_splash
-from rljax.sharding import ROWS, activation_spec
+from rljax.sharding import BATCH_ROWS, activation_spec
 
 Array = jax.Array
 _PLATFORMS = {'splash': 'tpu', 'cudnn': 'gpu'}
@@ -55,7 +55,7 @@ def attend_training(
   if way == 'none' and name == 'xla':
     return _rows(asked, q, k, v, blocks)
   heads = kernels.head_axis(q.shape[2], k.shape[2])
-  over = activation_spec(q.shape, ROWS, AXIS if way == 'all_to_all' else None, heads)
+  over = activation_spec(q.shape, BATCH_ROWS, AXIS if way == 'all_to_all' else None, heads)
   rows = PartitionSpec(over[0])
   if name == 'xla':
     local, given = functools.partial(_rows, asked), blocks
@@ -165,7 +165,7 @@ def _kernel(name: str, asked: Asked, q: Array, k: Array, v: Array, ids: tuple) -
 
 def _ring(q: Array, k: Array, v: Array, asked: Asked) -> Any:
   heads = kernels.head_axis(q.shape[2], k.shape[2])
-  over = activation_spec(q.shape, ROWS, AXIS, heads)
+  over = activation_spec(q.shape, BATCH_ROWS, AXIS, heads)
   slots = PartitionSpec(*over[:2])
   way = Way(asked.window, asked.softcap, asked.scale)
   attend = functools.partial(by_ring, way, kernels.axis_size(AXIS), asked.query_block)

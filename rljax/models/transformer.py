@@ -30,7 +30,7 @@ from rljax.models.layers import (
 )
 from rljax.models.parameters import axes, cast, init, of_run, runs
 from rljax.models.row_attention import OUTPUT, cut_rows
-from rljax.sharding import ROWS, constrain
+from rljax.sharding import BATCH_ROWS, constrain
 from rljax.structs import Policy
 
 Array = jax.Array
@@ -211,7 +211,7 @@ def _over_layers(name: str, x: Array) -> Array:
 
 def _rows(x: Array) -> Array:
   """Activations [R, T, D] over the mesh: rows and, where there is a sequence axis, slots."""
-  return constrain(x, ROWS, 'sequence', None)
+  return constrain(x, BATCH_ROWS, 'sequence', None)
 
 
 def _remat(name: str, kinds: Sequence[Kind], body: Callable) -> Callable:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from rljax.sampling.slots import SAMPLE_FIELDS
-from rljax.sharding import ROWS, row_divisor
+from rljax.sharding import ROWS, sample_shards
 from rljax.structs import PyTree, Requests, SamplerSettings
 
 Array = jax.Array
@@ -17,7 +17,7 @@ Array = jax.Array
 
 def divide(mesh: Mesh | None, requests: Requests) -> tuple[int, Requests]:
   """(shards of the rows, requests that they divide)."""
-  shards = 1 if mesh is None else row_divisor(mesh)
+  shards = 1 if mesh is None else sample_shards(mesh)
   requests = jax.tree.map(jnp.asarray, requests)
   return shards, _padded(requests, -requests.group_ids.shape[0] % shards)
 
@@ -56,7 +56,7 @@ def on_shards(
   Returns:
     What `local` returns, [shards, ...].
   """
-  if mesh is None or row_divisor(mesh) == 1:
+  if mesh is None or sample_shards(mesh) == 1:
     return local(whole, requests, own)
   axes = tuple(name for name in ROWS if name in mesh.axis_names)
   over, same = PartitionSpec(axes), PartitionSpec()

@@ -9,7 +9,7 @@ from rljax.data import bins
 from rljax.data.packing import Layout
 from rljax.rollouts import crowd, dynamic_sampling, greedy_baseline, single_turn
 from rljax.rollouts.level import level, move
-from rljax.sharding import row_divisor
+from rljax.sharding import sample_shards
 from rljax.stages.stage import Stage
 from rljax.structs import Rollout
 
@@ -36,7 +36,7 @@ def check_hosts(stage: Stage) -> None:
   for what, is_so in reasons.items():
     if is_so:
       raise ValueError(f'{name}: {what} is for one process, and there are {hosts.count()}')
-  shares, shards = len(world.shares), row_divisor(world.mesh)
+  shares, shards = len(world.shares), sample_shards(world.mesh)
   if node.prompts % shares or node.prompts * node.samples % shards:
     raise ValueError(
       f'{name}: prompts={node.prompts} must be a multiple of the {shares} hosts, and '

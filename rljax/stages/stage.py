@@ -48,7 +48,7 @@ class Stage:
     node = world.config[name]
     if layout.rows % sharding.row_divisor(world.mesh):
       raise ValueError(
-        f'{name}.rows is {layout.rows}: it must be a multiple of data × fsdp = '
+        f'{name}.rows is {layout.rows}: it must be a multiple of data × fsdp × expert = '
         f'{sharding.row_divisor(world.mesh)} devices'
       )
     if layout.row_length % world.mesh.shape['sequence']:
