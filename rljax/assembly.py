@@ -130,7 +130,7 @@ class World:
     generate = self.generator(self.config.rl, seed=self.config.seed ^ EVALUATION_SEED)
     completions = node.samples + 1  # one is greedy
     samples = -(-completions // -(-completions // EVALUATION_GROUP))
-    whole = sharding.row_divisor(self.mesh) if hosts.count() > 1 else 1  # no host has a part
+    whole = sharding.sample_shards(self.mesh) if hosts.count() > 1 else 1  # no host has a part
     return dataclasses.replace(
       generate,
       prompts=-(-max(1, node.batch // samples) // whole) * whole,
@@ -193,7 +193,7 @@ def assemble(
   config: Any,
   *,
   mesh: jax.sharding.Mesh | None = None,
-  make: Callable[..., PyTree] = sharding.init_params,
+  make: Callable[..., PyTree] = layouts.computed,
 ) -> World:
   """Builds everything that the stages of a resolved config share.
 
@@ -221,7 +221,7 @@ def assemble(
   model = build(
     config.model, key=keys[0], value_head=not own_critic and head, rules=rules['policy']
   )
-  lora, base, policies, params = placement.policies(config.lora, model, keys[0])
+  lora, base, policies, params = placement.policies(config.lora, model, keys[0], make)
   frozen = {}
   if own_critic:
     critic = build(own_critic, key=keys[1], value_head=head, rules=rules['value'])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from rljax import binding, checkpoint, files, models, sharding
+from rljax import binding, checkpoint, files, layouts, models, sharding
 from rljax.sharding import RULES, Rules
 from rljax.structs import Policy, PyTree
 from rljax.tokenization import Tokenizer
@@ -32,7 +32,7 @@ def build_model(
   *,
   value_head: int,
   rules: Rules = RULES,
-  make: Callable[..., PyTree] = sharding.init_params,
+  make: Callable[..., PyTree] = layouts.computed,
 ) -> Model:
   """The model of a node with its parameters in their sharding on the mesh.
 
@@ -44,7 +44,7 @@ def build_model(
     key: of random parameters.
     value_head: whether the trunk carries one: False, True, or its number of bins.
     rules: logical axis → mesh axes.
-    make: `make(policy, key, mesh, rules)`, random parameters in their sharding.
+    make: `make(function, shardings, *arguments)`, how random parameters come to be.
 
   Raises:
     ValueError: the path is neither, or the tokenizer has more ids than the model's vocabulary.
@@ -56,7 +56,8 @@ def build_model(
   if not path:
     node.setdefault('vocab_size', tokenizer.vocab_size)
     policy = sharding.on_mesh(binding.bind(node)({}), mesh)
-    return Model(policy, make(policy, key, mesh, rules), node)
+    shardings = sharding.policy_shardings(policy, mesh, rules)
+    return Model(policy, make(policy.init, shardings, key), node)
   overrides = {k: v for k, v in node.items() if k != 'name'}
   if not path.startswith('hf://') and (files.as_path(path) / MODEL).exists():
     _check_vocabulary(tokenizer, _described(path, node['name'])[0]['vocab_size'], path)
@@ -67,13 +68,18 @@ def build_model(
 
 
 def add_adapters(
-  node: Any, model: Model, mesh: jax.sharding.Mesh, key: jax.Array, rules: Rules = RULES
+  node: Any,
+  model: Model,
+  mesh: jax.sharding.Mesh,
+  key: jax.Array,
+  rules: Rules = RULES,
+  make: Callable[..., PyTree] = layouts.computed,
 ) -> tuple[models.Lora, PyTree]:
-  """(the model with adapters, their parameters in their sharding)."""
+  """(the model with adapters, their parameters in their sharding); `make` as in `build_model`."""
   lora = binding.bind(node, ('policy',))({'policy': model.policy})
   shapes = jax.eval_shape(lora.start, key, model.params)
   shardings = sharding.param_shardings(lora.policy.axes['policy'], shapes, mesh, rules)
-  return lora, jax.jit(lora.start, out_shardings=shardings)(key, model.params)
+  return lora, make(lora.start, shardings, key, model.params)
 
 
 def build_draft(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -32,13 +32,17 @@ class Placement:
   rules: dict[str, Rules]
   offloads_reference: bool
 
-  def policies(self, node: Any, model: Model, key: jax.Array) -> tuple[Any, ...]:
-    """(adapters or None, what they stand on, policies and parameters of policy and reference)."""
+  def policies(
+    self, node: Any, model: Model, key: jax.Array, make: Callable[..., PyTree]
+  ) -> tuple[Any, ...]:
+    """(adapters or None, what they stand on, policies and parameters of policy and reference);
+    `make` as in `build_model`.
+    """
     if not node:
       both = dict.fromkeys(('policy', 'reference'), model.policy)
       return None, {}, both, {'policy': model.params}
     key = jax.random.fold_in(key, 2)
-    lora, params = add_adapters(node, model, self.mesh, key, self.rules['policy'])
+    lora, params = add_adapters(node, model, self.mesh, key, self.rules['policy'], make)
     # The update casts role by role, the sampler adapters and base at once.
     apart = lora.policy._replace(cast=None)
     policies = {'policy': apart, 'reference': apart, 'base': model.policy}

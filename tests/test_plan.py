@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 import tiny_runs
 
+import rljax
 from rljax import cli, config, trips
-from rljax.plan import costs, hlo, model_work, report, run, search, topology
+from rljax.plan import (
+  costs,
+  hlo,
+  measure,
+  model_work,
+  programs,
+  report,
+  run,
+  search,
+  topology,
+)
 from rljax.plan.chips import CHIPS
 from rljax.plan.instructions import read
 
@@ -136,6 +147,26 @@ def test_a_kernel_counts_by_what_it_says():
   assert costs.is_known(loud) and not costs.is_known(silent)
 
 
+GROUPED = """
+ENTRY %main (rows: bf16[1024,64], matrices: bf16[4,64,32]) -> bf16[4,64,32] {
+  %rows = bf16[1024,64]{1,0} parameter(0)
+  %matrices = bf16[4,64,32]{2,1,0} parameter(1)
+  %n = s32[1]{0} iota(), iota_dimension=0
+  %ragged-dot-none.1 = bf16[1024,32]{1,0} custom-call(%n, %rows, %matrices), custom_call_target="tpu_custom_call", frontend_attributes={ragged_dot_tiling="16,64,32"}, metadata={op_name="jit(f)/filled_0.25/ragged_dot_general/ragged-dot-none"}, backend_config={"flops":"9999999"}
+  ROOT %ragged-dot-none.2 = bf16[4,64,32]{2,1,0} custom-call(%n, %rows, %ragged-dot-none.1), custom_call_target="tpu_custom_call", frontend_attributes={ragged_dot_tiling="16,64,32"}
+}
+"""  # noqa: E501
+
+
+def test_a_grouped_product_counts_the_rows_of_its_groups():
+  """A quarter of 1,024 rows, and three tiles that two groups share; the other one says no share."""
+  found = costs.work(hlo.Program(GROUPED))
+  assert found.flops == 2 * (1024 / 4 + 3 * 16 + 1024) * 64 * 32
+  moved = (304 / 1024 + 1) * (1024 * 64 + 1024 * 32) * 2 + 2 * 4 * 64 * 32 * 2
+  assert found.bytes == pytest.approx(moved, rel=0.01)
+  assert not found.unknown
+
+
 def test_a_text_that_is_no_program_is_refused():
   with pytest.raises(ValueError, match='no ENTRY'):
     hlo.Program('hello')
@@ -165,9 +196,10 @@ def test_a_ring_uses_both_directions():
 
 
 def test_meshes_that_are_tried():
-  found = list(search.choices(8, kv_heads=4))
-  assert {(c.fsdp, c.tensor) for c in found} == {(8, 1), (4, 2), (2, 4)}
-  assert all(c.rows % c.fsdp == 0 for c in found)
+  found = list(search.meshes(8, kv_heads=4, experts=0))
+  assert found == [(8, 1, 1), (4, 2, 1), (2, 4, 1)]
+  found = set(search.meshes(8, kv_heads=2, experts=6))
+  assert found == {(8, 1, 1), (4, 1, 2), (4, 2, 1), (2, 2, 2)}
 
 
 # -- a plan
@@ -215,6 +247,39 @@ def test_the_weights_that_multiply_a_token(tiny):
   shapes = {**params['layers'], 'head': policy.head(params)}
   matrices = sum(x.size for name, x in shapes.items() if name[0] == 'w' or name == 'head')
   assert model_work.matmul_weights(policy, params, tiny.given.world.model) == matrices
+
+
+def test_adapters_stand_beside_their_base(tiny):
+  lora = dict(name='models.lora', rank=2)
+  rl = dict(kl_coef=0.1, kl=dict(name='regularizers.reverse_kl'))
+  given = programs.abstract(
+    config.resolve(tiny_runs.tiny_config(rl=rl, lora=lora)), 'rl', jax.devices()
+  )
+  assert given.lower_update().as_text() and given.lower_sampler().as_text()
+  update, sampler = (measure.Measured(name) for name in ('update', 'sampler'))
+  found = {p.name: p.kinds for p in run.residents(given, update, sampler, None).phases}
+  whole = {p.name: p.kinds for p in tiny.residents.phases}
+  assert found['update']['parameters'] < whole['update']['parameters']
+  still = whole['update']['parameters']
+  assert found['update']['frozen roles'] == still + found['update']['parameters']
+  assert found['rollout']['weights to compute with'] == still  # with the adapters added
+  # A pass of the reference and three of the policy; without gradients of its weights two.
+  ratio = model_work.update_flops(given) / model_work.update_flops(tiny.given)
+  assert 0.75 <= ratio < 0.8
+  assert model_work.sampler_flops(given) == model_work.sampler_flops(tiny.given)
+
+
+def test_of_an_environment_the_update_is_planned():
+  given = programs.abstract(config.resolve(rljax.load_config('calculator')), 'rl', jax.devices())
+  assert given.requests is None
+  assert any('turns of an environment' in note for note in given.notes)
+  assert given.batch.tokens.shape[2:] == (64, 40)
+
+
+def test_devices_of_their_own_are_refused():
+  apart = tiny_runs.tiny_config(devices=dict(train='0:4', sample='4:8'))
+  with pytest.raises(ValueError, match='a part of the devices takes is not planned'):
+    programs.abstract(config.resolve(apart), 'rl', jax.devices())
 
 
 def test_the_verb_wants_a_config_and_a_stage(capsys):

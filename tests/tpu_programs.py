@@ -11,7 +11,12 @@ import sys
 
 LAYERS, VOCAB, WIDTH, MLP = 4, 6144, 512, 1536
 ROWS, SLOTS, CHUNK, SAMPLES = 16, 256, 32, 64
-LAYOUTS = {'fsdp': dict(fsdp=16), 'fsdp_tp': dict(fsdp=4, tensor=4)}
+EXPERTS = dict(num_experts=8, experts_per_token=2, d_expert=256)
+LAYOUTS = {
+  'fsdp': dict(fsdp=16),
+  'fsdp_tp': dict(fsdp=4, tensor=4),
+  'ep': dict(fsdp=4, expert=4),  # of a model with experts
+}
 
 
 def main(out):
@@ -46,6 +51,7 @@ def policy_on(mesh, rules):
   policy = models.decoder(
     vocab_size=VOCAB, num_layers=LAYERS, d_model=WIDTH, num_heads=8, num_kv_heads=4, head_dim=128,
     d_ff=MLP, compute_dtype='bfloat16', tie_embeddings=False, remat='full',
+    **(EXPERTS if mesh.shape['expert'] > 1 else {}),
   )  # fmt: skip
   policy = sharding.on_mesh(policy, mesh)
   shapes = jax.eval_shape(policy.init, jax.random.key(0))

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 KINDS = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'collective-permute')
 Groups = tuple[tuple[int, ...], ...]
+_MESH = (
+  r"replica_groups=mesh\[([^\]]*)\]"
+  r'(?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? ?\{([^}:]*)\}'
+)
 
 
 class Collective(NamedTuple):
@@ -132,12 +136,16 @@ def _groups(one: Instruction, devices: int) -> Groups:
   """The groups of a collective in any of their notations; none told: all devices are one."""
   if one.op.startswith('collective-permute'):
     return _listed(_found(r'source_target_pairs=\{((?:\{[\d,]*\},?)*)\}', one)[0])
-  if found := _found(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}:]*)\}", one):
+  if found := _found(_MESH, one):
     sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found[0])}
-    inner = re.findall(r"'(\w+)'", found[1])
+    inner = re.findall(r"'(\w+)'", found[3])
     order = [n for n in sizes if n not in inner] + inner
-    numbers = np.arange(math.prod(sizes.values())).reshape(*sizes.values())
-    numbers = numbers.transpose([list(sizes).index(name) for name in order])
+    whole, turned = ([int(n) for n in (part or '').split(',') if n] for part in found[1:3])
+    numbers = np.arange(math.prod(sizes.values()))
+    if whole:
+      numbers = numbers.reshape(whole).transpose(turned or range(len(whole)))
+    turn = [list(sizes).index(name) for name in order]
+    numbers = numbers.reshape(*sizes.values()).transpose(turn)
     return _rows(numbers, math.prod(sizes[name] for name in inner))
   if found := _found(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', one):
     shape, whole, order = ([int(n) for n in (part or '').split(',') if n] for part in found)

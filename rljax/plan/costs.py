@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from rljax.plan.hlo import Place, Program
 from rljax.plan.instructions import Instruction, size_of
+from rljax.trips import FILLED
 
 # They move no byte of the main memory themselves.
 FREE = {
@@ -21,6 +22,11 @@ _MOVED = re.compile(r'"?bytes_accessed"?\s*:\s*"?(\d+)')
 # Products of a pair of tokens and an entry of a head, in the parts of jax's attention kernel.
 SPLASH = {'fwd': 2, 'dq': 3, 'dkv': 4}
 _SPLASH = re.compile(r'splash_m[hq]a_(fwd|dq|dkv)')
+# A TPU's grouped products, which say the work of all their rows: the rows of a tile, and the share
+# of them that is in a group.
+_GROUPED = re.compile(r'ragged-dot')
+_TILE = re.compile(r'ragged_dot_tiling="(\d+)')
+_FILLED = re.compile(FILLED + r'([\d.e\-]+)')
 Computation = dict[str, Instruction]
 _WINDOW = re.compile(r'(\w+)=([\dx_\-]+)')
 
@@ -69,6 +75,9 @@ def flops_of(place: Place) -> float:
     return 2.0 * math.prod(one.arrays[0][1]) * math.prod(summed)
   if one.op == 'convolution':
     return _convolution(place)
+  if is_grouped(one):
+    rows, matrix = _factors(place)
+    return 2.0 * _visited(one, rows, matrix[0]) * math.prod(matrix[1:])
   if one.op == 'custom-call' and (told := _ESTIMATE.search(one.text)):
     return float(told[1])
   if one.op == 'custom-call' and (part := _SPLASH.search(f'{one.name} {one.source}')):
@@ -84,11 +93,34 @@ def _splash(place: Place, products: int) -> float:
   return 2.0 * products * math.prod(queries) * keys[-2] / 2
 
 
+def is_grouped(one: Instruction) -> bool:
+  """Whether it is a TPU's product of rows [M, A] with one of the matrices [E, A, B] each, or a
+  derivative of that.
+  """
+  return one.op == 'custom-call' and bool(_GROUPED.match(one.name) and _TILE.search(one.text))
+
+
+def _visited(one: Instruction, rows: int, groups: int) -> float:
+  """Rows that are multiplied: none of no group, and twice a tile that two groups share."""
+  found, tile = _FILLED.search(one.source), int(_TILE.search(one.text)[1])
+  return min(rows, (float(found[1]) if found else 1.0) * rows + tile * (groups - 1))
+
+
+def _factors(place: Place) -> tuple[int, tuple[int, ...]]:
+  """(rows M, shape of the matrices) of a grouped product."""
+  one = place.instruction
+  given = [place.operand(i) for i in range(len(one.operands))]
+  arrays = [x.arrays[0][1] for x in given if x is not None and x.arrays and 'f' in x.arrays[0][0]]
+  matrix = next(dims for dims in [*arrays, one.arrays[0][1]] if len(dims) == 3)
+  return arrays[0][0], matrix
+
+
 def is_known(one: Instruction) -> bool:
   """Whether a custom call says its FLOPs, or has none that count."""
   target = one.attribute('custom_call_target').strip('"')
   kernel = ('tpu_custom_call', 'cudnn', 'cublas', 'triton', 'matmul')
   told = _ESTIMATE.search(one.text) or _SPLASH.search(f'{one.name} {one.source}')
+  told = told or _GROUPED.match(one.name)
   return bool(told) or not any(name in target for name in kernel)
 
 
@@ -146,11 +178,16 @@ def bytes_of(place: Place, program: Program) -> float:
   one = place.instruction
   if one.op in FREE or one.op.endswith('-done') or one.op.startswith('async-'):
     return 0.0
-  if one.op == 'custom-call' and (told := _MOVED.search(one.text)):
+  if one.op == 'custom-call' and not is_grouped(one) and (told := _MOVED.search(one.text)):
     return float(told[1])
   given = [place.operand(i) for i in range(len(one.operands))]
   given = [x for x in given if x is not None]
   result = _in_memory(one)
+  if is_grouped(one):
+    rows, matrix = _factors(place)
+    whole = sum(_in_memory(x) for x in (one, *given) if x.arrays[0][1] == matrix)
+    used = _visited(one, rows, matrix[0]) / rows
+    return whole + used * (result + sum(map(_in_memory, given)) - whole)
   if one.op in PARTS:
     return 2 * result
   if one.op == 'dynamic-update-slice':

@@ -18,7 +18,8 @@ def update_flops(given: Abstract) -> float:
   """Of one update: 6 FLOPs for each weight and token trained, 2 for each that is only passed.
 
   Every slot of a batch counts as a token of one maximal sample, as the program's loops are counted;
-  attention of a token is over half of its sample.
+  attention of a token is over half of its sample. Weights under adapters have no gradient, 4 FLOPs;
+  the adapters' own are left out.
   """
   layout, node, terms = given.stage.layout, given.node, given.stage.objective
   tokens = layout.minibatches * layout.micro_batches * layout.rows * layout.row_length
@@ -26,6 +27,10 @@ def update_flops(given: Abstract) -> float:
   for role in given.stage.optimizers:
     passes = 3.0 * node.get('epochs', 1) + (role == 'policy' and _looks_back(given))
     total += passes * tokens * _forward(given, role, layout.row_length / 2)
+    if role == 'policy' and given.world.lora:
+      policy, params = _whole(given, role)
+      still = 2 * matmul_weights(policy, params, given.world.model)
+      total -= node.get('epochs', 1) * tokens * still
   for role in terms.frozen_roles:
     total += tokens * _forward(given, role, layout.row_length / 2)
   return total
@@ -37,9 +42,9 @@ def sampler_flops(given: Abstract) -> float:
   drawn = node.prompts * node.samples * node.max_new_tokens
   context = node.max_prompt + node.max_new_tokens / 2
   prompts = node.prompts * node.max_prompt
-  policy = given.world.policies['policy']
+  policy, params = _whole(given, 'policy')
   total = drawn * _forward(given, 'policy', context)
-  head = 2 * _size(policy.head(given.state.params['policy']))
+  head = 2 * _size(policy.head(params))
   return total + prompts * (_forward(given, 'policy', node.max_prompt / 2) - head)
 
 
@@ -50,9 +55,17 @@ def _looks_back(given: Abstract) -> bool:
 
 def _forward(given: Abstract, role: str, context: float) -> float:
   """FLOPs of one token's forward pass that sees `context` tokens."""
-  params = {**given.world.params, **given.frozen}.get(role, given.world.params['policy'])
-  policy = given.world.policies[role]
+  policy, params = _whole(given, role)
   return 2 * matmul_weights(policy, params, given.world.model) + context * _attention(policy)
+
+
+def _whole(given: Abstract, role: str) -> tuple[Policy, PyTree]:
+  """(policy, parameters) of a role; of one with adapters what they are added to."""
+  world = given.world
+  if world.lora and role in ('policy', 'reference'):
+    role = 'base'
+  params = {**world.params, **given.frozen}.get(role, world.params['policy'])
+  return world.policies[role], params
 
 
 def matmul_weights(policy: Policy, params: PyTree, model: dict[str, Any]) -> float:

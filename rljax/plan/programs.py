@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ class Abstract:
     world: with parameters that are shapes.
     stage: of the config.
     state, frozen, batch: what the update takes; requests: what the sampler takes, None where the
-      stage does not sample.
+      stage does not sample, or in turns.
     notes: what stands in for files that are not needed.
   """
 
@@ -70,10 +70,8 @@ def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
 
   Raises:
     ValueError: what a run would refuse too; a model whose shape is in files that are not there;
-      an environment, whose rollouts are no single program; adapters.
+      roles with devices of their own.
   """
-  if config.lora:
-    raise ValueError('plan: config.lora is set, and what adapters take is not planned yet')
   if any(config.devices.values()):
     raise ValueError('plan: config.devices is set; what a part of the devices takes is not planned')
   config, notes = _without_files(config, devices[0].platform)
@@ -81,24 +79,23 @@ def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
   world = assemble(config, mesh=mesh, make=outlines)
   try:
     made = make_stage(stage, world)
-    if world.environment is not None and made.samples:
-      raise ValueError('plan: the turns of an environment are several programs, which it lacks yet')
     state = _state(made)
     kept = {'reference': world.params['policy']} if made.needs_reference else {}
     if 'reward' in made.objective.frozen_roles:
       kept['reward'] = world.params['reward']
     requests, rollout = _rollout(made, state) if made.samples else (None, _given(made))
-    return Abstract(
-      world, made, state, {**world.frozen, **kept}, _batch(made, rollout), requests, notes
-    )
+    if requests is not None and world.environment is not None:
+      requests = None
+      notes.append('the turns of an environment are several programs: the rollout is not planned')
+    frozen = {**world.frozen, **world.base, **kept}
+    return Abstract(world, made, state, frozen, _batch(made, rollout), requests, notes)
   finally:
     world.close()
 
 
-def outlines(policy: Any, key: jax.Array, mesh: jax.sharding.Mesh, *rules: Any) -> PyTree:
-  """What `sharding.init_params` would make, as shapes."""
-  shapes = jax.eval_shape(policy.init, key)
-  return jax.tree.map(_outline, shapes, sharding.policy_shardings(policy, mesh, *rules))
+def outlines(function: Callable[..., PyTree], shardings: PyTree, *arguments: Any) -> PyTree:
+  """What `layouts.computed` would make, as shapes."""
+  return jax.tree.map(_outline, jax.eval_shape(function, *arguments), shardings)
 
 
 def _outline(x: Any, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
@@ -177,7 +174,7 @@ def _rollout(stage: Stage, state: TrainState) -> tuple[PyTree, Rollout]:
   requests = generate.requests([placeholder], [0])
   shapes = jax.eval_shape(
     generate.program.whole, generate.program.outline(state.params['policy']), requests,
-    np.uint32(0), generate.settings,
+    np.uint32(0), generate.settings.replace(turns=False),
   )  # fmt: skip
   where = sharding.request_shardings(requests, mesh)
   requests = jax.tree.map(lambda x, s: _outline(np.asarray(x), s), requests, where)

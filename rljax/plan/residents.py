@@ -10,7 +10,7 @@ import jax
 from rljax.plan.measure import Measured, on_device, on_host
 from rljax.plan.programs import Abstract
 from rljax.sampling.slots import cache_options, given_room
-from rljax.sharding import row_divisor
+from rljax.sharding import sample_shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def residents(
 def cache_bytes(given: Abstract) -> tuple[int, int, int, int]:
   """(bytes of the cache on a chip, slots of a group, tokens of a slot, groups)."""
   generate, mesh = given.stage.generate, given.world.mesh
-  groups = row_divisor(mesh)
+  groups = sample_shards(mesh)
   samples = generate.prompts * generate.samples
   settings = generate.settings
   slots = min(settings.slots or samples, samples) // groups
@@ -114,7 +114,11 @@ def _copy_bytes(given: Abstract) -> int:
   params = given.state.params.get('policy', given.world.params['policy'])
   if program.move is not None:
     return on_device(program.move.outline(params))
-  cast = jax.eval_shape(policy.cast, params) if policy.cast else params
+  if program.beside:  # the sampler adds the adapters to their base
+    cast = jax.eval_shape(program.policy.cast, program.outline(params))
+    params = program.beside['base']
+  else:
+    cast = jax.eval_shape(policy.cast, params) if policy.cast else params
   sizes = jax.tree.map(
     lambda x, y: math.prod(x.sharding.shard_shape(x.shape)) * y.dtype.itemsize, params, cast
   )

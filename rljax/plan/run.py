@@ -61,21 +61,23 @@ class Plan:
     return sum(one.time for one in self.programs)
 
 
-def make_plan(config: Any, stage: str, topology: Topology) -> Plan:
+def make_plan(
+  config: Any, stage: str, topology: Topology, sampler: Measured | None = None
+) -> Plan:
   """Compiles the programs of a stage and adds up what they take.
 
   Args:
     config: resolved.
     stage: one of `config.stages`.
     topology: the devices.
+    sampler: as measured before, where a plan differs in the update alone.
 
   Raises:
     ValueError: as `programs.abstract`.
   """
   given = abstract(config, stage, topology.devices)
   mesh = given.world.mesh
-  sampler = None
-  if given.requests is not None:
+  if given.requests is not None and sampler is None:
     flops = model_work.sampler_flops(given)
     sampler = measure('sampler', given.lower_sampler(), topology, mesh, flops)
   flops = model_work.update_flops(given)
