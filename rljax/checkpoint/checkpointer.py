@@ -118,6 +118,7 @@ class Checkpointer:
 
   def save_role(self, name: str, version: int, params: PyTree) -> bool:
     """Saves the parameters of a frozen role, whole when it returns; each version once."""
+    self.wait()  # processes that write two things at once meet at one barrier and fail
     store = self._role(name)
     saved = store.save(version, params, {})
     store.manager.wait_until_finished()
