@@ -48,13 +48,18 @@ class Placement:
     policies = {'policy': apart, 'reference': apart, 'base': model.policy}
     return lora, {'base': model.params}, policies, {'policy': params}
 
-  def mover(self, policy: Policy, role: str) -> layouts.Mover | None:
+  def mover(self, policy: Policy, role: str, cast: Any) -> layouts.Mover | None:
     """What takes the parameters of a role from where they train to where they sample, if they
     stand elsewhere; in the compute dtype.
+
+    Args:
+      policy: without adapters.
+      role: whose rules hold where it trains.
+      cast: `Policy.cast`, of the policy with its adapters, if it has some: they are added in.
     """
     before = sharding.policy_shardings(policy, self.mesh, self.rules[role])
     after = sharding.policy_shardings(policy, self.sample_mesh, self.rules['sample'])
-    return layouts.mover(before, after, policy.cast)
+    return layouts.mover(before, after, cast)
 
   def of_reference(self, axes: PyTree, params: PyTree) -> PyTree:
     """`NamedSharding` of each parameter of the reference; `axes` as in `Policy`."""
@@ -80,18 +85,17 @@ class Placement:
       tokenizer, key: of the draft model.
 
     Raises:
-      ValueError: adapters that should sample on another mesh; see `build_draft` besides.
+      ValueError: see `build_draft`.
     """
     mesh, draft, out = self.sample_mesh, None, {}
-    if base and mesh is not self.mesh:
-      raise ValueError('sample_mesh: a policy with adapters (config.lora) samples where it trains')
     stages = [config[name] for name in config.stages]
     if any(s.get('sampler') and s.sampler.speculate == 'draft' for s in stages):
       key = jax.random.fold_in(key, 1)
       draft = build_draft(config.draft, node, tokenizer, mesh, key, self.rules['sample'])
     for role in [name for name in ('policy', 'teacher') if name in policies]:
       beside = base if role == 'policy' else {}
-      move = None if beside else self.mover(policies[role], role)  # adapters are merged first
+      plain = policies['base'] if beside else policies[role]
+      move = self.mover(plain, role, policies[role].cast)
       policy = policies[role] if mesh is self.mesh else sharding.on_mesh(policies[role], mesh)
       policy = policy if draft is None else models.with_draft(policy, draft.policy)
       out[role] = SamplerProgram(policy, mesh, draft and draft.params, beside, move)

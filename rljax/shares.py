@@ -76,28 +76,33 @@ class Shares:
     order[order < 0] = np.flatnonzero(owners < 0)
     return order
 
-  def fetch(self, tree: Any, order: np.ndarray) -> Any:
-    """Arrays [N, …] that are divided over the rows, on the host: of each row what is known here.
+  def read(self, tree: Any) -> Any:
+    """Of arrays that are divided over the rows, those of this share, on the host."""
+    if hosts.count() == 1:
+      return jax.device_get(tree)
+    return jax.tree.map(lambda x: _held(x)[self.rows(len(x))], tree)
+
+  def join(self, tree: Any, order: np.ndarray) -> Any:
+    """Arrays of this share's rows → [N, …] as before `deal`: of each row what is known here.
 
     Arrays [N] are whole on all processes. Of the others each has its own rows, and 0 elsewhere.
 
     Args:
-      tree: of arrays on the devices, as `deal` has put them.
+      tree: of arrays on the host, as `read` gives them.
       order: that of `deal`.
     """
     leaves, structure = jax.tree.flatten(tree)
-    places = self.rows(len(order))
-    found = [_held(leaf)[places] for leaf in leaves]
-    scalars = {str(i): x for i, x in enumerate(found) if x.ndim == 1}
-    parts = hosts.exchange({**scalars, 'rows': order[places]}, 'what the sampler drew')
+    rows = order[self.rows(len(order))]
+    scalars = {str(i): x for i, x in enumerate(leaves) if x.ndim == 1}
+    parts = hosts.exchange({**scalars, 'rows': rows}, 'what the sampler drew')
 
     def whole(i, x):
       out = np.zeros((len(order), *x.shape[1:]), x.dtype)
-      for part in parts if x.ndim == 1 else [{str(i): x, 'rows': order[places]}]:
+      for part in parts if x.ndim == 1 else [{str(i): x, 'rows': rows}]:
         out[part['rows']] = part[str(i)]
       return out
 
-    return jax.tree.unflatten(structure, [whole(i, x) for i, x in enumerate(found)])
+    return jax.tree.unflatten(structure, [whole(i, x) for i, x in enumerate(leaves)])
 
   def outline(self, batch: Any, rows: int) -> Any:
     """Shapes of the whole of a batch whose token arrays [K, M, …] have the rows of one share."""

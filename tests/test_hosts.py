@@ -1,123 +1,28 @@
 """Runs of two real processes: they give what one process gives, and none waits for ever."""
 
-import os
-import pathlib
+import dataclasses
+import json
 import re
 import signal
 import socket
-import subprocess
-import sys
-import time
 import types
 
 import jax
 import numpy as np
 import pytest
-from tiny_runs import flags_of_one_device, merge, without_times
+from host_runs import FIVE, SHORT, assert_same, ended, run, said, start, wait_for_checkpoint
+from tiny_runs import merge
 
-from rljax import checkpoint, files, hosts, metrics, rollouts, shares
+from rljax import hosts, metrics, rollouts, shares
+from rljax.checkpoint.records import decode, encode
 from rljax.data import packing
 from rljax.data.demonstrations import as_rollout
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scorer
+from rljax.rewards.shared import SharedScorer
 from rljax.rollouts.level import level
-from rljax.stages import several
-
-FOLDER = pathlib.Path(__file__).parent
-CONFIG = """
-import tiny_runs
-from ml_collections import ConfigDict
-
-def get_config():
-  return ConfigDict(tiny_runs.tiny_config(**{}), type_safe=False)
-"""
-# Groups of both hosts in two minibatches; a reward by which groups differ from the first sample on.
-# Evaluation has the shapes of training: one program of the sampler.
-SHORT = dict(
-  stages=('rl',),
-  evaluation=dict(num_prompts=8, samples=3, ks=(1, 2), batch=32),
-  rewards=dict(reward='host_parts.length', workers=0),
-  rl=dict(iterations=2, prompts=8, samples=4, minibatches=2, sampler=dict(slots=16)),
-)
-WIDE = dict(param_dtype='float64', compute_dtype='float64')
-FIVE = dict(
-  stages=('sft', 'rl'),
-  model=WIDE,
-  evaluation=dict(num_prompts=4, samples=2, ks=(1, 2), batch=24),
-  rewards=dict(reward='host_parts.length', workers=0),
-  sft=dict(iterations=2),
-  rl=dict(
-    iterations=5,
-    prompts=4,
-    minibatches=2,
-    kl_coef=0.1,
-    rollout=dict(name='rollouts.dynamic_sampling', max_rounds=3),
-    advantage=dict(name='advantages.gae'),
-    value=dict(name='losses.clipped_value'),
-  ),
-)
-
-
-def start(workdir, *, processes=2, devices=8, x64=False, environments=({}, {}), **config):
-  """The processes of a run, as a user starts them; they talk to files beside the work directory."""
-  with socket.socket() as found:
-    found.bind(('127.0.0.1', 0))
-    port = found.getsockname()[1]
-  source = pathlib.Path(f'{workdir}.py')
-  source.write_text(CONFIG.format(config))
-  count = f'--xla_force_host_platform_device_count={devices // processes}'
-  environment = {
-    **os.environ,
-    'XLA_FLAGS': f'{flags_of_one_device()} {count}',
-    'JAX_ENABLE_X64': str(int(x64)),
-    'RLJAX_DATA': str(source.parent.parent),  # compiled programs
-    'PYTHONPATH': os.pathsep.join([str(FOLDER), str(FOLDER.parent)]),
-  }
-  command = [sys.executable, '-m', 'rljax', 'train', f'--config={source}', f'--workdir={workdir}']
-  several = [f'--coordinator=127.0.0.1:{port}', f'--num_processes={processes}']
-  begun = []
-  for process in range(processes):
-    which = [*several, f'--process_id={process}'] if processes > 1 else []
-    with open(f'{workdir}.{process}', 'w') as output:
-      begun.append(
-        subprocess.Popen(
-          [*command, *which],
-          env={**environment, **environments[process]},
-          stdout=output,
-          stderr=subprocess.STDOUT,
-        )
-      )
-  return begun
-
-
-def run(workdir, **settings):
-  """A whole run of several processes, or one."""
-  begun = start(workdir, **settings)
-  codes = [process.wait() for process in begun]
-  assert not any(codes), said(workdir, codes.index(max(codes)))
-  return workdir
-
-
-def said(workdir, process):
-  return pathlib.Path(f'{workdir}.{process}').read_text()
-
-
-def assert_same(one, other, tolerance):
-  """Metrics, samples and parameters; leaves to `tolerance` of their norm."""
-  assert files.read_jsonl(one / 'samples.jsonl') == files.read_jsonl(other / 'samples.jsonl')
-  first, second = (without_times(metrics.read_metrics(d)) for d in (one, other))
-  for a, b in zip(first, second, strict=True):
-    assert a.keys() == b.keys()
-    for name in a.keys() - {'rollout/capacity'}:  # capacity is of a layout for the hosts
-      if isinstance(b[name], float):
-        # What the sampler records is float32, and metrics of it are.
-        rel = max(100 * tolerance, 1e-5)
-        assert a[name] == pytest.approx(b[name], rel=rel, abs=tolerance, nan_ok=True), name
-      else:
-        assert a[name] == b[name], name
-  for a, b in zip(*(jax.tree.leaves(checkpoint.load_params(d)) for d in (one, other)), strict=True):
-    assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b)
-
+from rljax.stages import several, waiting
+from rljax.stages.stage import Collected
 
 # -- what is shared
 
@@ -174,6 +79,52 @@ def test_hosts_pack_what_one_packs():
     assert row[segment == place % s].tolist() == whole
 
 
+def where_it_stands(batch, sample, layout):
+  """Tokens of a sample in a whole batch."""
+  place = int(batch.sample_slots[sample])
+  line, segment = divmod(place, layout.samples_per_row)
+  rows = batch.tokens.reshape(-1, layout.row_length)
+  return rows[line][batch.segment_ids.reshape(rows.shape)[line] == segment].tolist()
+
+
+@pytest.mark.parametrize('hosts_before', [1, 2])
+def test_a_rollout_that_waits_goes_on_with_other_hosts(hosts_before):
+  rng = np.random.default_rng(0)
+  rollout = as_rollout(
+    [rng.integers(1, 9, 3).tolist() for _ in range(6)],
+    [rng.integers(1, 9, rng.integers(1, 9)).tolist() for _ in range(6)],
+    length=12, prompt_ids=range(6),
+  ).replace(group_ids=np.repeat(np.arange(3), 2).astype(np.int32))  # fmt: skip
+  sizes = dict(samples=6, group_size=2, max_length=12, rows=2, row_length=16, minibatches=1)
+  two = [
+    packing.make_layout(**sizes, shares=shares.Shares(((0,), (1,)), own)) for own in (0, 1)
+  ]
+  one = packing.make_layout(**sizes)
+  assert (one.micro_batches, two[0].micro_batches) == (3, 4)
+  before, after = (([one], two), (two, [one]))[hosts_before - 1]
+  rewards = np.arange(6, dtype=np.float32)
+  whole = joined([packing.pack(rollout, rewards, layout)[0] for layout in before])
+  record = decode(encode(waiting.to_record([(4, Collected(whole, {'a': 1.0}, []))], lambda b: b)))
+  found = [waiting.from_record(record, layout)[0] for layout in after]
+  assert {(drawn, c.metrics['a']) for drawn, c in found} == {(4, 1.0)}
+  batch = joined([collected.batch for _, collected in found])
+  assert batch.tokens.shape == (1, after[0].micro_batches, 2, 16)
+  for sample in range(6):
+    expected = where_it_stands(whole, sample, before[0])
+    assert expected == rollout.tokens[sample, : rollout.num_tokens[sample]].tolist()
+    assert where_it_stands(batch, sample, after[0]) == expected
+  full = dataclasses.replace(after[0], micro_batches=1)
+  with pytest.raises(packing.CapacityError, match='go on with the number of processes'):
+    waiting.from_record(record, full)
+
+
+def joined(batches):
+  """The batch of all hosts."""
+  return jax.tree.map(
+    lambda *x: np.concatenate(x, axis=2) if x[0].ndim >= 4 else x[0], *batches
+  )
+
+
 def test_one_process_says_everything_to_itself():
   assert hosts.count() == 1 and hosts.is_first()
   with hosts.together():
@@ -185,22 +136,23 @@ def test_one_process_says_everything_to_itself():
 
 
 @pytest.mark.parametrize(
-  ('node', 'environment', 'message'),
+  ('node', 'message'),
   [
-    (dict(kind='rehearsal'), None, "rl: kind='rehearsal' is for one process, and there are 2"),
-    (dict(max_staleness=1), None, 'rl: max_staleness=1 is for one'),
-    (dict(), 'an environment', 'rl: environment is for one'),
-    (dict(prompts=3), None, 'prompts=3 must be a multiple of the 2 hosts'),
-    (dict(prompts=2, samples=1), None, 'prompts × samples = 2 of data × fsdp = 8'),
+    (
+      dict(kind='rehearsal'),
+      "rl: kind='rehearsal' is for one process, and there are 2; run it on the devices of one "
+      'host, or take one of the kinds rl, distill, interleaved, masked_rl',
+    ),
+    (dict(prompts=3), 'prompts=3 must be a multiple of the 2 hosts'),
+    (dict(prompts=2, samples=1), 'prompts × samples = 2 of data × fsdp = 8'),
   ],
 )
-def test_what_is_for_one_process_is_refused(monkeypatch, node, environment, message):
+def test_what_is_for_one_process_is_refused(monkeypatch, node, message):
   monkeypatch.setattr(hosts, 'count', lambda: 2)
   node = types.SimpleNamespace(
-    **{**dict(kind='rl', max_staleness=0, prompts=4, samples=4), **node}
+    **{**dict(kind='rl', prompts=4, samples=4), **node}
   )
   world = types.SimpleNamespace(
-    environment=environment,
     shares=shares.Shares(((0,), (1,))),
     mesh=types.SimpleNamespace(shape={'data': 1, 'fsdp': 8}),
   )
@@ -208,9 +160,8 @@ def test_what_is_for_one_process_is_refused(monkeypatch, node, environment, mess
   stage = types.SimpleNamespace(name='rl', node=node, world=world, strategy=strategy)
   with pytest.raises(ValueError, match=re.escape(message)):
     several.check_hosts(stage)
-  strategy.function = rollouts.streamed
-  strategy.name = 'rollouts.streamed'
-  with pytest.raises(ValueError, match='is for one process'):
+  node.kind, strategy.function, strategy.name = 'rl', rollouts.streamed, 'rollouts.streamed'
+  with pytest.raises(ValueError, match=r'is for one process.*take rollouts\.single_turn, '):
     several.check_hosts(stage)
 
 
@@ -223,17 +174,23 @@ def test_all_rewards_have_a_bound(monkeypatch):
     assert list(found.messages) == ['over the time limit of all rewards']
 
 
+def test_one_host_sees_what_all_have_said(monkeypatch):
+  there = {1: [[2, 2], 'bb', '', '', {'turns': 2}]}
+  said = {'what all have said': {'said': np.asarray(json.dumps(there))}}
+  said['rewards'] = dict(here=np.zeros(0, int), rewards=np.zeros(0), counts=[0, 0], messages='{}')
+  monkeypatch.setattr(hosts, 'count', lambda: 2)
+  monkeypatch.setattr(hosts, 'exchange', lambda arrays, what: [arrays, said[what]])
+  completions = [
+    Completion(Prompt('p', 0), (1,), 'bb', False),
+    Completion(Prompt('p', 0), (), '', False, draw_id=1, is_here=False),
+    Completion(Prompt('p', 0), (1, 1, 1), 'c', False, draw_id=2),
+  ]
+  with SharedScorer('host_parts.agreement', workers=0) as scorer:
+    found = scorer.score(completions)
+  np.testing.assert_allclose(found.rewards, [2.1, 2.2, 1.3], rtol=1e-6)
+
+
 # -- runs
-
-
-@pytest.mark.thorough
-def test_two_processes_give_what_one_gives(tmp_path):
-  both = [start(tmp_path / name, processes=n, **SHORT) for name, n in (('two', 2), ('one', 1))]
-  codes = [process.wait() for begun in both for process in begun]
-  assert not any(codes), [said(tmp_path / n, p) for n, p in (('two', 0), ('two', 1), ('one', 0))]
-  assert_same(tmp_path / 'two', tmp_path / 'one', 1e-5)
-  printed = ['trains' in said(tmp_path / 'two', process) for process in (0, 1)]
-  assert printed == [True, False]
 
 
 @pytest.fixture(scope='module')
@@ -249,31 +206,6 @@ def test_five_iterations(tmp_path, whole):
   run(tmp_path / 'two', x64=True, **FIVE)
   assert_same(tmp_path / 'eight', whole, 1e-8)
   assert_same(tmp_path / 'two', whole, 1e-8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('tensor', [4, 8])
-def test_heads_over_the_devices_of_a_host_and_of_both(tmp_path, tensor):
-  sizes = dict(num_heads=tensor, num_kv_heads=tensor)
-  mesh = dict(data=8 // tensor, fsdp=1, tensor=tensor)
-  changed = merge(FIVE, dict(mesh=mesh, model=sizes, sft=dict(iterations=1), rl=dict(iterations=2)))
-  one = run(tmp_path / 'one', processes=1, x64=True, **changed)
-  assert_same(run(tmp_path / 'two', x64=True, **changed), one, 1e-8)
-
-
-def ended(begun, seconds):
-  """The exit codes; what still runs after some seconds is killed, and the test fails."""
-  try:
-    return [process.wait(seconds) for process in begun]
-  finally:
-    for process in begun:
-      process.kill()
-
-
-def wait_for_checkpoint(workdir, begun, number):
-  while not (workdir / 'checkpoints' / 'state' / str(number)).exists():
-    assert all(process.poll() is None for process in begun), said(workdir, 0)
-    time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from tiny_runs import merge, tiny_config
 
-from rljax import assembly, config, sharding
+from rljax import assembly, config, metrics, sharding
 from rljax.checkpoint import Checkpointer
 from rljax.stages import make_stage
 
@@ -144,9 +144,12 @@ def test_a_run_that_samples_on_another_mesh_and_keeps_its_states_on_the_host(tmp
     placed = move(run.state.params['policy'])
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(placed))
     batches, results = [], []
-    for _ in range(ITERATIONS):
-      batches.append(run.collect())
-      results.append(run.update(batches[-1]))
+    with metrics.CompileWatch() as watch:
+      for _ in range(ITERATIONS):
+        batches.append(run.collect())
+        results.append(run.update(batches[-1]))
+    # The jit's own cache may have several entries of one program.
+    assert [watch.counts[name] for name in ('update_step', 'sampler')] == [1, 1]
     moments = jax.tree.leaves(run.state.opt_state)
     assert {x.sharding.memory_kind for x in moments} == {'pinned_host'}
     with Checkpointer(tmp_path) as checkpointer:
@@ -184,6 +187,40 @@ def test_runs_are_those_of_one_device(preset):
 )
 def test_roles_stand_where_they_like(changes):
   assert_equal_runs(go(**changes), single('fsdp'))
+
+
+ADAPTED = dict(lora=dict(name='models.lora', rank=2, alpha=8.0))
+TENSOR = dict(data=4, fsdp=1, tensor=2)
+
+
+def test_adapters_are_added_in_on_the_way_to_where_they_sample():
+  with jax.enable_x64(True):
+    run = Run(mesh=dict(fsdp=8), **ADAPTED, sample_mesh=TENSOR)
+    program = run.world.programs['policy']
+    rng = np.random.default_rng(0)
+    adapters = jax.tree.map(
+      lambda x: jax.device_put(x + rng.standard_normal(x.shape), x.sharding),
+      run.state.params['policy'],
+    )
+    found = program.move(program.together(adapters))
+    expected = run.world.merged(adapters)
+    program.move(program.together(run.state.params['policy']))
+    outline = program.outline(adapters)
+  assert_equal(jax.device_get(found), jax.device_get(expected), 1e-12)
+  assert found['layers']['wq'].sharding.mesh == program.mesh
+  assert found['layers']['wq'].sharding.spec == P(None, None, 'tensor', None)
+  assert program.move.program._cache_size() == 1
+  assert jax.tree.map(lambda x: x.sharding, outline) == jax.tree.map(lambda x: x.sharding, found)
+
+
+@pytest.mark.slow
+def test_adapters_sample_where_they_like():
+  away = go(mesh=dict(fsdp=8), **ADAPTED, sample_mesh=TENSOR)
+  apart = dict(mesh=dict(fsdp=4), devices=dict(train='0:4', sample='4:8'))
+  apart['sample_mesh'] = dict(data=2, fsdp=1, tensor=2)
+  one = go(**ONE, **ADAPTED)
+  assert_equal_runs(away, one)
+  assert_equal_runs(go(**apart, **ADAPTED), one)
 
 
 CRITIC = dict(

@@ -113,7 +113,7 @@ def _copy_bytes(given: Abstract) -> int:
   program, policy = given.stage.generate.program, given.world.policies['policy']
   params = given.state.params.get('policy', given.world.params['policy'])
   if program.move is not None:
-    return on_device(program.move.outline(params))
+    return on_device(program.move.outline(program.together(params)))
   if program.beside:  # the sampler adds the adapters to their base
     cast = jax.eval_shape(program.policy.cast, program.outline(params))
     params = program.beside['base']

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from rljax import hosts
 from rljax.prompts import Completion
@@ -14,14 +14,6 @@ from rljax.rewards.scorer import Scorer, Scores
 class SharedScorer(Scorer):
   """A `Scorer` of which each process scores what it holds; all are told all rewards."""
 
-  def __init__(self, reward: Any, **limits: Any) -> None:
-    super().__init__(reward, **limits)
-    if hosts.count() > 1 and self._level == 'batch':
-      raise ValueError(
-        f'the reward {reward} sees all completions of an iteration at once, and with several '
-        f'processes no host has them all; one that sees a group or a sample can be scored'
-      )
-
   def score(self, completions: Sequence[Completion]) -> Scores:
     """The rewards of all completions, in their order."""
     if hosts.count() == 1:
@@ -29,6 +21,9 @@ class SharedScorer(Scorer):
     import numpy as np
 
     here = [i for i, completion in enumerate(completions) if completion.is_here]
+    if self._level == 'batch':  # one host sees all of them
+      completions = _told(completions, here)
+      here = list(range(len(completions))) if hosts.is_first() else []
     own = super().score([completions[i] for i in here])
     told = {f'component/{name}': values for name, values in own.components.items()}
     told |= {'here': np.asarray(here, int), 'rewards': own.rewards}
@@ -49,3 +44,21 @@ class SharedScorer(Scorer):
     errors, timeouts = np.sum([part['counts'] for part in parts], axis=0).tolist()
     components = {name.removeprefix('component/'): whole(name) for name in names}
     return Scores(whole('rewards'), components, errors, timeouts, messages)
+
+
+def _told(completions: Sequence[Completion], here: Sequence[int]) -> list[Completion]:
+  """The completions with tokens and texts of all hosts; this one has those at `here`."""
+  given = {}
+  for i in here:
+    one = completions[i]
+    episode = one.prompt.metadata.get('episode')
+    given[i] = (one.tokens, one.text, one.transcript, one.failure, episode)
+  out = list(completions)
+  for part in hosts.exchange({'said': json.dumps(given)}, 'what all have said'):
+    for i, (tokens, text, transcript, failure, episode) in json.loads(str(part['said'])).items():
+      prompt = out[int(i)].prompt
+      if episode is not None:
+        prompt = dataclasses.replace(prompt, metadata={**prompt.metadata, 'episode': episode})
+      said = dict(tokens=tuple(tokens), text=text, transcript=transcript, failure=failure)
+      out[int(i)] = dataclasses.replace(out[int(i)], prompt=prompt, **said)
+  return out

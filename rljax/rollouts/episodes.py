@@ -9,12 +9,14 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from rljax import hosts
 from rljax.environments import Episode, Reply, Turn
 from rljax.prompts import Completion, Prompt
 from rljax.rollouts.programs import LiveRollout
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 NUM_WINDOWS = 2  # of the sampler between two looks at which turns have ended
 THREADS = 16  # of tools; most wait for processes or a network
+SECONDS = 0.2  # that a host waits for its own tools before it hears what those of others say
 
 
 @dataclasses.dataclass
@@ -44,7 +47,6 @@ class Sample:
     said: text of the last turn.
     failure: what went wrong.
     episode: who answers; None before the first turn.
-    is_over: nothing more will come.
   """
 
   prompt: Prompt
@@ -58,7 +60,6 @@ class Sample:
   said: str = ''
   failure: str = ''
   episode: Episode | None = None
-  is_over: bool = False
 
   def turn(self, rollout: Rollout, tokenizer: Tokenizer) -> Turn:
     """The turn that has just ended."""
@@ -79,32 +80,40 @@ class Sample:
     if len(ids) > most:  # without its middle
       found = dataclasses.replace(found, counts={**found.counts, 'cut': 1})
       ids = [*ids[: most - most // 2], *ids[len(ids) - most // 2 :]]
-    return found, list(ids)
+    return found, [int(i) for i in ids]
 
-  def take(self, reply: concurrent.futures.Future) -> tuple[Reply, list[int]]:
-    """What `reply` has found; a failure ends the episode."""
+  def take(self, reply: concurrent.futures.Future) -> tuple[list[int] | None, float]:
+    """(what is heard, None = the episode is over; the reward): a failure ends the episode."""
     try:
       found, ids = reply.result()
     except Exception as error:
       self.failure = f'{type(error).__name__}: {error}'[:200]
       found, ids = Reply(done=True, counts={'failures': 1}), []
     self.counts.update(found.counts)
-    self.rewards[self.rollout.num_tokens - 1] = found.reward
-    return found, ids
+    return None if found.done else ids, float(found.reward)
 
 
 class Play:
-  """The episodes of one rollout; see `play`."""
+  """The episodes of one rollout; see `play`. Each process answers those whose rows it holds.
 
-  def __init__(self, generate: Generator, requests: Requests, prompts: Sequence[Prompt]):
-    self.generate, self.prompts = generate, prompts
+  Args:
+    generate: the sampler.
+    requests: as they are handed to it.
+    order: of these among the requests of `play`.
+    prompts: of the requests.
+  """
+
+  def __init__(
+    self, generate: Generator, requests: Requests, order: np.ndarray, prompts: Sequence[Prompt]
+  ):
+    self.generate, self.order, self.prompts = generate, order, prompts
     self.group_ids = np.asarray(requests.group_ids)
     self.samples: dict[int, Sample] = {}
+    self.ended: set[int] = set()  # rows, of all processes
 
   @property
   def is_over(self) -> bool:
-    started = len(self.samples) == np.sum(self.group_ids >= 0)
-    return bool(started) and all(sample.is_over for sample in self.samples.values())
+    return len(self.ended) == np.sum(self.group_ids >= 0)
 
   def turn(self, row: int, rollout: Rollout) -> Turn:
     """What a sample has just said."""
@@ -119,60 +128,88 @@ class Play:
       )
     return self.samples[row].turn(rollout, self.generate.tokenizer)
 
-  def answer(self, live: LiveRollout, replies: dict[int, concurrent.futures.Future]) -> bool:
+  def told(self, replies: dict[int, concurrent.futures.Future]) -> dict[int, list[int] | None]:
+    """What is said to samples, on all processes: row → ids, None = the episode is over."""
+    own = [(row, *self.samples[row].take(reply)) for row, reply in replies.items()]
+    out = {}
+    for part in hosts.exchange({'replies': json.dumps(own)}, 'what environments say'):
+      for row, ids, reward in json.loads(str(part['replies'])):
+        out[row] = ids
+        if row in self.samples:
+          sample = self.samples[row]
+          sample.rewards[sample.rollout.num_tokens - 1] = reward
+    return out
+
+  def answer(self, live: LiveRollout, told: Mapping[int, list[int] | None]) -> bool:
     """Lets samples hear what was said to them; those that are over leave their slots.
 
     Returns:
       Whether any sample goes on.
     """
-    going_on = {}
-    for row, reply in replies.items():
-      found, ids = self.samples[row].take(reply)
-      if not found.done:
-        going_on[row] = ids
+    going_on = {row: ids for row, ids in told.items() if ids is not None}
     refused = live.append(going_on)
-    for row in replies:
+    over = [row for row in told if row not in going_on or row in refused]
+    for row in self.samples.keys() & going_on.keys():
       sample = self.samples[row]
-      sample.is_over = row not in going_on or row in refused
-      if not sample.is_over:
+      if row in refused:
+        rollout = sample.rollout
+        sample.rollout = rollout.replace(truncated=np.ones_like(rollout.truncated))
+      else:
         sample.heard += len(going_on[row])
         sample.known = int(sample.rollout.num_tokens) + len(going_on[row])
-    for row in refused:
-      rollout = self.samples[row].rollout
-      self.samples[row].rollout = rollout.replace(truncated=np.ones_like(rollout.truncated))
-    live.release([row for row in replies if self.samples[row].is_over])
+    self.ended |= set(over)
+    live.release(over)
     return len(refused) < len(going_on)
 
-  def collect(self) -> tuple[Rollout, list[Completion], dict[str, np.ndarray], dict[str, Any]]:
-    """What `play` returns."""
-    used = sorted(self.samples)
-    own = [self.samples[row] for row in used]
+  def collect(
+    self, requests: Requests, like: Rollout
+  ) -> tuple[Rollout, list[Completion], dict[str, np.ndarray], dict[str, Any]]:
+    """What `play` returns.
 
-    def to_rows(*values):
-      out = np.zeros((len(self.group_ids), *values[0].shape), values[0].dtype)
-      out[used] = values
+    Args:
+      requests: those of `play`.
+      like: of any samples; a host may have none.
+    """
+    generate = self.generate
+    places = generate.shares.rows(len(self.order))
+    own = [self.samples[row] for row in sorted(self.samples)]
+    used = np.isin(places, sorted(self.samples))
+
+    def to_rows(like, *values):
+      out = np.zeros((len(places), *like.shape[1:]), like.dtype)
+      for place, value in zip(np.flatnonzero(used), values):
+        out[place] = value
       return out
 
-    rollout = jax.tree.map(to_rows, *(sample.rollout for sample in own))
+    found = jax.tree.map(to_rows, like, *(sample.rollout for sample in own))
+    rewards = to_rows(like.policy_logprobs, *(sample.rewards for sample in own))
+    rollout, rewards = generate.shares.join((found, rewards), self.order)
+    groups = np.asarray(requests.group_ids)
     rollout = rollout.replace(
-      group_ids=self.group_ids.astype(np.int32),
-      temperature=np.where(self.group_ids >= 0, rollout.temperature, 1).astype(np.float32),
+      group_ids=groups.astype(np.int32),
+      temperature=np.where(groups >= 0, rollout.temperature, 1).astype(np.float32),
     )
-    extras = {
-      'turn_ids': rollout.turn_ids,
-      'token_rewards': to_rows(*(sample.rewards for sample in own)),
-    }
+    rollout = generate.with_prompts(rollout, requests)
+    samples = {int(self.order[row]): sample for row, sample in self.samples.items()}
     completions = [
-      self._with_episode(completion, sample)
-      for completion, sample in zip(self.generate.completions(rollout, self.prompts), own)
+      self._with_episode(completion, samples[row]) if completion.is_here else completion
+      for row, completion in zip(
+        np.flatnonzero(groups >= 0).tolist(), generate.completions(rollout, self.prompts)
+      )
     ]
-    names = sorted({name for sample in own for name in sample.counts})
-    metrics = {
-      'rollout/turns': float(np.mean([sample.turns for sample in own])),
-      'rollout/heard': float(np.mean([sample.heard for sample in own])),
-      **{f'tools/{n}': float(np.mean([sample.counts[n] for sample in own])) for n in names},
-    }
-    return rollout, completions, extras, metrics
+    extras = {'turn_ids': rollout.turn_ids, 'token_rewards': rewards}
+    return rollout, completions, extras, self._metrics()
+
+  def _metrics(self) -> dict[str, float]:
+    """Means over the episodes of all processes."""
+    counts = collections.Counter()
+    for sample in self.samples.values() if self.generate.shares.leads else ():
+      counts.update({'rollout/turns': sample.turns, 'rollout/heard': sample.heard})
+      counts.update({f'tools/{name}': float(n) for name, n in sample.counts.items()})
+    total = collections.Counter()
+    for part in hosts.exchange({'counts': json.dumps(counts)}, 'metrics'):
+      total.update(json.loads(str(part['counts'])))
+    return {name: total[name] / len(self.ended) for name in sorted(total)}
 
   def _with_episode(self, completion: Completion, sample: Sample) -> Completion:
     facts = {
@@ -214,10 +251,14 @@ def play(
     of a completion is its last turn; its prompt's metadata has 'episode': what `Episode.outcome`
     says, with 'turns' and 'return' (the sum of rewards).
   """
-  own = Play(generate, requests, prompts)
-  live = generate.start(params, requests)
+  order, dealt = generate.dealt(requests)
+  own = Play(generate, dealt, order, prompts)
+  hosts.meet('the sampler')
+  live = generate.start(params, dealt)
   waiting: dict[concurrent.futures.Future, int] = {}
   woken = False  # since `finished` was dispatched
+  # One that has several hosts looks at what the others say, too.
+  patience = SECONDS if hosts.count() > 1 else None
   with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
     finished = live.advance(NUM_WINDOWS)
     while not own.is_over:
@@ -225,10 +266,12 @@ def play(
       rows, rollouts, is_idle = live.read(finished)
       for i, row in enumerate(rows.tolist()):
         turn = own.turn(row, jax.tree.map(lambda x, i=i: x[i], rollouts))
-        waiting[pool.submit(own.samples[row].reply, turn, generate)] = row
+        if generate.shares.leads:
+          waiting[pool.submit(own.samples[row].reply, turn, generate)] = row
       if is_idle and waiting and not woken:
-        concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+        concurrent.futures.wait(waiting, patience, concurrent.futures.FIRST_COMPLETED)
       there = [future for future in waiting if future.done()]
-      woken = own.answer(live, {waiting.pop(future): future for future in there})
+      told = own.told({waiting.pop(future): future for future in there})
+      woken = own.answer(live, told)
       finished = following
-  return own.collect()
+  return own.collect(requests, rollouts)

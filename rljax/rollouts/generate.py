@@ -121,11 +121,21 @@ class Generator:
 
   def _shared(self, params: PyTree, requests: Requests) -> Rollout:
     """The rollout of all processes: token arrays have this one's rows, the others 0 but prompts."""
+    order, dealt = self.dealt(requests)
+    hosts.meet('the sampler')
+    rollout = self.shares.join(self.shares.read(self(params, dealt)), order)
+    return self.with_prompts(rollout, requests)
+
+  def dealt(self, requests: Requests) -> tuple[np.ndarray, Requests]:
+    """(an order of the rows in which each stands where its share is, the requests in it)."""
+    if hosts.count() == 1:
+      return np.arange(len(requests.group_ids)), requests
     order = self.shares.deal(requests.draw_ids, np.asarray(requests.group_ids) >= 0)
     rows = {name: getattr(requests, name) for name in SAMPLE_FIELDS}
-    dealt = requests.replace(**jax.tree.map(lambda x: x[order], rows))
-    hosts.meet('the sampler')
-    rollout = self.shares.fetch(self(params, dealt), order)
+    return order, requests.replace(**jax.tree.map(lambda x: x[order], rows))
+
+  def with_prompts(self, rollout: Rollout, requests: Requests) -> Rollout:
+    """The rollout with the prompts of all rows, also those whose tokens other processes have."""
     width = requests.prompts.shape[1]
     given = np.arange(width) < rollout.prompt_length[:, None]
     prompts = np.where(given, requests.prompts[requests.prompt_row], rollout.tokens[:, :width])
@@ -150,8 +160,8 @@ class Generator:
   def start(self, params: PyTree, requests: Requests) -> LiveRollout:
     """The rollout whose turns an environment answers."""
     width = self.environment.max_observation
-    where = self.place(requests)
-    return LiveRollout(self.program, params, where, np.uint32(self.seed), self.settings, width)
+    given = (self.program, params, self.place(requests), np.uint32(self.seed), self.settings)
+    return LiveRollout(*given, width, self.shares)
 
   def completions(self, rollout: Rollout, prompts: Sequence[Prompt]) -> list[Completion]:
     """The used samples of a rollout on the host, in its order.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rljax import hosts
 from rljax.data.demonstrations import as_rollout
 from rljax.prompts import Completion, Prompt
 from rljax.rewards import Scores
@@ -44,6 +45,7 @@ def first_solutions(
     if not left:
       break
     texts = sources[name]([prompts[i] for i in left], [draw_ids[i] for i in left])
+    texts = hosts.agree(list(texts), f'what the source {name} says')
     for i, text in zip(left, texts):
       if text is not None:
         found[i] = written(prompts[i], text, generate, draw_ids[i], generate.samples)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 
 from rljax import hosts
 from rljax.shares import Shares
-from rljax.structs import Rollout
 
 
 def level(
@@ -35,18 +36,18 @@ def level(
   return owners
 
 
-def move(rollout: Rollout, before: np.ndarray, after: np.ndarray, shares: Shares) -> Rollout:
-  """The rollout in which the rows whose share has changed are known to their new one.
+def move(tree: Any, before: np.ndarray, after: np.ndarray, shares: Shares) -> Any:
+  """Arrays in which the rows whose share has changed are known to their new one.
 
   Args:
-    rollout: numpy arrays; of token arrays each process knows the rows of its own share.
+    tree: numpy arrays [N, …]; of those of tokens each process knows the rows of its own share.
     before, after: int [N], the share of each row.
     shares: of the processes.
   """
   rows = np.flatnonzero(before != after)
   if not len(rows):
-    return rollout
-  leaves, structure = jax.tree.flatten(rollout)
+    return tree
+  leaves, structure = jax.tree.flatten(tree)
   given = rows[(before[rows] == shares.own) & shares.leads]
   tokens = {str(i): x[given] for i, x in enumerate(leaves) if x.ndim > 1}
   taken = after == shares.own

@@ -9,12 +9,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from rljax import hosts
 from rljax.layouts import Mover
 from rljax.sampling import Finished, advance, append, begin, release, sample
 from rljax.sampling.score import score
-from rljax.sharding import row_sharding
+from rljax.sharding import ROWS
+from rljax.shares import ALONE, Shares
 from rljax.structs import Array, Policy, PyTree, Requests, Rollout, SamplerSettings
 
 ROWS_AT_ONCE = 32  # samples that are answered in one call
@@ -30,7 +32,8 @@ class SamplerProgram:
     draft: parameters of the draft model, where the policy has one (`models.with_draft`); those that
       are handed in are then the policy's own.
     beside: parameters of the roles that the policy takes besides (`Policy.beside`), likewise.
-    move: takes parameters as they come to the layout that samples; None = they stand there.
+    move: takes parameters as they come, with those beside them, to the layout that samples; None =
+      they stand there. It adds adapters in: what samples is then one tree of parameters.
   """
 
   policy: Policy
@@ -46,14 +49,19 @@ class SamplerProgram:
     return self.whole(self._placed(params), requests, seed, settings)
 
   def _placed(self, params: PyTree) -> PyTree:
-    return self._with_others(params if self.move is None else self.move(params))
+    params = self.together(params)
+    return self._with_draft(params if self.move is None else self.move(params))
 
   def outline(self, params: PyTree) -> PyTree:
     """What `whole` is given for `params`, as shapes where it stands."""
-    return self._with_others(params if self.move is None else self.move.outline(params))
+    params = self.together(params)
+    return self._with_draft(params if self.move is None else self.move.outline(params))
 
-  def _with_others(self, params: PyTree) -> PyTree:
-    params = {'policy': params, **self.beside} if self.beside else params
+  def together(self, params: PyTree) -> PyTree:
+    """What `move` is given for `params`: with the roles beside them."""
+    return {'policy': params, **self.beside} if self.beside else params
+
+  def _with_draft(self, params: PyTree) -> PyTree:
     return params if self.draft is None else {'policy': params, 'draft': self.draft}
 
   @functools.cached_property
@@ -63,8 +71,7 @@ class SamplerProgram:
     def sampler(params, requests, seed, settings):
       return sample(self.policy, params, requests, seed=seed, settings=settings, mesh=self.mesh)
 
-    # Several processes look at their own rows; for one XLA may choose.
-    return jax.jit(sampler, out_shardings=row_sharding(self.mesh) if hosts.count() > 1 else None)
+    return jax.jit(sampler, out_shardings=self._read(ROWS))
 
   def logprobs(
     self, params: PyTree, tokens: Array, num_tokens: Array, temperature: Array | float = 1.0
@@ -96,7 +103,8 @@ class SamplerProgram:
         num_windows=num_windows, mesh=self.mesh,
       )  # fmt: skip
 
-    return jax.jit(first), jax.jit(further, donate_argnums=2)
+    told = (None, Finished(self._read(ROWS), self._read(ROWS), self._read()))
+    return jax.jit(first), jax.jit(further, donate_argnums=2, out_shardings=told)
 
   @functools.cached_property
   def replies(self) -> tuple[Any, Any]:
@@ -110,7 +118,15 @@ class SamplerProgram:
     def leave(requests, state, rows):
       return release(requests, state, rows, mesh=self.mesh)
 
-    return jax.jit(wake, donate_argnums=2), jax.jit(leave, donate_argnums=1)
+    told = (None, self._read())
+    return (
+      jax.jit(wake, donate_argnums=2, out_shardings=told),
+      jax.jit(leave, donate_argnums=1, out_shardings=told),
+    )
+
+  def _read(self, *spec: Any) -> NamedSharding | None:
+    """Of what several processes look at; for one process XLA may choose."""
+    return NamedSharding(self.mesh, PartitionSpec(*spec)) if hosts.count() > 1 else None
 
   def ready(self, params: PyTree) -> PyTree:
     """Parameters for a rollout in steps: in the compute dtype, with those of a draft model."""
@@ -159,6 +175,7 @@ class LiveRollout:
     seed: of the noise.
     settings: with `turns` where samples are answered.
     width: tokens of the longest answer.
+    shares: which rows each process holds.
   """
 
   def __init__(
@@ -169,9 +186,10 @@ class LiveRollout:
     seed: Array,
     settings: SamplerSettings,
     width: int = 0,
+    shares: Shares = ALONE,
   ) -> None:
     self._program, self._requests, self._settings = program, requests, settings
-    self._seed, self._width = seed, width
+    self._seed, self._width, self._shares = seed, width, shares
     self._params = program.ready(params)
     self._state = program.steps[0](self._params, requests, seed, settings)
 
@@ -183,12 +201,12 @@ class LiveRollout:
     return finished
 
   def read(self, finished: Finished) -> tuple[np.ndarray, Rollout, bool]:
-    """(int [F] rows of the requests, their Rollout of [F] in numpy, whether nothing is being
-    drawn); waits for the device.
+    """(int [F] rows of the requests that this process holds, their Rollout of [F] in numpy, whether
+    nothing is being drawn); waits for the device.
     """
-    found = jax.device_get(finished)
-    there = found.sample >= 0
-    return found.sample[there], jax.tree.map(lambda x: x[there], found.rollout), bool(found.done)
+    sample, rollout = self._shares.read((finished.sample, finished.rollout))
+    there = sample >= 0
+    return sample[there], jax.tree.map(lambda x: x[there], rollout), bool(finished.done)
 
   def append(self, answers: Mapping[int, Sequence[int]]) -> set[int]:
     """Lets samples hear an answer and go on; those for which there is no room."""

@@ -50,6 +50,7 @@ class Interleaved(Reinforcement):
     self.tuning_objective = objective.build({**functions, 'minibatches': node.tuning.minibatches})
     self.tuning_layout = make_layout(
       **{key: node[key] for key in ('rows', 'row_length', 'packed', 'share_prompts')},
+      shares=world.shares,
       samples=node.buffer,
       group_size=1,
       max_length=self.generate.max_length,

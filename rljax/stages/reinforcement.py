@@ -20,6 +20,7 @@ from rljax.rollouts.sources import Source
 from rljax.rollouts.temperature import sampled_entropy
 from rljax.stages.several import check_hosts, dealt
 from rljax.stages.stage import Collected, Stage, make_stage_layout
+from rljax.stages.waiting import from_record, to_record
 from rljax.structs import Batch, PyTree, TrainState
 
 STRATEGY_GETS = (
@@ -242,7 +243,7 @@ class Reinforcement(Stage):
       name: experience.to_rows(found.get(name, missing)) for name in self.node.reward_components
     }
     extras = {**experience.extras, **extras}
-    rollout, owners = dealt(experience.rollout, self.layout)
+    rollout, extras, owners = dealt(experience.rollout, extras, self.layout)
     given = dict(components=components, extras=extras, owners=owners)
     return pack(rollout, rewards, self.layout, **given)
 
@@ -254,20 +255,10 @@ class Reinforcement(Stage):
         self._told.add(message)
 
   def state_dict(self) -> dict[str, Any]:
-    waiting = [(drawn, _as_record(collected)) for drawn, collected in self._waiting]
+    waiting = to_record(self._waiting, self.whole)
     return {**super().state_dict(), 'waiting': waiting, 'temperature': self._temperature}
 
   def load_state_dict(self, state: dict[str, Any]) -> None:
     super().load_state_dict(state)
     self._temperature = state['temperature']
-    self._waiting.extend((drawn, _of_record(record)) for drawn, record in state['waiting'])
-
-
-def _as_record(collected: Collected) -> tuple[dict[str, Any], dict[str, Any], list]:
-  batch = {f.name: getattr(collected.batch, f.name) for f in dataclasses.fields(Batch)}
-  return (batch, collected.metrics, collected.rows)
-
-
-def _of_record(record: tuple[dict[str, Any], dict[str, Any], list]) -> Collected:
-  batch, metrics, rows = record
-  return Collected(Batch(**batch), metrics, rows)
+    self._waiting.extend(from_record(state['waiting'], self.layout))

@@ -242,6 +242,14 @@ class Stage:
     whole = own.outline(batch, self.layout.rows)
     return own.assemble(batch, sharding.batch_shardings(whole, mesh))
 
+  def whole(self, batch: Batch) -> Batch:
+    """The batch with the rows of all hosts, on each of them."""
+    if hosts.count() == 1:
+      return batch
+    placed = self.place(batch)
+    everywhere = jax.tree.map(lambda _: sharding.replicated(self.world.mesh), placed)
+    return jax.device_get(shares.place(placed, everywhere))
+
   def state_dict(self) -> dict[str, Any]:
     """What the stage remembers besides the train state and `draws`, which outlives it."""
     return {'curriculum': self.curriculum.state_dict(), 'resets': self.resets.state_dict()}

@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 
+from rljax import hosts
 from rljax.build_model import build_model
 from rljax.rollouts import Generator, SamplerProgram
 from rljax.rollouts.sources import Source
@@ -25,8 +26,14 @@ def saved_policy(
     temperature: of its samples; 0 = greedy.
 
   Raises:
-    FileNotFoundError, ValueError: there is no such policy, or its vocabulary is too small.
+    FileNotFoundError, ValueError: there is no such policy, its vocabulary is too small, or there
+      are several processes, of which each would know its own completions only.
   """
+  if hosts.count() > 1:
+    raise ValueError(
+      f'sources: stages.teachers.saved_policy (path={path!r}) is for one process, and there are '
+      f'{hosts.count()}; write its completions to a file and name that by rollouts.sources.records'
+    )
   node = {'name': 'models.decoder', 'path': path}
   model = build_model(node, generate.tokenizer, mesh, jax.random.key(0), value_head=False)
   teacher = dataclasses.replace(
