@@ -31,6 +31,7 @@ _LINE_AFTER_HASHES = re.compile(r'####\s*([^\n]+)')
 _HEADING = re.compile(r'[*_]*(?:[A-Za-z]{2}|[A-Za-z]\s+[a-z]{2}|[0-9]+[.):]\s+[A-Za-z])')
 _AFTER_PHRASE = re.compile(r'\banswer\s*(?:is\b|:|=)([^\n]*)', re.IGNORECASE)
 _PHRASE = re.compile(r'\banswers?[*_]*\s*(?:is\b|are\b|:|=)[\s:*_]*', re.IGNORECASE)
+_LINE = re.compile(r'[^\n]*')
 _SENTENCE_END = re.compile(
   r'(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)[.!?][*_"”)]*(?=\s+[A-Z*_])'
 )
@@ -170,8 +171,9 @@ def _last_formula(completion: str) -> list[str]:
 
 
 def _hashes(completion: str) -> str:
+  end = len(completion.rstrip())
   for found in reversed([*_LINE_AFTER_HASHES.finditer(completion)]):
-    last = not completion[found.end() :].strip()
+    last = found.end() >= end
     text = _clean(found[1])
     if text and (last or not _HEADING.match(text)):
       return text
@@ -185,7 +187,7 @@ def _after_phrase(completion: str) -> str:
 
 def _phrase(completion: str) -> str:
   for found in reversed([*_PHRASE.finditer(completion)]):
-    line = completion[found.end() :].partition('\n')[0]
+    line = _LINE.match(completion, found.end())[0]
     if text := _clean(_SENTENCE_END.split(line, maxsplit=1)[0].partition('</')[0]):
       return text
   return ''

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from rljax.rewards.grading import expressions
+
 _NAMES = {
   'mm': 'mm millimeter millimetre',
   'cm': 'cm centimeter centimetre',
@@ -52,6 +56,15 @@ _OTHERWISE = frozenset(
   'would'.split()
 )
 
+_UNIT = re.compile(
+  r'\s*(?:\(\s*(?P<brackets>[A-Za-z][^()0-9]*)\)|(?P<percent>%)'
+  r'|(?P<ordinal>(?<=[0-9])(?:st|nd|rd|th))'
+  r'|(?P<letter>(?<=[0-9]) [mgslhL])'
+  r'|(?P<words>(?:«[^«»0-9]*»|(?<![\\A-Za-z])[A-Za-z]{2,}\.?)'
+  r'(?:[ /-]+(?:«[^«»0-9]*»|[A-Za-z.\']+))*)'
+  r'(?P<power>\s*\^\s*\{?[23]\}?)?)$'
+)
+
 
 def may_be(unit: str) -> bool:
   """Whether words behind a number can be its unit."""
@@ -74,3 +87,22 @@ def contradict(one: str, other: str) -> bool:
   """Whether both are known units and not the same one."""
   one, other = known(one), known(other)
   return bool(one and other and one != other)
+
+
+def behind(text: str) -> tuple[int, str]:
+  """(where the unit at the end of a text begins, the unit); (0, '') if there is none."""
+  found = _UNIT.search(text)
+  unit = _unit(found) if found and found.start() else ''
+  return (found.start(), unit) if unit else (0, '')
+
+
+def _unit(found: re.Match) -> str:
+  if found['percent']:
+    return 'percent'
+  if found['ordinal']:
+    return 'th'
+  words = found['brackets'] or found['letter'] or found['words']
+  words = ' '.join(words.replace('«', ' ').replace('»', ' ').replace('.', '').split())
+  if not may_be(words.lower()) or words.split()[0] in expressions.NAMES:
+    return ''
+  return words.lower() + re.sub(r'[{}\s]', '', found['power'] or '')

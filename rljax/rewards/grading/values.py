@@ -30,6 +30,7 @@ KINDS = frozenset(
   'text'.split()
 )
 MAX_PARTS = 32  # of a set, a list, a matrix
+MAX_LENGTH = 10_000  # characters; of a formula, see `expressions`
 
 _CHOICE = re.compile(r'«?\(?«?([A-J])»?\)?»?[.:]?')
 _SAID_CHOICE = re.compile(
@@ -44,17 +45,9 @@ _NAMED = re.compile(
   r'\\?[A-Za-z]+(?:_\{?\w+\}?)?\s*(?:\(\s*\w\s*\))?|«[^«»]*»|\([A-Za-z](?:\s*,\s*[A-Za-z])+\)'
 )
 _BELONGS = re.compile(r'^[A-Za-z]\s*\\in(?![A-Za-z])\s*')
-_JOINED = re.compile(r'\s*(?:,|;|«\s*(?:and|or)\s*»|\b(?:and|or)\b)\s*')
+_JOINED = re.compile(r',|;|«\s*(?:and|or)\s*»|\b(?:and|or)\b')
 _MONEY = re.compile(r'^([-+]?)\s*(?:USD|US)?\s*([$£€])\s*')
 _MONEY_NAMES = {'$': 'dollar', '£': 'pound sterling', '€': 'euro'}
-_UNIT = re.compile(
-  r'\s*(?:\(\s*(?P<brackets>[A-Za-z][^()0-9]*)\)|(?P<percent>%)'
-  r'|(?P<ordinal>(?<=[0-9])(?:st|nd|rd|th))'
-  r'|(?P<letter>(?<=[0-9]) [mgslhL])'
-  r'|(?P<words>(?:«[^«»0-9]*»|(?<![\\A-Za-z])[A-Za-z]{2,}\.?)'
-  r'(?:[ /-]+(?:«[^«»0-9]*»|[A-Za-z.\']+))*)'
-  r'(?P<power>\s*\^\s*\{?[23]\}?)?)$'
-)
 _RELATIONS = re.compile(r'(<=|>=|<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z]))')
 _COUNTED = re.compile(r'[-+]?[0-9.,]+(?:\s*\([A-Za-z][^()0-9]+\)|\s[A-Za-z]{2}[^0-9\\^]*)')
 _MARKED = re.compile(r'«([^«»A-Za-z]*[0-9][^«»A-Za-z]*)»')
@@ -92,8 +85,17 @@ def read(text: str, kind: str = '') -> Value:
     kind: what it is; '' = as it looks.
 
   Raises:
-    Refused: its value is over a bound, or it has none.
+    Refused: its value, its length or its nesting is over a bound, or it has no value.
   """
+  if len(text) > MAX_LENGTH:
+    raise TooLarge(f'{len(text)} characters; at most {MAX_LENGTH} are read')
+  try:
+    return _read(text, kind)
+  except RecursionError:
+    raise TooLarge('brackets in too many levels') from None
+
+
+def _read(text: str, kind: str) -> Value:
   if kind == 'choice':
     found = _SAID_CHOICE.match(text.replace('«', '').replace('»', '').strip())
     return Value('choice', found[1].upper()) if found else Value('text', text)
@@ -130,13 +132,12 @@ def _number(text: str) -> Value | None:
   if found := _MONEY.match(text):
     value = _number(found[1] + text[found.end() :])
     return value and value._replace(text=text, unit=_MONEY_NAMES[found[2]])
-  found = _UNIT.search(text) if len(text) <= expressions.MAX_LENGTH else None
-  unit = _unit(found) if found and found.start() else ''
+  end, unit = units.behind(text) if len(text) <= expressions.MAX_LENGTH else (0, '')
   # `5 km`, `6th` and `2 CDs` could be products of letters.
   named = units.known(unit) or unit == 'th' or _COUNTED.fullmatch(text)
   value = Value('formula', text) if unit and named else _formula(text)
   if value.quotient is None and unit:
-    value = _scaled(_formula(text[: found.start()]), unit)._replace(text=text)
+    value = _scaled(_formula(text[:end]), unit)._replace(text=text)
   return value if value.quotient is not None else None
 
 
@@ -147,18 +148,6 @@ def _scaled(value: Value, unit: str) -> Value:
     return value._replace(unit=unit)
   factor = terms.number(units.SCALES[scale])
   return value._replace(quotient=terms.times(value.quotient, factor, terms.Budget()), unit=rest)
-
-
-def _unit(found: re.Match) -> str:
-  if found['percent']:
-    return 'percent'
-  if found['ordinal']:
-    return 'th'
-  words = found['brackets'] or found['letter'] or found['words']
-  words = ' '.join(words.replace('«', ' ').replace('»', ' ').replace('.', '').split())
-  if not units.may_be(words.lower()) or words.split()[0] in expressions.NAMES:
-    return ''
-  return words.lower() + re.sub(r'[{}\s]', '', found['power'] or '')
 
 
 def _formula(text: str) -> Value:
@@ -254,7 +243,7 @@ def _named(text: str) -> Value | None:
 
 
 def _listed(text: str) -> Value | None:
-  pieces = _JOINED.split(text) if not re.search(r'[(\[⦃]', text) else notation.split(text, ',;')
+  pieces = _joined(text) if not re.search(r'[(\[⦃]', text) else notation.split(text, ',;')
   if len(pieces) == 1 and '\\pm' not in text:
     return None
   pieces = [piece for piece in pieces if piece]
@@ -262,6 +251,10 @@ def _listed(text: str) -> Value | None:
   if not values or any(v.kind in ('text', 'list') for v in values):
     return None
   return Value('list', text, tuple(values))
+
+
+def _joined(text: str) -> list[str]:
+  return [piece.strip() for piece in _JOINED.split(text)]
 
 
 def _each(pieces: list[str]) -> list[str]:
@@ -290,7 +283,7 @@ def _elements(text: str) -> list[str]:
     text = text[1:-1]
   pieces = notation.split(text, ',;')
   if len(pieces) == 1:
-    pieces = _JOINED.split(text)
+    pieces = _joined(text)
   return _each([piece for piece in pieces if piece])
 
 

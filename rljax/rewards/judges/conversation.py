@@ -12,6 +12,11 @@ from typing import Any, NamedTuple
 Conversation = Sequence[Mapping[str, str]]
 
 
+_VERDICT = re.compile(r'^[^\w\n]*verdict[^\w\n]+(\w+)[^\w\n]*$', re.IGNORECASE | re.MULTILINE)
+_MOST_CHARACTERS = 100_000
+_MOST_BRACES = 1000  # that open no object: each is read to where it breaks off
+
+
 class JudgeError(ValueError):
   """A judge gave no answer, or one that cannot be read."""
 
@@ -80,7 +85,7 @@ def read_verdict(reply: Reply, choices: Sequence[str]) -> str:
   Raises:
     JudgeError: there is no such line, or no reply.
   """
-  found = re.findall(r'^\W*verdict\W+(\w+)\W*$', _text(reply), re.IGNORECASE | re.MULTILINE)
+  found = _VERDICT.findall(_text(reply))
   if not found or found[-1].lower() not in choices:
     said = f'Verdict: {found[-1][:20]}' if found else f'no verdict in {_end(reply)}'
     raise JudgeError(f'cannot read the judge: {said}; expected {" or ".join(choices)}')
@@ -91,15 +96,19 @@ def read_object(reply: Reply) -> dict[str, Any]:
   """The last JSON object of a reply.
 
   Raises:
-    JudgeError: there is none, or no reply.
+    JudgeError: there is none, or no reply; or it is too long, or mostly braces.
   """
   text, decoder, start = _text(reply), json.JSONDecoder(), 0
-  found = None
-  while (start := text.find('{', start)) >= 0:
+  found, broken = None, 0
+  if len(text) > _MOST_CHARACTERS:
+    raise JudgeError(f'cannot read the judge: {len(text)} characters, over {_MOST_CHARACTERS}')
+  while broken <= _MOST_BRACES and (start := text.find('{', start)) >= 0:
     try:
       found, start = decoder.raw_decode(text, start)
     except (ValueError, RecursionError):
-      start += 1
+      start, broken = start + 1, broken + 1
+  if broken > _MOST_BRACES:
+    raise JudgeError(f'cannot read the judge: more than {_MOST_BRACES} braces that open no object')
   if found is None:
     raise JudgeError(f'cannot read the judge: no JSON object in {_end(reply)}')
   return found
