@@ -99,6 +99,7 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
   devices.keep_compiled_programs()
 
   from rljax import metrics, workdir
+  from rljax.out_of_memory import OutOfMemoryError
   from rljax.train import HealthError
   from rljax.train import train as run
 
@@ -120,6 +121,9 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
     except HealthError as error:
       print(f'rljax: the run stopped itself: {error}', file=sys.stderr)
       status = 1
+    except OutOfMemoryError as error:
+      print(f'rljax: {error}', file=sys.stderr)
+      return 1  # another seed needs as much
     except KeyboardInterrupt as error:
       again = [a for a in argv if a.lstrip('-').split('=')[0] not in ('restart', 'norestart')]
       where = [] if args.workdir else [f'--workdir={first if len(seeds) == 1 else base}']

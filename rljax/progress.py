@@ -16,6 +16,11 @@ from rljax.structs import PyTree, TrainState
 REMEMBERED = ('stage', 'done', 'draws', 'tokens', 'stopped', 'start', 'end', 'trained', 'versions')
 
 
+def is_due(done: int, every: int) -> bool:
+  """Whether something that comes every so many iterations comes after this one; 0 = never."""
+  return every > 0 and done % every == 0
+
+
 class Progress:
   """Where a run stands. Opened on a directory with checkpoints, it stands where the last one does.
 

@@ -5,6 +5,7 @@ The loop is `Run.run_stage`; what an iteration does is said by the stage (`rljax
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import jax
 
 from rljax import config as configs
-from rljax import files, health, hosts, interruptions, metrics
+from rljax import files, health, hosts, interruptions, metrics, out_of_memory
 from rljax.assembly import World, assemble
 from rljax.build_model import MODEL
 from rljax.health import HealthError
-from rljax.progress import Progress
+from rljax.progress import Progress, is_due
 from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 from rljax.workdir import default_workdir, open_workdir, versions
@@ -52,6 +53,7 @@ def train(
     ValueError: config, data, files or work directory are not as they must be.
     HealthError: the first RL iterations show that nothing can be learnt.
     Interrupted: SIGTERM or SIGINT came; the iteration is ended and saved (`rljax.interruptions`).
+    OutOfMemoryError: a device has no memory left; says what stands there and three knobs.
   """
   given = configs.plain(config)
   config = configs.resolve(given if seed is None else {**given, 'seed': seed})
@@ -60,31 +62,35 @@ def train(
     hosts.together(**config.hosts),
     interruptions.heard() as interruption,
     open_workdir(*opened, restart=restart, accept=accept_config_change) as work,
+    out_of_memory.explained(config) as held,
   ):
     print(f'workdir {work.path}', *work.notes, sep='\n', flush=True)
     if work.finished:
       metrics.print_summary(work.summary, next_commands=[n.format(work.path) for n in NEXT])
       return work.summary
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
-      world = assemble(config)
-      try:
+      with contextlib.closing(assemble(config)) as world:
         print(_overview(world), *world.warnings(), sep='\n', flush=True)
         progress = Progress(
           work.path, keep=config.keep_checkpoints, compiled=compiled, memory=memory
         )
-        return Run(world, work.path, progress, interruption).go()
-      finally:
-        world.close()
+        return Run(world, work.path, progress, interruption, held).go()
 
 
 class Run:
   """A run in the middle of it; all that it remembers is in `progress` and the train state."""
 
   def __init__(
-    self, world: World, path: Any, progress: Progress, interruption: interruptions.Interruption
+    self,
+    world: World,
+    path: Any,
+    progress: Progress,
+    interruption: interruptions.Interruption,
+    held: dict[str, Any],
   ):
     self.world, self.config, self.path, self.progress = world, world.config, path, progress
     self.interruption = interruption
+    self.held = held  # what stands on the devices, by kind
     for name in self.config.stages:
       make_stage(name, world)  # what is wrong with a later stage is said now
     stages = {name: self.config[name].iterations for name in self.config.stages}
@@ -105,6 +111,7 @@ class Run:
       params, last = dict(self.world.params), len(self.config.stages) - 1
       for index in range(self.progress.stage, last + 1):
         stage, state, frozen = self.progress.enter(index, self.world, params)
+        self.held.update(parameters=state.params, optimizer=state.opt_state, frozen=frozen)
         if index == last and not self.progress.start:
           self.progress.start = self.evaluate(stage, {**params, **state.params}, frozen)
         if not self.progress.done:
@@ -138,12 +145,12 @@ class Run:
         health.check(self.config, history, progress.done)
       progress.stopped = stage.is_good_enough(state, progress.done)
       ends = progress.stopped or progress.done == stage.iterations
-      due = stage.samples and _is_due(progress.done, self.config.evaluation.every)
+      due = stage.samples and is_due(progress.done, self.config.evaluation.every)
       if due or (ends and is_last):
         found = self.evaluate(stage, {**others, **state.params}, frozen)
         progress.end = found if ends and is_last else progress.end
       leaves = self.interruption.is_due()
-      if ends or leaves or _is_due(progress.done, self.config.checkpoint_every):
+      if ends or leaves or is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
       if progress.stopped:
         print(f'{stage.name} ends here: stop_accuracy is reached', flush=True)
@@ -185,10 +192,6 @@ class Run:
     )
     metrics.print_summary(summary, next_commands=[n.format(self.path) for n in NEXT])
     return summary
-
-
-def _is_due(done: int, every: int) -> bool:
-  return every > 0 and done % every == 0
 
 
 def _overview(world: World) -> str:

@@ -30,6 +30,11 @@ def asymmetric_baseline(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> print(advantages.asymmetric_baseline(rewards, groups))  # the baseline is 0.1 below the mean
+    [ 0.6 -0.4  0.1  0.1]
+
   Source: Arnal et al. 2025, arXiv 2506.20520.
   Differs from the source: the default of δ_V is not confirmed against the paper.
   Fidelity: recalled

@@ -37,6 +37,11 @@ def best_of(
   Raises:
     ValueError: an unknown scale.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.2, 0.6, 0.0]), jnp.zeros(4, int)
+    >>> print(advantages.best_of(rewards, groups))  # what the best is better by than the second
+    [0.4 0.  0.  0. ]
+
   Source: Tang et al. 2025, arXiv 2503.19595; public implementations for the scale.
   Differs from the source: nothing
   Fidelity: faithful

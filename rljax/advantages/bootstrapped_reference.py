@@ -36,6 +36,12 @@ def bootstrapped_reference(
   Returns:
     at least float32 [N]: −1, 0 or 1.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.2, 0.6, 0.0]), jnp.zeros(4, int)
+    >>> key = jax.random.key(0)
+    >>> print(advantages.bootstrapped_reference(rewards, groups, key=key, max_share=1.0))
+    [ 1.  0.  1. -1.]
+
   Source: Writing-Zero: Bridge the Gap Between Non-verifiable Problems and Verifiable Rewards
     (2025).
   Differs from the source: formula not confirmed against the paper; the verdict compares rewards,

@@ -33,6 +33,11 @@ def clip_advantages(
   Raises:
     ValueError: there is no bound.
 
+  Examples:
+    >>> found = jnp.array([[-3.0, 0.5, 3.0]])
+    >>> print(advantages.clip_advantages(found, jnp.ones((1, 3), bool), low=-1.0, high=2.0))
+    [[-1.   0.5  2. ]]
+
   Source: public implementations.
   Differs from the source: nothing.
   Fidelity: faithful

@@ -45,6 +45,14 @@ def confidence_penalty(
   Returns:
     at least float32 [..., T]. Constant.
 
+  Examples:
+    >>> wrong, mask = -jnp.ones((2, 1)), jnp.ones((2, 1), bool)
+    >>> where = jnp.ones(2), jnp.zeros((2, 1), int), jnp.array([[0], [1]])
+    >>> old, ref = jnp.array([-1.0, -5.0]), jnp.array([-3.0, -3.0])
+    >>> # What RL favours pays
+    >>> print(advantages.confidence_penalty(wrong, mask, old, ref, *where).ravel())
+    [-3.1269 -1.1269]
+
   Source: ACE, Overconfident Errors Need Stronger Correction (2026).
   Differs from the source: formula not confirmed against the paper; c is of the policy before the
     update and not of the present one, which agree in the first step; c is clamped to ±20.

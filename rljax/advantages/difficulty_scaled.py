@@ -42,6 +42,14 @@ def difficulty_scaled(
   Returns:
     at least float32 [..., T]. Constant.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> found, mask = jnp.ones((4, 1)), jnp.ones((4, 1), bool)
+    >>> where = rewards, groups, jnp.zeros((4, 1), int), jnp.arange(4).reshape(4, 1)
+    >>> # All right: nothing to learn
+    >>> print(advantages.difficulty_scaled(found, mask, *where).ravel())
+    [2. 2. 0. 0.]
+
   Source: GUI-G1: Understanding R1-Zero-Like Training for Visual Grounding in GUI Agents (2025).
   Differs from the source: the pass rate of the group in the place of the relative size of the box,
     which is the pass rate of a blind guess; formula not confirmed against the paper.

@@ -34,6 +34,11 @@ def distillation_penalty(
   Returns:
     at least float32 [..., T]. Constant.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> print(advantages.distillation_penalty(jnp.ones((1, 3)), jnp.ones((1, 3), bool), new, old))
+    [[0.4122 1.     2.6094]]
+
   Source: public implementations: on-policy distillation of slime; Lu et al. 2025, On-policy
     distillation.
   Differs from the source: nothing.

@@ -12,7 +12,12 @@ Array = jax.Array
 
 
 def entropy_gate_init() -> Array:
-  """bool scalar: whether negative advantages are masked; at first they are not."""
+  """bool scalar: whether negative advantages are masked; at first they are not.
+
+  Examples:
+    >>> print(advantages.entropy_gate_init())
+    False
+  """
   return jnp.zeros((), bool)
 
 
@@ -42,6 +47,16 @@ def entropy_gate(
 
   Returns:
     (at least float32 [..., T], the next state). Constant.
+
+  Examples:
+    >>> found, mask = jnp.array([[1.0, -1.0]]), jnp.ones((1, 2), bool)
+    >>> shut = advantages.entropy_gate_init()
+    >>> for entropy in (0.5, 0.2, 0.05):  # too high, in between, low again
+    ...   gated, shut = advantages.entropy_gate(found, mask, jnp.full((1, 2), entropy), state=shut)
+    ...   print(gated, shut)
+    [[1. 0.]] True
+    [[1. 0.]] True
+    [[ 1. -1.]] False
 
   Source: QwenLong-L1.5 (2025), adaptive entropy-controlled policy optimization (AEPO).
   Differs from the source: formula not confirmed against the paper; thresholds are in nats of the

@@ -36,6 +36,13 @@ def entropy_shaped(
   Returns:
     at least float32 [..., T]. Constant.
 
+  Examples:
+    >>> found, entropy = jnp.array([[1.0, 1.0, -1.0]]), jnp.array([[0.1, 2.0, 2.0]])
+    >>> mask = jnp.ones((1, 3), bool)
+    >>> # Uncertain tokens gain, at most |A|/κ
+    >>> print(advantages.entropy_shaped(found, mask, entropy))
+    [[ 1.04  1.5  -0.5 ]]
+
   Source: Cheng et al. 2025, arXiv 2506.14758.
   Differs from the source: formula not confirmed against the paper; H is of the policy before the
     update and not of the present one, which agree in the first step.

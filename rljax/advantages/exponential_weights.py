@@ -30,6 +30,10 @@ def exponential_weights(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> print(advantages.exponential_weights(jnp.array([0.0, 1.0, 2.0]), jnp.array([0, 1, 2])))
+    [0.3679 1.     2.7183]
+
   Source: Peters and Schaal 2007, reward-weighted regression; Peng et al. 2019, arXiv 1910.00177,
     for the bound.
   Differs from the source: the mean of the batch in the place of a value function.

@@ -62,6 +62,17 @@ def gae(
   Returns:
     (advantages [..., T], returns [..., T]); 0 off action tokens. All constant.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> rewards, values = jnp.array([1.0]), jnp.array([[0.2, 0.5, 0.9]])
+    >>> where = jnp.zeros((1, 3)), values, *row, jnp.array([False])
+    >>> found, returns = advantages.gae(rewards, *where, gae_lambda=0.0, whiten=False)
+    >>> print(found, returns)  # one step: V(next) − V, and 1 − V at the end
+    [[0.3 0.4 0.1]] [[0.5 0.9 1. ]]
+    >>> found, returns = advantages.gae(rewards, *where, gae_lambda=1.0, whiten=False)
+    >>> print(found, returns)  # Monte Carlo
+    [[0.8 0.5 0.1]] [[1. 1. 1.]]
+
   Source: Schulman et al. 2016, arXiv 1506.02438, equations 11-16; two λ: Yuan et al. 2025,
     arXiv 2503.01491; λ by length: Yue et al. 2025, arXiv 2504.05118.
   Differs from the source: carry-through of masked tokens; the value after the last token is not at

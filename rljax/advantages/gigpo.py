@@ -62,6 +62,16 @@ def gigpo(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 2), bool)
+    >>> segments, places = jnp.zeros((2, 2), int), jnp.array([[0], [1]])
+    >>> turns = jnp.array([[0, 1], [0, 1]])
+    >>> states = jnp.array([[5, 6], [5, 7]])  # both start in state 5
+    >>> where = jnp.zeros((2, 2)), groups, mask, segments, places, jnp.array([0, 1]), turns, states
+    >>> print(advantages.gigpo(rewards, *where, no_std=True))
+    [[ 0.975  0.5  ]
+     [-0.975 -0.5  ]]
+
   Source: Feng et al. 2025, arXiv 2505.10978; public implementations.
   Differs from the source: ε and the unbiased σ are those of public implementations; what is alone
     gets 0, where they give it its return.
@@ -125,6 +135,15 @@ def step_reinforce(
   Raises:
     ValueError: an unknown scope.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 2), bool)
+    >>> segments, places = jnp.zeros((2, 2), int), jnp.array([[0], [1]])
+    >>> turns = jnp.array([[0, 1], [0, 1]])
+    >>> where = groups, mask, segments, places, turns
+    >>> print(advantages.step_reinforce(rewards, jnp.zeros((2, 2)), *where))
+    [[ 0.8211  0.9098]
+     [-0.8655 -0.8655]]
+
   Source: public implementations: step-wise REINFORCE of ROLL.
   Differs from the source: the scope of the normalisation has a default.
   Fidelity: faithful
@@ -170,6 +189,15 @@ def turn_leave_one_out(
 
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
+
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 2), bool)
+    >>> segments, places = jnp.zeros((2, 2), int), jnp.array([[0], [1]])
+    >>> turns = jnp.array([[0, 1], [0, 1]])
+    >>> where = jnp.zeros((2, 2)), groups, mask, segments, places, turns
+    >>> print(advantages.turn_leave_one_out(rewards, *where, gamma=0.5))
+    [[ 0.5  1. ]
+     [-0.5 -1. ]]
 
   Source: Liu et al. 2026, arXiv 2602.05885 (Dr. Kernel, turn-level REINFORCE leave-one-out).
   Differs from the source: formula not confirmed against the paper; the discount is a guess.

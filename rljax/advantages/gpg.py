@@ -41,6 +41,12 @@ def gpg(
   Raises:
     ValueError: an unknown alpha.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> # Half of the batch says nothing, the rest weighs double
+    >>> print(advantages.gpg(rewards, groups))
+    [ 1. -1.  0.  0.]
+
   Source: Chu et al. 2025, arXiv 2504.02546; the authors' code for M.
   Differs from the source: no drawing again where fewer than half of the samples have a signal.
   Fidelity: faithful

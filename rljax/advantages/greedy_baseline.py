@@ -26,6 +26,11 @@ def greedy_baseline(rewards: Array, group_ids: Array, baseline_rewards: Array) -
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> print(advantages.greedy_baseline(rewards, groups, jnp.array([0.0, 0.0, 1.0, 1.0])))
+    [1. 0. 0. 0.]
+
   Source: Li et al. 2024, arXiv 2310.10505, algorithm 1.
   Differs from the source: nothing
   Fidelity: faithful

@@ -53,6 +53,16 @@ def group_normalize(
   Raises:
     ValueError: an unknown center or scale.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> print(advantages.group_normalize(rewards, groups))  # GRPO; all right: exactly 0
+    [ 0.7071 -0.7071  0.      0.    ]
+    >>> print(advantages.group_normalize(rewards, groups, scale='none'))  # Dr. GRPO
+    [ 0.5 -0.5  0.   0. ]
+    >>> # Unscorable: 0
+    >>> print(advantages.group_normalize(jnp.array([1.0, 0.0, 1.0, jnp.nan]), groups))
+    [ 0.7071 -0.7071  0.      0.    ]
+
   Source: Shao et al. 2024, arXiv 2402.03300, section 4.1.2; Liu et al. 2025, arXiv 2503.20783
     (Dr. GRPO); Liu et al. 2025, arXiv 2508.08221 (group mean with batch std).
   Differs from the source: ε and the unbiased σ are those of public implementations (the paper has

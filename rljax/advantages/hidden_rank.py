@@ -47,6 +47,15 @@ def hidden_rank(
   Raises:
     ValueError: a stride below 1.
 
+  Examples:
+    >>> # Two directions, one
+    >>> hidden = jnp.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]])
+    >>> found, mask = jnp.ones((2, 2)), jnp.ones((2, 2), bool)
+    >>> where = hidden, jnp.zeros((2, 2), int), jnp.array([[0], [1]])
+    >>> print(advantages.hidden_rank(found, mask, *where, stride=1))
+    [[1.5 1.5]
+     [1.  1. ]]
+
   Source: VERL, Beyond the Exploration-Exploitation Trade-off: A Hidden State Approach for LLM
     Reasoning in RLVR (2025).
   Differs from the source: formula not confirmed against the paper; z over the batch, states at

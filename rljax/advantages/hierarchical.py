@@ -41,6 +41,13 @@ def hierarchical(
   Returns:
     at least float32 [N]; exactly 0 where the peers have equal rewards or there are none.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.zeros(4, int)
+    >>> # Proposers, then solvers
+    >>> roles, episodes = jnp.array([0, 0, 1, 1]), jnp.array([0, 1, 0, 0])
+    >>> print(advantages.hierarchical(rewards, groups, roles, episodes))
+    [ 0.5 -0.5  0.   0. ]
+
   Source: public implementations: prime-rl's hierarchical GRPO.
   Differs from the source: nothing
   Fidelity: faithful

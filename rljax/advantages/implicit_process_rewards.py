@@ -49,6 +49,13 @@ def implicit_process_rewards(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 1), bool)
+    >>> where = groups, mask, jnp.zeros((2, 1), int), jnp.array([[0], [1]]), jnp.array([0, 1])
+    >>> prm, ref = jnp.array([[-1.0], [-3.0]]), jnp.full((2, 1), -2.0)
+    >>> print(advantages.implicit_process_rewards(rewards, prm, ref, *where, beta=0.1).ravel())
+    [ 1.2 -1.2]
+
   Source: Cui et al. 2025, arXiv 2502.01456, the advantage with RLOO.
   Differs from the source: nothing; the default of γ is a choice.
   Fidelity: faithful

@@ -30,6 +30,11 @@ def leave_one_out(rewards: Array, group_ids: Array) -> Array:
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> print(advantages.leave_one_out(rewards, groups))
+    [ 1. -1.  0.  0.]
+
   Source: Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!"; Ahmadian et al.
     2024, arXiv 2402.14740, equation 8.
   Differs from the source: nothing but the rules for singletons and unscorable rewards.

@@ -42,6 +42,13 @@ def length_penalized(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> length, whole = jnp.array([4.0, 4.0, 2.0, 8.0]), jnp.array([6, 6, 4, 10])
+    >>> # All right: shorter is better
+    >>> print(advantages.length_penalized(rewards, groups, length, whole))
+    [ 0.5    -0.5     0.0938 -0.0938]
+
   Source: public implementations: prime-rl's GRPO with a length penalty.
   Differs from the source: nothing
   Fidelity: faithful

@@ -31,6 +31,11 @@ def length_weighted_baseline(
   Returns:
     at least float32 [N]; exactly 0 in a group of equal rewards or of one sample.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> print(advantages.length_weighted_baseline(rewards, groups, jnp.array([3.0, 1.0, 1.0, 1.0])))
+    [ 0.25 -0.75  0.    0.  ]
+
   Source: Hao et al. 2025, arXiv 2505.23585 (OPO).
   Differs from the source: nothing
   Fidelity: faithful

@@ -33,6 +33,14 @@ def max_rl(rewards: Array, group_ids: Array, *, all_wrong: float = 0.0) -> Array
   Returns:
     at least float32 [N]; exactly 0 in a group of equal positive rewards.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> # A rare success
+    >>> print(advantages.max_rl(jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.zeros(4, int)))
+    [ 3. -1. -1. -1.]
+    >>> print(advantages.max_rl(rewards, groups))
+    [ 1. -1.  0.  0.]
+
   Source: Tajwar et al. 2026, arXiv 2602.02710.
   Differs from the source: nothing
   Fidelity: faithful

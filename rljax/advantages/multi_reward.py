@@ -53,6 +53,13 @@ def multi_reward(
   Raises:
     ValueError: no components, or a weight for a component that does not exist.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> parts = {'right': rewards, 'form': jnp.array([0.0, 100.0, 100.0, 0.0])}
+    >>> # The scale drowns nothing
+    >>> print(advantages.multi_reward(rewards, groups, parts, whiten=False))
+    [-0.      0.      0.7071 -0.7071]
+
   Source: Liu et al. 2026, arXiv 2601.05242; public implementations.
   Differs from the source: whitening over samples, not over tokens, so the lengths have no part;
     groups without a signal are set to 0 after it; ε as in `group_normalize`.

@@ -46,6 +46,13 @@ def optimal_baseline(
     at least float32 [..., T]; 0 off action tokens; exactly 0 in a group of equal rewards or of one
     sample. Constant.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 1), bool)
+    >>> where = mask, jnp.zeros((2, 1), int), jnp.array([[0], [1]]), jnp.array([0, 1])
+    >>> old, squares = jnp.log(jnp.array([[0.9], [0.1]])), jnp.full((2, 1), 0.82)
+    >>> print(advantages.optimal_baseline(rewards, groups, old, squares, *where).ravel())
+    [ 0.9878 -0.0122]
+
   Source: OBLR-PO: A Theoretical Framework for Stable Reinforcement Learning (2025).
   Differs from the source: formula not confirmed against the paper; the norm is a proxy, and the
     sample is in its own baseline; the learning rate by the signal-to-noise ratio is not there.

@@ -65,6 +65,14 @@ def optimal_token_baseline(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 1), bool)
+    >>> where = mask, jnp.zeros((2, 1), int), jnp.array([[0], [1]]), jnp.array([0, 1])
+    >>> old, squares = jnp.log(jnp.full((2, 1), 0.5)), jnp.full((2, 1), 0.5)
+    >>> args = rewards, jnp.zeros((2, 1)), groups, old, squares, old, *where
+    >>> print(advantages.optimal_token_baseline(*args).ravel())  # equal norms: R less the mean
+    [ 0.5 -0.5]
+
   Source: Li et al. 2026, arXiv 2602.07078; public implementations.
   Differs from the source: the largest reward of the group is taken off first, which changes A by
     terms of the order of ε; groups of one sample get 0.

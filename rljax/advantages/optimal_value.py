@@ -39,6 +39,11 @@ def optimal_value(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> print(advantages.optimal_value(rewards, groups))  # V* lies between the mean and the maximum
+    [ 0.2831 -0.7169  0.      0.    ]
+
   Source: Brantley et al. 2025, arXiv 2505.20686; public implementations.
   Differs from the source: nothing
   Fidelity: faithful

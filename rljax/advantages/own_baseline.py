@@ -30,6 +30,11 @@ def own_baseline(rewards: Array, group_ids: Array, is_external: Array) -> Array:
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, groups = jnp.array([0.0, 0.2, 1.0, 1.0]), jnp.zeros(4, int)
+    >>> print(advantages.own_baseline(rewards, groups, jnp.array([False, False, True, True])))
+    [-0.2  0.2  0.9  0.9]
+
   Source: RLTF, "Expanding the Capabilities of Reinforcement Learning via Text Feedback" (2026): the
     baseline of second attempts.
   Differs from the source: formula not confirmed against the paper.

@@ -45,6 +45,14 @@ def pass_at_k(
   Raises:
     ValueError: k < 1 or an unknown scale.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.zeros(4, int)
+    >>> print(advantages.pass_at_k(rewards, groups, k=2))
+    [ 1.     -0.3333 -0.3333 -0.3333]
+    >>> # Any two have one right
+    >>> print(advantages.pass_at_k(jnp.array([1.0, 1.0, 1.0, 0.0]), groups, k=2))
+    [0. 0. 0. 0.]
+
   Source: Chen et al. 2025, arXiv 2508.10751, section on analytical derivation.
   Differs from the source: the rule for groups of k samples or fewer.
   Fidelity: faithful

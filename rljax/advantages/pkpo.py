@@ -48,6 +48,13 @@ def pkpo(
   Raises:
     ValueError: k < 1 or an unknown baseline.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0, 0.0, 0.0]), jnp.zeros(4, int)
+    >>> print(advantages.pkpo(rewards, groups, k=2))
+    [2. 0. 0. 0.]
+    >>> print(advantages.pkpo(rewards, groups, k=1, baseline='loo'))  # leave-one-out
+    [ 1.     -0.3333 -0.3333 -0.3333]
+
   Source: Walder and Karkhanis 2025, arXiv 2505.15201, equations 19, 29 and 33.
   Differs from the source: times G, for a mean over samples in place of a sum. 'loo' averages this
     scaled form over the others, so that a constant added to the rewards cancels (equation 29 as it

@@ -55,6 +55,14 @@ def prefix_tree(
   Raises:
     ValueError: an unknown scale.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 2), bool)
+    >>> tokens = jnp.array([[7, 1], [7, 2]])  # they part at the second token
+    >>> where = mask, jnp.zeros((2, 2), int), jnp.array([[0], [1]]), jnp.array([0, 1])
+    >>> print(advantages.prefix_tree(rewards, groups, tokens, *where, scale='none'))
+    [[ 0.5  1. ]
+     [-0.5 -1. ]]
+
   Source: Exploiting Tree Structure for Credit Assignment in RL Training of LLMs (2025).
   Differs from the source: formula not confirmed against the paper, its scaling above all; tool
     output is no part of a prefix, so tools are taken to answer the same call alike.

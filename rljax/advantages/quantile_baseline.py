@@ -45,6 +45,13 @@ def quantile_baseline(
   Raises:
     ValueError: an unknown scale.
 
+  Examples:
+    >>> groups = jnp.zeros(4, int)
+    >>> print(advantages.quantile_baseline(jnp.array([1.0, 0.0, 0.0, 0.0]), groups, scale='none'))
+    [1. 0. 0. 0.]
+    >>> print(advantages.quantile_baseline(jnp.array([1.0, 1.0, 1.0, 0.0]), groups, scale='none'))
+    [ 0.  0.  0. -1.]
+
   Source: Wu et al. 2025, arXiv 2509.22611.
   Differs from the source: formula not confirmed against the paper beyond right and wrong answers;
     the quantile between two rewards is the lower one.

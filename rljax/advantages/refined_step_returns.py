@@ -54,6 +54,14 @@ def refined_step_returns(
   Raises:
     ValueError: an unknown mode.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> scores = jnp.array([[0.9, 0.2, 0.9]])
+    >>> for mode in ('clip', 'delta'):
+    ...   print(mode, advantages.refined_step_returns(jnp.array([1.0]), scores, *row, mode=mode))
+    clip [[0.7 0.7 1. ]]
+    delta [[1.9 1.2 1.9]]
+
   Source: On Designing Effective RL Reward at Training Time for LLM Reasoning (2024).
   Differs from the source: no critic; formulas not confirmed against the paper.
   Fidelity: recalled

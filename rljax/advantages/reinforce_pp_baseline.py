@@ -46,6 +46,14 @@ def reinforce_pp_baseline(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.zeros(2, int)
+    >>> mask, places = jnp.array([[True, True], [True, False]]), jnp.array([[0], [1]])
+    >>> where = mask, jnp.zeros((2, 2), int), places
+    >>> print(advantages.reinforce_pp_baseline(rewards, groups, *where))
+    [[ 0.5774  0.5774]
+     [-1.1547  0.    ]]
+
   Source: Hu et al. 2025, arXiv 2501.03262; public implementations.
   Differs from the source: groups of equal rewards get 0, unless `keep_zero_variance`.
   Fidelity: adapted

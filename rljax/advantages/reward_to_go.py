@@ -40,6 +40,13 @@ def reward_to_go(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(advantages.reward_to_go(jnp.array([1.0]), jnp.array([[0.5, 0.0, 0.0]]), *row))
+    [[1.5 1.  1. ]]
+    >>> print(advantages.reward_to_go(jnp.array([1.0]), jnp.zeros((1, 3)), *row, gamma=0.5))
+    [[0.25 0.5  1.  ]]
+
   Source: Williams 1992 (REINFORCE); Sutton et al. 1999, "Policy gradient methods for reinforcement
     learning with function approximation".
   Differs from the source: nothing.
@@ -81,6 +88,11 @@ def reinforce_pp(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(advantages.reinforce_pp(jnp.array([1.0]), jnp.array([[1.0, 1.0, 0.0]]), *row))
+    [[ 1.  0. -1.]]
+
   Source: Hu et al. 2025, arXiv 2501.03262; public implementations.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -114,6 +126,12 @@ def remax(
 
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> zeros, greedy = jnp.zeros((1, 3)), jnp.array([0.4])
+    >>> print(advantages.remax(jnp.array([1.0]), zeros, greedy, *row))
+    [[0.6 0.6 0.6]]
 
   Source: Li et al. 2023, arXiv 2310.10505.
   Differs from the source: token rewards count from their token on; the paper has none.

@@ -13,7 +13,12 @@ Array = jax.Array
 
 
 def role_baseline_init(*, num_roles: int = 2) -> Array:
-  """float32 [num_roles]: the first baselines, 0."""
+  """float32 [num_roles]: the first baselines, 0.
+
+  Examples:
+    >>> print(advantages.role_baseline_init(num_roles=3))
+    [0. 0. 0.]
+  """
   return jnp.zeros(num_roles, jnp.float32)
 
 
@@ -42,6 +47,15 @@ def role_baseline(
 
   Returns:
     (at least float32 [N], the next baselines).
+
+  Examples:
+    >>> state, rewards = advantages.role_baseline_init(), jnp.array([1.0, -1.0])
+    >>> where = jnp.zeros(2, int), jnp.array([0, 1])  # one group, two roles
+    >>> for _ in range(2):
+    ...   found, state = advantages.role_baseline(rewards, *where, state=state, decay=0.5)
+    ...   print(found, state)
+    [ 1. -1.] [ 0.5 -0.5]
+    [ 0.5 -0.5] [ 0.75 -0.75]
 
   Source: Liu et al. 2025, arXiv 2506.24119 (SPIRAL); public implementations.
   Differs from the source: an iteration moves a baseline once, by as much as its n samples would one

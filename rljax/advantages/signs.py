@@ -26,6 +26,10 @@ def positive_only(rewards: Array, group_ids: Array, *, threshold: float = 0.5) -
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> print(advantages.positive_only(jnp.array([1.0, 0.0, 0.7]), jnp.zeros(3, int)))
+    [1. 0. 1.]
+
   Source: Xiong et al. 2025, arXiv 2504.11343 (RAFT++).
   Differs from the source: nothing
   Fidelity: faithful
@@ -58,6 +62,12 @@ def signs(
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> print(advantages.signs(jnp.array([1.0, 0.0, 0.7]), jnp.zeros(3, int)))
+    [ 0.1 -1.   0.1]
+    >>> print(advantages.signs(jnp.array([1.0, 0.0, 0.7]), jnp.zeros(3, int), positive=0.0))  # NSR
+    [ 0. -1.  0.]
 
   Source: Zhu et al. 2025, arXiv 2506.01347.
   Differs from the source: formula not confirmed against the paper.

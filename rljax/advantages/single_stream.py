@@ -15,7 +15,12 @@ PRIOR_COUNT = 8.0  # 1 / (1 − 0.875): what the tracker remembers where it forg
 
 
 def single_stream_init(*, num_prompts: int) -> dict[str, Array]:
-  """The counts of right and wrong answers of each prompt, float32 [num_prompts]: ½ of 8 each."""
+  """The counts of right and wrong answers of each prompt, float32 [num_prompts]: ½ of 8 each.
+
+  Examples:
+    >>> print(advantages.single_stream_init(num_prompts=2))
+    {'right': Array([4., 4.], dtype=float32), 'wrong': Array([4., 4.], dtype=float32)}
+  """
   half = jnp.full(num_prompts, PRIOR_COUNT / 2, jnp.float32)
   return {'right': half, 'wrong': half}
 
@@ -51,6 +56,15 @@ def single_stream(
 
   Returns:
     (at least float32 [N], the next counts).
+
+  Examples:
+    >>> state, prompts = advantages.single_stream_init(num_prompts=2), jnp.array([0, 1])
+    >>> call = lambda state: advantages.single_stream(
+    ...   jnp.array([1.0, 0.0]), prompts, prompts, state=state, num_prompts=2, normalize=False
+    ... )
+    >>> found, state = call(state)
+    >>> print(found, call(state)[0])  # what was expected is worth less
+    [ 0.5 -0.5] [ 0.439 -0.439]
 
   Source: Xu and Ding 2025, arXiv 2509.13232.
   Differs from the source: ρ is given and not 2^(−D / D_half), clipped to [0.875, 0.96], of the

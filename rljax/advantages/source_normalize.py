@@ -48,6 +48,15 @@ def source_normalize(
   Raises:
     ValueError: no sources, or one without a component.
 
+  Examples:
+    >>> groups = jnp.array([0, 0, 1, 1])
+    >>> rewards = jnp.array([1.0, 0.0, 9.0, 0.0])  # two tasks, whose rewards spread differently
+    >>> sums = jnp.array([True, True, False, False])
+    >>> a, b = jnp.where(sums, rewards, jnp.nan), jnp.where(sums, jnp.nan, rewards)
+    >>> parts = {'sums': a, 'words': b}  # as `tasks.mixture` makes them
+    >>> print(advantages.source_normalize(rewards, groups, parts, sources=('sums', 'words')))
+    [ 0.7071 -0.7071  0.7071 -0.7071]
+
   Source: QwenLong-L1.5 (2025), task-specific advantage estimation.
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled

@@ -31,6 +31,10 @@ def source_weighted_init(*, sources: tuple[str, ...], window: int = 8) -> dict[s
 
   Raises:
     ValueError: a window that is not even and above 0.
+
+  Examples:
+    >>> print(advantages.source_weighted_init(sources=('sums', 'words'), window=2)['count'].shape)
+    (2, 2)
   """
   if window < 2 or window % 2:
     raise ValueError(f'source_weighted: window={window}; it must be even and at least 2')
@@ -72,6 +76,16 @@ def source_weighted(
 
   Raises:
     ValueError: no sources, one without a component, or a state of another window.
+
+  Examples:
+    >>> groups, rewards = jnp.array([0, 0, 1, 1]), jnp.array([1.0, 0.9, 1.0, 0.0])
+    >>> sums, names = jnp.array([True, True, False, False]), ('sums', 'words')
+    >>> a, b = jnp.where(sums, rewards, jnp.nan), jnp.where(sums, jnp.nan, rewards)
+    >>> parts = {'sums': a, 'words': b}  # as `tasks.mixture` makes them
+    >>> state = advantages.source_weighted_init(sources=names)
+    >>> # Words waver
+    >>> print(advantages.source_weighted(rewards, groups, parts, sources=names, state=state)[0])
+    [ 0.3951 -0.3951  1.0191 -1.0191]
 
   Source: RECAP, Beyond Reasoning Gains (2025).
   Differs from the source: formula not confirmed against the paper; both signals at most 3; rewards

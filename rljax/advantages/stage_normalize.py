@@ -51,6 +51,15 @@ def stage_normalize(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> rewards, groups, mask = jnp.array([1.0, 0.0]), jnp.zeros(2, int), jnp.ones((2, 2), bool)
+    >>> segments, places = jnp.zeros((2, 2), int), jnp.array([[0], [1]])
+    >>> turns = jnp.array([[0, 1], [0, 1]])
+    >>> where = jnp.array([[0.3, 0.0], [0.1, 0.0]]), groups, mask, segments, places, turns
+    >>> print(advantages.stage_normalize(rewards, *where, downstream=0.0))
+    [[ 0.7071  0.7071]
+     [-0.7071 -0.7071]]
+
   Source: AR3D-R1, Are We Ready for RL in Text-to-3D Generation? (2025), Hi-GRPO.
   Differs from the source: tokens of text for those of shapes and textures; how later stages count
     for earlier ones is not confirmed against the paper.

@@ -46,6 +46,13 @@ def state_value_differences(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> values, steps = jnp.array([[0.2, 0.2, 0.7]]), jnp.array([[0, 0, 1]])
+    >>> where = values, *row, steps
+    >>> print(advantages.state_value_differences(jnp.array([1.0]), jnp.zeros((1, 3)), *where))
+    [[0.5 0.5 0.3]]
+
   Source: Kazemnejad et al. 2024, arXiv 2410.01679 (VinePPO); Guo et al. 2025, arXiv 2505.23564
     (SPO).
   Differs from the source: formula not confirmed against the paper; missing values join steps.
@@ -93,6 +100,12 @@ def low_probability_cuts(
 
   Raises:
     ValueError: cuts_per_step is not positive.
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> logprobs = jnp.log(jnp.array([[0.5, 0.99, 0.5]]))
+    >>> print(advantages.low_probability_cuts(logprobs, *row[:2], cuts_per_step=1))
+    [[0 1 1]]
 
   Source: Guo et al. 2025, arXiv 2505.23564 (SPO-chain).
   Differs from the source: formula not confirmed against the paper, nor are the defaults.

@@ -36,6 +36,12 @@ def step_potential(
   Returns:
     at least float32 [..., T]. Constant.
 
+  Examples:
+    >>> found, mask = jnp.ones((1, 3)), jnp.ones((1, 3), bool)
+    >>> gains, idle = jnp.array([[0.4, -0.2, 0.0]]), jnp.array([[0.0, 0.0, 1.0]])
+    >>> print(advantages.step_potential(found, mask, gains, idle))
+    [[1.4 0.8 0.9]]
+
   Source: SPAE, Step Potential Advantage Estimation (2026).
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled

@@ -35,6 +35,14 @@ def teacher_advantage(
   Returns:
     at least float32 [..., T]; 0 off action tokens.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(advantages.teacher_advantage(new, old, *row[:2]))  # the teacher's log-prob less ours
+    [[-0.5878  0.      1.6094]]
+    >>> print(advantages.teacher_advantage(new, old, *row[:2], gamma=1.0))
+    [[1.0217 1.6094 1.6094]]
+
   Source: Gu et al. 2023, arXiv 2306.08543, equation 3; Thinking Machines 2025, "On-policy
     distillation" (γ = 0).
   Differs from the source: no length normalisation, no mixing with the teacher's samples.

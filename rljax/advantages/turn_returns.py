@@ -40,6 +40,15 @@ def turn_returns(
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
 
+  Examples:
+    >>> rewards, mask = jnp.array([1.0, 0.0]), jnp.ones((2, 2), bool)
+    >>> segments = jnp.zeros((2, 2), int)
+    >>> places, turns = jnp.array([[0], [1]]), jnp.array([[0, 1], [0, 1]])
+    >>> where = jnp.zeros((2, 2)), mask, segments, places, turns
+    >>> print(advantages.turn_returns(rewards, *where, gamma=0.5))
+    [[0.5 1. ]
+     [0.  0. ]]
+
   Source: public implementations: token rewards by turn and cumulative returns.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -75,6 +84,12 @@ def step_returns(
 
   Returns:
     at least float32 [..., T]; 0 off action tokens. Constant.
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> scores, steps = jnp.array([[0.1, 0.2, 0.0]]), jnp.array([[0, 1, 1]])
+    >>> print(advantages.step_returns(jnp.array([1.0]), scores, *row, steps))
+    [[1.3 1.2 1.2]]
 
   Source: public implementations: token rewards by step and cumulative returns.
   Differs from the source: nothing.

@@ -35,6 +35,11 @@ def whiten(
   Returns:
     at least float32 [..., T].
 
+  Examples:
+    >>> found = jnp.array([[1.0, 2.0, 3.0, 9.0]])
+    >>> print(advantages.whiten(found, jnp.array([[True, True, True, False]])))
+    [[-1.  0.  1.  0.]]
+
   Source: public implementations: the advantage normalisation of PPO for language models.
   Differs from the source: equal advantages give exactly 0; nothing else.
   Fidelity: faithful

@@ -47,6 +47,15 @@ def token_mask(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> weight, counted = corrections.token_mask(old, policy, *row[:2])
+    >>> print(weight, counted)  # w = 0.2 is below 0.5; it stays in the average as a zero
+    [[1.8 1.  0. ]] [[ True  True  True]]
+    >>> print(corrections.token_mask(old, policy, *row[:2], denominator='kept')[1])
+    [[ True  True False]]
+
   Source: Ling team 2025, arXiv 2510.18855 (IcePop).
   Differs from the source: log w is clamped to ±20; the bounds' defaults are those of public
     implementations.
@@ -92,6 +101,14 @@ def sequence_mask(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(corrections.sequence_mask(old, policy, *row)[0])  # W = 1.8·1·0.2 on each token
+    [[0.36 0.36 0.36]]
+    >>> print(corrections.sequence_mask(old, policy, *row, min_weight=0.5)[0])
+    [[0. 0. 0.]]
+
   Source: Liu, Li et al. 2025, "When speed kills stability" (sequence-level MIS); the bound 3:
     TRL's default.
   Differs from the source: Σ log w is clamped to ±20.
@@ -136,6 +153,14 @@ def geometric_mask(
 
   Raises:
     ValueError: an unknown denominator.
+
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(corrections.geometric_mask(old, policy, *row)[0])  # the mean of log w is far from 0
+    [[0. 0. 0.]]
+    >>> print(corrections.geometric_mask(old, policy, *row, min_mean=0.7)[0])
+    [[1.8 1.  0.2]]
 
   Source: Liu, Li et al. 2025, "When speed kills stability" (geometric sequence mask), with token
     weights as in public implementations (seq-mask-tis).

@@ -50,6 +50,16 @@ def mismatch_metrics(
       mismatch/chi2_seq: E[(Π_t w_t)²] − 1.
     Without action tokens: ess, ratios, perplexities and token_mult_prob_error 1, the others 0.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> found = corrections.mismatch_metrics(policy, old, row[0])
+    >>> print(found['mismatch/k3'], found['mismatch/ratio_max'], found['mismatch/ess'])
+    0.3406 1.8 0.7009
+    >>> same = corrections.mismatch_metrics(policy, policy, row[0])
+    >>> print(same['mismatch/k3'], same['mismatch/ratio_max'], same['mismatch/ess'])
+    0.0 1.0 1.0
+
   Source: metrics of public systems; no paper.
   Differs from the source: perplexities are over all tokens and not means over samples; kl_reverse
     and js are unbiased for tokens that the sampler drew, where a public form takes 1/w.

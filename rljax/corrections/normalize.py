@@ -44,6 +44,13 @@ def self_normalize(
   Raises:
     ValueError: an unknown level.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> weight, counted = corrections.self_normalize(old, policy, *row)
+    >>> print(weight, weight.mean())
+    [[1.8 1.  0.2]] 1.0
+
   Source: self-normalised importance sampling; the cap before it as in public implementations.
   Differs from the source: log w (its sum at level 'sequence') is clamped to ±20.
   Fidelity: faithful

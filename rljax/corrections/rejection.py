@@ -72,6 +72,14 @@ def divergence_rejection(
   Raises:
     ValueError: an unknown level, aggregate, kind or denominator.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(corrections.divergence_rejection(old, policy, *row)[0])  # the mean k3 is above 0.01
+    [[0. 0. 0.]]
+    >>> print(corrections.divergence_rejection(old, policy, *row, level='token')[0])
+    [[0. 1. 0.]]
+
   Source: public implementations (rejection sampling of verl and AReaL).
   Differs from the source: log w is clamped to ±20; bounds are on log w, where verl's k1 bounds are
     on −log w.

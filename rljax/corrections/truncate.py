@@ -37,6 +37,12 @@ def token_truncate(
     (weight at least float32 [..., T], counted bool [..., T]). A token whose log-probs are not
     finite has weight 0 and is not counted.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(corrections.token_truncate(old, policy, *row[:2], max_weight=1.5)[0])  # 1.8, 1, 0.2
+    [[1.5 1.  0.2]]
+
   Source: Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL
     training"; the lower bound: public implementations.
   Differs from the source: log w is clamped to ±20.
@@ -72,6 +78,14 @@ def sequence_truncate(
   Returns:
     (weight at least float32 [..., T], counted bool [..., T]). A token whose log-probs are not
     finite leaves the product, has weight 0 and is not counted.
+
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(corrections.sequence_truncate(old, policy, *row)[0])
+    [[0.36 0.36 0.36]]
+    >>> print(corrections.sequence_truncate(policy, old, *row)[0])  # 1/0.36 is cut to 2
+    [[2. 2. 2.]]
 
   Source: public implementations (verl's and TRL's sequence level).
   Differs from the source: Σ log w is clamped to ±20.

@@ -49,6 +49,13 @@ def a_lol(
   Raises:
     ValueError: an unknown ratio.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss, seen = losses.a_lol(new, old, jnp.array([[1.0, 1.0, -1.0]]), *row)
+    >>> print(loss)  # Π π/ref = 0.36 is the weight; what is worse than the reference is left out
+    [[0.0379 0.2495 0.    ]]
+
   Source: Baheti et al. 2023, arXiv 2305.14718.
   Differs from the source: formula not confirmed against the paper; log-ratios are clamped to ±20.
   Fidelity: recalled

@@ -50,6 +50,15 @@ def approximate_prox_surrogate(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
     bound took the gradient away, `kl_old` the k3 estimate of KL(π_prox ‖ π), nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> steps = dict(policy_step=jnp.array([[8, 8, 8]]), step=jnp.array(10), prox_step=jnp.array(9))
+    >>> loss, seen = losses.approximate_prox_surrogate(new, old, jnp.ones((1, 3)), **steps)
+    >>> print(seen['ratio_max'])  # half way from μ to π: ratios √1.8, 1 and √0.2
+    [[1.3416 1.     0.4472]]
+    >>> print(loss)
+    [[-1.61 -1.   -0.2 ]]
+
   Source: public implementations: AReaL (proximal log-probability approximation, log-linear);
     decoupled PPO: Hilton et al. 2021, arXiv 2110.00641.
   Differs from the source: sg(ℓ) in log π_prox (else the anchor moves with π and the clip never

@@ -42,6 +42,12 @@ def aspo(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
     bound took the gradient away, `kl_old` the k3 estimate, nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss, seen = losses.aspo(new, old, jnp.array([[-1.0, 1.0, 1.0]]))
+    >>> print(loss)  # A > 0: what has become less likely weighs more, 1/0.2, up to 3
+    [[ 1.8 -1.  -3. ]]
+
   Source: Wang et al. 2025, arXiv 2510.06062, section 6; the dual clip at 3, and that it keeps the
     gradient where A < 0 too: public implementations.
   Differs from the source: log-ratios are clamped to ±20.

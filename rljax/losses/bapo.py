@@ -36,6 +36,13 @@ def bapo(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` ρ, `clip_low` and `clip_high` 1 where the
     bound took the gradient away, `kl_old` the k3 estimate of KL(μ ‖ π), nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> low, high = jnp.full((1, 3), 0.8), jnp.full((1, 3), 1.5)
+    >>> loss, seen = losses.bapo(new, old, jnp.ones((1, 3)), low, high)
+    >>> print(loss)  # ratios 1.8, 1, 0.2
+    [[-1.5 -1.  -0.2]]
+
   Source: Xi et al. 2025, arXiv 2510.18927.
   Differs from the source: the bounds are found once for a minibatch, before its step and so from
     old log-probs, where the authors search them in every micro-batch with the present policy;
@@ -89,6 +96,14 @@ def balanced_bound(
 
   Raises:
     ValueError: an unknown side.
+
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> advantages, mask = jnp.array([[1.0, -1.0, -1.0]]), jnp.ones((1, 3), bool)
+    >>> for side in ('low', 'high'):
+    ...   print(losses.balanced_bound(new, old, advantages, mask, side=side))
+    [[0.6 0.6 0.6]]
+    [[1.8 1.8 1.8]]
 
   Source: Xi et al. 2025, arXiv 2510.18927; ranges: the authors' configuration.
   Differs from the source: formula not confirmed against the paper; the share is of the gradient of

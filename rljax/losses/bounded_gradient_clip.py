@@ -47,6 +47,12 @@ def bounded_gradient_clip(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
     bound is charged, `kl_old` the k3 estimate, nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss = lambda l: losses.bounded_gradient_clip(l, old, jnp.ones((1, 3)))[0].sum()
+    >>> print(jax.grad(loss)(new))  # the first ratio is 1.8: PPO has 0 there, GPPO the bound's 1.2
+    [[-1.2 -1.  -0.2]]
+
   Source: Su et al. 2025, arXiv 2508.07629 (GPPO); Su et al. 2025, arXiv 2509.20712 (CE-GPPO).
   Differs from the source: the authors' code has the dual clip at 3, here it is off; log-ratios are
     clamped to ±20 (no gradient beyond).

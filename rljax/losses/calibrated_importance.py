@@ -37,6 +37,12 @@ def calibrated_importance(
     (loss [..., T], diagnostics: `ratio_max` the ratio, `clip_low` and `clip_high` 1 where the token
     lies on or beyond that edge).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss, seen = losses.calibrated_importance(new, old, jnp.ones((1, 3)))
+    >>> print(loss)  # only the ratio 1 is inside the band; −log 0.5 is left
+    [[0.     0.6931 0.    ]]
+
   Source: public implementations: SkyRL, policy loss "rollout_is".
   Differs from the source: log-ratios are clamped to ±20.
   Fidelity: faithful

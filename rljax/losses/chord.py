@@ -32,6 +32,13 @@ def chord_sft(
   Returns:
     (loss [..., T], diagnostics: `external` 1 on the expert's tokens, `token_weight` p·(1 − p)).
 
+  Examples:
+    >>> logprobs = jnp.log(jnp.array([[0.9, 0.5, 0.1]]))
+    >>> segments, places = jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)
+    >>> loss, seen = losses.chord_sft(logprobs, jnp.array([True]), segments, places)
+    >>> print(seen['token_weight'])  # neither what is known nor what would never be said
+    [[0.09 0.25 0.09]]
+
   Source: Zhang et al. 2025, arXiv 2508.11408, CHORD-φ; constancy of the weight: the authors' code.
   Differs from the source: nothing.
   Fidelity: faithful

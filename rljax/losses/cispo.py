@@ -41,6 +41,12 @@ def cispo(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
     bound is the weight, `kl_old` the k3 estimate of KL(π° ‖ π), nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss = lambda l: losses.cispo(l, old, jnp.ones((1, 3)), clip_high=1.2)[0].sum()
+    >>> print(jax.grad(loss)(new))  # the ratio is a weight, cut at 1.2; no token loses its gradient
+    [[-1.2 -1.  -0.2]]
+
   Source: MiniMax 2025, arXiv 2506.13585, equations 4 and 5; bounds: Khatri et al. 2025,
     arXiv 2510.13786.
   Differs from the source: the paper writes the bounds as 1 − ε_low and 1 + ε_high; log-ratios are

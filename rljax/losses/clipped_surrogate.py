@@ -43,6 +43,14 @@ def clipped_surrogate(
     where the lower or upper bound took the gradient away (the dual clip counts as upper), `kl_old`
     the k3 estimate of KL(π° ‖ π), nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss, seen = losses.clipped_surrogate(new, old, jnp.array([[1.0, 1.0, -1.0]]))
+    >>> print(loss)  # ratios 1.8, 1, 0.2 are charged as 1.2, 1, 0.8
+    [[-1.2 -1.   0.8]]
+    >>> print(seen['clip_high'], seen['clip_low'])
+    [[1. 0. 0.]] [[0. 0. 1.]]
+
   Source: Schulman et al. 2017, arXiv 1707.06347, equation 7; dual clip: Ye et al. 2019,
     arXiv 1912.09729, equation 5; separate bounds: Yu et al. 2025, arXiv 2503.14476, equation 10.
   Differs from the source: log-ratios are clamped to ±20; a ratio exactly on a bound counts as

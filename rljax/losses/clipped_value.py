@@ -26,6 +26,13 @@ def clipped_value(
   Returns:
     (loss [..., T], no diagnostics).
 
+  Examples:
+    >>> new, old, returns = jnp.array([[0.9, 0.1]]), jnp.array([[0.5, 0.0]]), jnp.ones((1, 2))
+    >>> print(losses.clipped_value(new, old, returns)[0])  # 0.9 counts as 0.5 + 0.2
+    [[0.045 0.405]]
+    >>> print(losses.clipped_value(new, old, returns, clip=None)[0])
+    [[0.005 0.405]]
+
   Source: Schulman et al. 2017, the authors' implementation (the paper has no value clip).
   Differs from the source: nothing; a value exactly on the bound counts as inside.
   Fidelity: faithful

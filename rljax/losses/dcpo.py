@@ -41,6 +41,12 @@ def dcpo(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `clip_low` and `clip_high` 1 where the
     bound took the gradient away (the dual clip counts as upper), `kl_old` the k3 estimate, nats).
 
+  Examples:
+    >>> old = jnp.log(jnp.array([[0.9, 0.5, 0.01]]))
+    >>> loss, seen = losses.dcpo(old + jnp.log(3.0), old, jnp.ones((1, 3)))
+    >>> print(loss)  # the ratio is 3: a rare token may keep it, a common one not
+    [[-1.1872 -1.3062 -3.    ]]
+
   Source: Yang et al. 2025, arXiv 2509.02333, equations 3 and 4, and the authors' code.
   Differs from the source: its smoothed standardisation of advantages and its aggregation (weights
     1/T_i) are not of the loss; log-ratios are clamped to ±20.

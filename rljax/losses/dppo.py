@@ -54,6 +54,13 @@ def dppo_tv(
   Raises:
     ValueError: an unknown drop.
 
+  Examples:
+    >>> old = jnp.log(jnp.array([[0.5, 0.01, 0.5]]))
+    >>> new = jnp.log(jnp.array([[0.9, 0.1, 0.1]]))
+    >>> loss, seen = losses.dppo_tv(new, old, jnp.ones((1, 3)))
+    >>> print(loss)  # 0.5 to 0.9 is too far, 0.01 to 0.1 is not, though its ratio is 10
+    [[  0.  -10.   -0.2]]
+
   Source: Qi et al. 2026, arXiv 2602.04879 (binary total variation).
   Differs from the source: log-ratios are clamped to ±20; a probability exactly on a bound counts as
     inside. Public implementations also have −A·sg(min(ρ, 20))·ℓ, with the same gradient below 20.
@@ -92,6 +99,13 @@ def dppo_kl(
 
   Returns:
     (loss [..., T], diagnostics of [..., T] as those of `dppo_tv`).
+
+  Examples:
+    >>> old = jnp.log(jnp.array([[0.5, 0.01, 0.5]]))
+    >>> new = jnp.log(jnp.array([[0.9, 0.02, 0.1]]))
+    >>> loss, seen = losses.dppo_kl(new, old, jnp.ones((1, 3)))
+    >>> print(loss)  # the first diverges by more than 0.05 nats upwards
+    [[ 0.  -2.  -0.2]]
 
   Source: Qi et al. 2026, arXiv 2602.04879 (binary KL).
   Differs from the source: 1e-8 is added to both probabilities of another token, as in public
@@ -138,6 +152,12 @@ def prime_rl(
 
   Raises:
     ValueError: an unknown drop.
+
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss, seen = losses.prime_rl(new, old, jnp.ones((1, 3)), penalty=0.1)
+    >>> print(loss)  # the first is dropped: what is left is 0.1·(log 1.8)²
+    [[ 0.0345 -1.      0.059 ]]
 
   Source: public implementations: prime-rl.
   Differs from the source: log-ratios are clamped to ±20 in the ratio; its factor of the advantages

@@ -52,6 +52,13 @@ def flow_rl(
     (loss [N], 0 for samples that do not count; diagnostics: `residual`, nats per token, and
     `ratio_max`, the ratio before its clip).
 
+  Examples:
+    >>> now, old, ref = jnp.array([-2.0, -4.0]), jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])
+    >>> rewards, groups, length = jnp.array([1.0, 0.0]), jnp.array([0, 0]), jnp.array([2.0, 2.0])
+    >>> loss, seen = losses.flow_rl(now, old, ref, rewards, groups, length, beta=1.0)
+    >>> print(seen['residual'])  # negative: still too unlikely, per token
+    [-0.2071  0.2071]
+
   Source: Zhu et al. 2025, arXiv 2509.15207, and the authors' code.
   Differs from the source: nothing where `log_partition` is given; without it log Z is the group's
     mean, which is adapted: the paper learns a head on the prompt's hidden states.

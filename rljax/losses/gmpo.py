@@ -46,6 +46,13 @@ def gmpo(
     `clip_high` 1 where the token's own log-ratio was clipped, `kl_old` the k3 estimate of the
     token, nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss, seen = losses.gmpo(new, old, jnp.ones((1, 3)), *row)
+    >>> print(loss)  # exp of the mean of min(log r, 0.4): one value for the sample
+    [[-0.6682 -0.6682 -0.6682]]
+
   Source: Zhao et al. 2025, arXiv 2507.20673.
   Differs from the source: log-ratios are clamped to ±20; a log-ratio exactly on a bound counts as
     inside.

@@ -45,6 +45,13 @@ def rebel(
     (loss [N] on the first counted sample of each group, 0 elsewhere and for groups of one;
     diagnostics: `log_ratio_spread` the standard deviation of ρ in the group, nats).
 
+  Examples:
+    >>> old, rewards, groups = jnp.array([-3.0, -3.0]), jnp.array([1.0, 0.0]), jnp.array([0, 0])
+    >>> print(losses.rebel(old, old, rewards, groups)[0])  # nothing learnt yet: (0 − 1)²
+    [1. 0.]
+    >>> print(losses.rebel(jnp.array([-2.5, -3.5]), old, rewards, groups)[0])  # the minimum, η = 1
+    [0. 0.]
+
   Source: Gao et al. 2024, arXiv 2404.16767, and the authors' code.
   Differs from the source: all pairs of a group, where the paper draws two completions; the authors'
     code has the loss times η².
@@ -88,6 +95,14 @@ def gvpo(
   Returns:
     (loss [N] on the first counted sample of each group, 0 elsewhere and for groups of one;
     diagnostics: `log_ratio_spread` the standard deviation of ρ in the group, nats).
+
+  Examples:
+    >>> old, rewards, groups = jnp.array([-3.0, -3.0]), jnp.array([1.0, 0.0]), jnp.array([0, 0])
+    >>> print(losses.gvpo(old, old, rewards, groups)[0])
+    [0.25 0.  ]
+    >>> # Β·(ρ_1 − ρ_2) = R_1 − R_2
+    >>> print(losses.gvpo(jnp.array([2.0, -8.0]), old, rewards, groups)[0])
+    [0. 0.]
 
   Source: Zhang et al. 2025, arXiv 2504.19599, and the authors' code.
   Differs from the source: nothing (½/(G − 1) is the authors' code's).
@@ -136,6 +151,13 @@ def reg_grpo(
   Returns:
     (loss [N] on the first counted sample of each group, 0 elsewhere and for groups of one;
     diagnostics: `log_ratio_spread` the standard deviation of ρ in the group, nats).
+
+  Examples:
+    >>> old, rewards, groups = jnp.array([-3.0, -3.0]), jnp.array([1.0, 0.0]), jnp.array([0, 0])
+    >>> print(losses.reg_grpo(old, old, rewards, groups)[0])  # Â = ±0.7071
+    [0.5 0. ]
+    >>> print(losses.reg_grpo(jnp.array([-2.5, -3.5]), old, rewards, groups)[0])  # on the way there
+    [0.0429 0.    ]
 
   Source: the regressive GRPO of DeepVideo-R1 (2025).
   Differs from the source: ρ is not normalised by default, and never by less than `min_std` nor

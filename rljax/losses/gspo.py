@@ -56,6 +56,15 @@ def gspo(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` s, `clip_low` and `clip_high` 1 where the
     bound took the gradient away, `kl_old` the k3 estimate of the token, nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss, seen = losses.gspo(new, old, -jnp.ones((1, 3)), *row, clip_low=0.03, clip_high=0.04)
+    >>> print(seen['ratio_max'])  # the geometric mean of 1.8, 1 and 0.2, on each token
+    [[0.7114 0.7114 0.7114]]
+    >>> print(loss)  # below the band with A < 0: the bound
+    [[0.97 0.97 0.97]]
+
   Source: Zheng et al. 2025, arXiv 2507.18071, equations 5 and 7.
   Differs from the source: log s is clamped to ±20.
   Fidelity: faithful
@@ -97,6 +106,14 @@ def gspo_token(
 
   Returns:
     (loss [..., T], diagnostics of [..., T] as those of `gspo`).
+
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> advantages = jnp.array([[1.0, 1.0, 0.0]])
+    >>> loss = lambda logprobs: losses.gspo_token(logprobs, old, advantages, *row)[0].sum()
+    >>> print(jax.grad(loss)(new))  # each token has its own advantage; gspo shares one ratio
+    [[-0.7114 -0.7114 -0.    ]]
 
   Source: Zheng et al. 2025, arXiv 2507.18071, equations 13 and 14.
   Differs from the source: log s is clamped to ±20.

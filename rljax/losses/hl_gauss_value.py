@@ -24,6 +24,11 @@ def hl_gauss_mean(value_logits: Array, *, low: float, high: float) -> Array:
   Returns:
     [...], in units of the reward, at least float32.
 
+  Examples:
+    >>> logits = jnp.array([[0.0, 0.0, 20.0, 0.0]])  # four bins from 0 to 1
+    >>> print(losses.hl_gauss_mean(logits, low=0.0, high=1.0))
+    [0.625]
+
   Source: Farebrother et al. 2024, arXiv 2403.03950, equation 4.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -65,6 +70,13 @@ def hl_gauss_value(
 
   Raises:
     ValueError: the head has another number of outputs.
+
+  Examples:
+    >>> returns, mask = jnp.array([[0.625]]), jnp.ones((1, 1), bool)
+    >>> for logits in (jnp.zeros((1, 1, 4)), jnp.array([[[0.0, 2.0, 4.0, 2.0]]])):
+    ...   print(losses.hl_gauss_value(logits, returns, mask, low=0.0, high=1.0, num_bins=4)[0])
+    [[1.3863]]
+    [[1.286]]
 
   Source: Imani and White 2018, arXiv 1806.04613; Farebrother et al. 2024, arXiv 2403.03950,
     section 3.1 (sigma 0.75).

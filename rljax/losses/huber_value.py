@@ -35,6 +35,11 @@ def huber_value(
   Returns:
     (loss [..., T], no diagnostics).
 
+  Examples:
+    >>> values, returns = jnp.array([[0.0, 0.0]]), jnp.array([[0.5, 9.0]])
+    >>> print(losses.huber_value(values, values, returns)[0])  # the far one pulls with δ = 1
+    [[0.125 8.5  ]]
+
   Source: Huber 1964, "Robust estimation of a location parameter"; with PPO's value clip: public
     implementations.
   Differs from the source: nothing; a value exactly on the bound of the clip counts as inside.

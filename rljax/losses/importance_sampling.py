@@ -29,6 +29,11 @@ def importance_sampling(
   Returns:
     (loss [..., T], diagnostics: `ratio_max` the ratio).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> print(losses.importance_sampling(new, old, jnp.ones((1, 3)))[0])  # nothing is clipped
+    [[-1.8 -1.  -0.2]]
+
   Source: public implementations: the loss of that name of Tinker and of SkyRL.
   Differs from the source: log-ratios are clamped to ±20.
   Fidelity: faithful

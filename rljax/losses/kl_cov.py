@@ -39,6 +39,12 @@ def kl_cov(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `kl_old` the k3 estimate, nats,
     `covered` the selection).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss, seen = losses.kl_cov(new, old, jnp.ones((1, 3)), jnp.array([[True, False, False]]))
+    >>> print(loss)  # −1.8 + |log 1.8|, then −r
+    [[-1.2122 -1.     -0.2   ]]
+
   Source: Cui et al. 2025, arXiv 2505.22617 (KL-Cov).
   Differs from the source: the penalty of a token is the size of its log-ratio, as in the authors'
     code, and does nothing where the policies agree (a derivative of |x| that is 1 at 0 would push

@@ -48,6 +48,14 @@ def luffy(
     (loss [..., T], diagnostics of own tokens, 0 on external ones, as in `clipped_surrogate`, and
     `external` 1 on external tokens).
 
+  Examples:
+    >>> logprobs, advantages = jnp.log(jnp.array([[0.9, 0.1, 0.01]])), jnp.ones((1, 3))
+    >>> segments, places = jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)
+    >>> args = logprobs, advantages, jnp.array([True]), segments, places
+    >>> loss = lambda logprobs: losses.luffy(logprobs, *args)[0].sum()
+    >>> print(jax.grad(loss)(logprobs))  # steepest where π = γ = 0.1
+    [[-0.09   -0.25   -0.0826]]
+
   Source: Yan et al. 2025, arXiv 2504.14945, and the authors' code ("p_div_p_0.1").
   Differs from the source: log-probs are clamped to −20 in π.
   Fidelity: faithful

@@ -51,6 +51,14 @@ def multiple_importance(
     (loss [..., T], diagnostics of own tokens, 0 on external ones, as in `clipped_surrogate`, and
     `external` 1 on external tokens).
 
+  Examples:
+    >>> logprobs, advantages = jnp.log(jnp.array([[0.9, 0.1, 0.01]])), jnp.ones((1, 3))
+    >>> segments, places = jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)
+    >>> args = logprobs, advantages, jnp.array([True]), segments, places
+    >>> # Rare external tokens have more weight
+    >>> print(losses.multiple_importance(logprobs, *args)[0])
+    [[-0.4216 -1.2649 -1.3262]]
+
   Source: Dong et al. 2025, arXiv 2508.00222 (RL-PLUS); γ: the authors' code.
   Differs from the source: the authors' code has 1 where the uniform policy has 1/V (`uniform` 1),
     which bounds the ratio at 4π; log-ratios are clamped to ±20.

@@ -57,6 +57,14 @@ def nft(
   Raises:
     ValueError: an unknown prompt_weight.
 
+  Examples:
+    >>> logprobs = jnp.log(jnp.full((2, 1), 0.5))
+    >>> rewards, groups, places = jnp.array([1.0, 0.0]), jnp.array([0, 0]), jnp.array([[0], [1]])
+    >>> args = logprobs, rewards, groups, jnp.zeros((2, 1), int), places
+    >>> loss = lambda logprobs: losses.nft(logprobs, *args)[0].sum()
+    >>> print(jax.grad(loss)(logprobs).ravel())  # the right one is raised, the wrong one lowered
+    [-0.5  0.5]
+
   Source: Chen et al. 2025, arXiv 2505.18116, and the authors' code with its settings.
   Differs from the source: log-ratios are clamped to ±20; q is not clamped to [0.02, 0.98].
   Fidelity: faithful

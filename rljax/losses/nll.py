@@ -20,6 +20,10 @@ def nll(logprobs: Array) -> tuple[Array, dict[str, Array]]:
   Returns:
     (loss [..., T], no diagnostics).
 
+  Examples:
+    >>> print(losses.nll(jnp.log(jnp.array([[0.5, 0.25]])))[0])
+    [[0.6931 1.3863]]
+
   Source: maximum likelihood.
   Differs from the source: nothing.
   Fidelity: faithful

@@ -53,6 +53,13 @@ def opmd(
   Raises:
     ValueError: an unknown level.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss, seen = losses.opmd(new, old, jnp.zeros((1, 3)), *row)
+    >>> print(loss)  # A = 0: only (τ/2)·(Σ log r)² is left, on each token
+    [[0.0522 0.0522 0.0522]]
+
   Source: Kimi team 2025, arXiv 2501.12599; Richemond et al. 2024, arXiv 2405.19107
     (DRO); level 'token': public implementations: ROLL, verl.
   Differs from the source: nothing; what the advantage subtracts is the advantage's choice.

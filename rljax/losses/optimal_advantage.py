@@ -40,6 +40,13 @@ def a_star(
   Returns:
     (loss [N], 0 for unused and unscorable samples; diagnostics: `residual`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])
+    >>> rewards, values, groups = jnp.array([1.0, 0.0]), jnp.array([0.7, 0.7]), jnp.array([0, 1])
+    >>> loss, seen = losses.a_star(now, ref, rewards, values, groups, kl_coef=0.1)
+    >>> print(seen['residual'])  # 0.1·(±1) − (R − V*)
+    [-0.2  0.6]
+
   Source: Brantley et al. 2025, arXiv 2505.20686, and the authors' code.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -75,6 +82,12 @@ def oapl(
 
   Returns:
     (loss [N], 0 for unused and unscorable samples; diagnostics: `residual`).
+
+  Examples:
+    >>> old, rewards, groups = jnp.array([-3.0, -3.0]), jnp.array([1.0, 0.0]), jnp.array([0, 0])
+    >>> loss, seen = losses.oapl(old, old, rewards, groups)
+    >>> print(seen['residual'])  # V̂ − R, V̂ = log mean e^R is above the mean of the group
+    [-0.3799  0.6201]
 
   Source: Ritter et al. 2026, arXiv 2602.19362 (OAPL); with two temperatures: Chang et al. 2026,
     arXiv 2603.05218 (KARL).

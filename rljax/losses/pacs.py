@@ -50,6 +50,12 @@ def pacs(
   Raises:
     ValueError: an unknown class_weight.
 
+  Examples:
+    >>> ref, rewards, groups = jnp.zeros(3), jnp.array([1.0, 0.0, 0.0]), jnp.array([0, 0, 0])
+    >>> loss = lambda logprobs: losses.pacs(logprobs, ref, rewards, groups)[0].sum()
+    >>> print(jax.grad(loss)(ref))  # classes weigh the same: one right against two wrong ones
+    [-0.1125  0.0563  0.0563]
+
   Source: PACS, implicit actor critic coupling via supervised learning (2025).
   Differs from the source: formula not confirmed against the paper; classes are balanced within the
     group, so that micro-batches add up.

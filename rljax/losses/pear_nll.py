@@ -59,6 +59,16 @@ def pear_nll(
   Raises:
     ValueError: an unknown level, or blocks without a token.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> place = dict(positions=jnp.array([[0, 1, 2]]), prompt_length=jnp.array([0]))
+    >>> args = new, old, jnp.zeros((1, 3)), row[0], *place.values(), *row[1:]
+    >>> print(losses.pear_nll(*args)[1]['token_weight'])  # Π π/π^ref
+    [[0.36 0.36 0.36]]
+    >>> print(losses.pear_nll(*args, level='token')[1]['token_weight'])
+    [[1.8 1.  0.2]]
+
   Source: PEAR, "Good SFT Optimizes for SFT, Better SFT Prepares for Reinforcement Learning".
   Differs from the source: formula not confirmed against the paper; bounds are guesses; without
     recorded log-probs the start policy stands for who wrote the data.

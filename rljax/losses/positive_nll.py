@@ -47,6 +47,13 @@ def positive_nll(
   Raises:
     ValueError: an unknown `of`, or no advantages.
 
+  Examples:
+    >>> logprobs = jnp.log(jnp.full((2, 1), 0.5))
+    >>> rewards, groups, places = jnp.array([1.0, 0.0]), jnp.array([0, 0]), jnp.array([[0], [1]])
+    >>> print(losses.positive_nll(logprobs, rewards, groups, jnp.zeros((2, 1), int), places)[0])
+    [[0.6931]
+     [0.    ]]
+
   Source: Yue et al. 2025, arXiv 2504.05118 (VAPO).
   Differs from the source: the denominator is that of the term's weights, where the paper divides by
     the tokens of right answers.

@@ -55,6 +55,13 @@ def regularized_policy_gradient(
   Raises:
     ValueError: an unknown divergence.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> args = old, old, jnp.zeros((1, 3))  # the reference is the old policy, A = 0
+    >>> loss = lambda l: losses.regularized_policy_gradient(l, *args, kl_coef=0.1)[0].sum()
+    >>> print(jax.grad(loss)(new))  # only the KL acts: 0.1·(ρ − 1) pulls back to the reference
+    [[ 0.08 -0.   -0.08]]
+
   Source: Zhang et al. 2025, arXiv 2505.17508, and the authors' code (REINFORCE style, hard clip).
   Differs from the source: the reference may be another policy than π°; the KL's ratio has a bound
     of its own, where the code clips it like the reward's and so biases the KL.

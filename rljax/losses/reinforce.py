@@ -21,6 +21,11 @@ def reinforce(logprobs: Array, advantages: Array) -> tuple[Array, dict[str, Arra
   Returns:
     (loss [..., T], no diagnostics).
 
+  Examples:
+    >>> logprobs = jnp.log(jnp.array([[0.5, 0.25]]))
+    >>> print(losses.reinforce(logprobs, jnp.array([[1.0, -1.0]]))[0])
+    [[ 0.6931 -1.3863]]
+
   Source: Williams 1992, "Simple statistical gradient-following algorithms …", equation 11.
   Differs from the source: nothing.
   Fidelity: faithful

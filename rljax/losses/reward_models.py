@@ -42,6 +42,14 @@ def bradley_terry(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N] of the scores, see `pairs.on_pairs`).
 
+  Examples:
+    >>> scores, rewards, groups = jnp.array([1.0, 0.0]), jnp.array([1.0, 0.0]), jnp.array([0, 0])
+    >>> loss, seen = losses.bradley_terry(scores, rewards, groups, center_coef=0.0)
+    >>> print(loss)  # log(1 + e^−1) on the chosen sample
+    [0.3133 0.    ]
+    >>> print(seen['accuracy'], seen['margin'])
+    [1. 0.] [1. 0.]
+
   Source: Bradley and Terry 1952; Ouyang et al. 2022, arXiv 2203.02155; margins: Touvron et al.
     2023, arXiv 2307.09288; centring: Eisenstein et al. 2023, arXiv 2312.09244.
   Differs from the source: one pair of a group, not all; the centring is on by default.
@@ -80,6 +88,12 @@ def step_cross_entropy(
   Returns:
     (loss [..., T], diagnostics of [..., T]: `accuracy` 1 where the logit has the label's sign,
     `steps` 1 where a label counts).
+
+  Examples:
+    >>> scores, labels = jnp.array([[2.0, 5.0, 2.0]]), jnp.array([[1, -1, 0]])
+    >>> loss, seen = losses.step_cross_entropy(scores, labels, jnp.zeros((1, 3), int))
+    >>> print(loss)  # no step ends at the second token; the third is sure and wrong
+    [[0.1269 0.     2.1269]]
 
   Source: Lightman et al. 2023, arXiv 2305.20050; Uesato et al. 2022, arXiv 2211.14275.
   Differs from the source: two classes, right and wrong; the paper has a third, neutral.
@@ -124,6 +138,13 @@ def implicit_prm_loss(
   Returns:
     (loss [N], diagnostics of [N]: `accuracy` 1 where βh has the side of R − ½, `margin` ±βh towards
     that side).
+
+  Examples:
+    >>> logprobs, ref = jnp.array([-2.0, -2.0]), jnp.array([-4.0, -4.0])
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])
+    >>> loss, seen = losses.implicit_prm_loss(logprobs, ref, rewards, groups)
+    >>> print(loss)  # both are likelier than under the reference: right for the first only
+    [0.6444 0.7444]
 
   Source: Yuan et al. 2024, arXiv 2412.01981; Cui et al. 2025, arXiv 2502.01456 (PRIME), the
     cross-entropy.

@@ -43,6 +43,13 @@ def rltf(
   Returns:
     (loss [..., T], diagnostics: `external` and `feedback`, 1 on those tokens).
 
+  Examples:
+    >>> logprobs, advantages = jnp.full((1, 3), -1.0), jnp.ones((1, 3))
+    >>> said = jnp.array([[False, False, True]])  # the last token is feedback
+    >>> where = jnp.array([False]), said, jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)
+    >>> print(losses.rltf(logprobs, advantages, *where)[0])
+    [[1.  1.  0.1]]
+
   Source: RLTF, "Expanding the Capabilities of Reinforcement Learning via Text Feedback" (2026).
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled

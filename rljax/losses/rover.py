@@ -46,6 +46,13 @@ def rover(
   Returns:
     (loss [..., T], diagnostics: `next_value` V, `error` what is squared).
 
+  Examples:
+    >>> zeros, advantages = jnp.zeros((1, 3)), jnp.ones((1, 3))
+    >>> args = zeros, zeros, zeros, advantages, jnp.ones((1, 3), bool), jnp.zeros((1, 3), int)
+    >>> loss = lambda logprobs: losses.rover(logprobs, *args)[0].sum()
+    >>> print(jax.grad(loss)(zeros))  # at the old policy: −2ρ·r̃
+    [[-2. -2. -2.]]
+
   Source: ROVER, Random Policy Valuation is Enough for LLM Reasoning (2025).
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled

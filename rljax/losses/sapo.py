@@ -36,6 +36,12 @@ def sapo(
   Returns:
     (loss [..., T], diagnostics of [..., T]: `ratio_max` r, `kl_old` the k3 estimate, nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> loss, seen = losses.sapo(new, old, jnp.array([[1.0, 1.0, -1.0]]))
+    >>> print(loss)
+    [[-2.7599 -2.      1.1487]]
+
   Source: Gao et al. 2025, arXiv 2511.20347.
   Differs from the source: log-ratios are clamped to ±20.
   Fidelity: faithful

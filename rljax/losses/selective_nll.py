@@ -38,6 +38,13 @@ def selective_nll(
   Returns:
     (loss [..., T], diagnostics: `kept` 1 where the token is learnt).
 
+  Examples:
+    >>> logprobs = jnp.full((1, 3), -1.0)
+    >>> entropy, kl = jnp.array([[0.1, 2.0, 0.1]]), jnp.array([[0.1, 0.1, 2.0]])
+    >>> # Uncertain, or moved already: not learnt
+    >>> print(losses.selective_nll(logprobs, entropy, kl)[0])
+    [[1. 0. 0.]]
+
   Source: EKSFT, Entropy-KL Divergence-based Token Masking (2026).
   Differs from the source: formula not confirmed against the paper; thresholds are in nats, where it
     may have quantiles, and their defaults are guesses.

@@ -43,6 +43,15 @@ def sequence_clipped(
     (loss [..., T], diagnostics of [..., T]: `ratio_max` W, `clip_low` and `clip_high` 1 where the
     bound took the gradient away, `kl_old` the k3 estimate of the token, nats).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss, seen = losses.sequence_clipped(new, old, -jnp.ones((1, 3)), *row)
+    >>> print(seen['ratio_max'])  # the product 1.8·1·0.2
+    [[0.36 0.36 0.36]]
+    >>> print(loss)  # below 0.8 with A < 0
+    [[0.8 0.8 0.8]]
+
   Source: public implementations of RLOO (Ahmadian et al. 2024, arXiv 2402.14740, has no ratio).
   Differs from the source: log W is clamped to ±20.
   Fidelity: faithful

@@ -55,6 +55,15 @@ def srft(
     (loss [..., T], diagnostics: `external` 1 on external tokens, `token_weight` the factor of ℓ
     or of −ℓ that entropy gave, 1 where wrong).
 
+  Examples:
+    >>> logprobs, entropy = jnp.log(jnp.full((3, 1), 0.5)), jnp.ones((3, 1))
+    >>> rewards, groups = jnp.array([1.0, 0.0, 1.0]), jnp.array([0, 0, 0])
+    >>> external, mask = jnp.array([False, False, True]), jnp.ones((3, 1), bool)
+    >>> where = external, mask, jnp.zeros((3, 1), int), jnp.arange(3).reshape(3, 1)
+    >>> loss, seen = losses.srft(logprobs, entropy, jnp.zeros((3, 1)), rewards, groups, *where)
+    >>> print(seen['token_weight'].ravel())  # 0.1·e^H right, 1 wrong, 0.5·e^−H a demonstration
+    [0.2718 1.     0.1839]
+
   Source: Fu et al. 2025, arXiv 2506.19767, equations 8 to 13.
   Differs from the source: the weights of the loss average demonstrations and own completions
     together, where the paper adds their means; it does not say over what H is a mean; log-probs are

@@ -51,6 +51,16 @@ def sspo(
   Returns:
     (loss [..., T], diagnostics of [..., T] as those of `gspo`).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> entropy, steps = jnp.array([[0.5, 0.5, 2.0]]), jnp.array([[0, 0, 1]])
+    >>> loss, seen = losses.sspo(new, old, -jnp.ones((1, 3)), entropy, *row, steps)
+    >>> print(seen['ratio_max'])  # √(1.8·1) for the first step, 0.2 for the second
+    [[1.3416 1.3416 0.2   ]]
+    >>> print(loss)  # the second step is uncertain: its bound is 0.8 and not 0.9
+    [[1.3416 1.3416 0.8   ]]
+
   Source: SSPO: Subsentence-level Policy Optimization (2025).
   Differs from the source: formula not confirmed against the paper; the widths, and how the band
     follows the entropy, are guesses; where steps begin and end is for `step_ids` to say; log s is

@@ -54,6 +54,13 @@ def topr(
   Raises:
     ValueError: an unknown level.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss = lambda l: losses.topr(l, old, jnp.array([[1.0, -1.0, -1.0]]), *row)[0].sum()
+    >>> print(jax.grad(loss)(new))  # good: whole; bad: times min(Π π/μ, 1) = 0.36
+    [[-1.    0.36  0.36]]
+
   Source: Le Roux et al. 2025, arXiv 2503.14286, the TOPR gradient; level 'token': public
     implementations: ROLL.
   Differs from the source: log-ratios are clamped to ±20; the two weights and the baseline inside

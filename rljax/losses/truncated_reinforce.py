@@ -50,6 +50,14 @@ def truncated_reinforce(
   Raises:
     ValueError: an unknown level.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> args = old, jnp.ones((1, 3)), *row
+    >>> loss = lambda l: losses.truncated_reinforce(l, *args, max_ratio=1.0)[0].sum()
+    >>> print(jax.grad(loss)(new))
+    [[-1.  -1.  -0.2]]
+
   Source: Espeholt et al. 2018, arXiv 1802.01561 (the truncation); public
     implementations: verl, ROLL, torchforge.
   Differs from the source: log-ratios are clamped to ±20.

@@ -57,6 +57,17 @@ def unified_policy_gradient(
   Raises:
     ValueError: an unknown reference.
 
+  Examples:
+    >>> logprobs, advantages = jnp.log(jnp.array([[0.9, 0.1, 0.01]])), jnp.zeros((1, 3))
+    >>> where = jnp.array([True]), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)
+    >>> for reference in ('policy', 'one'):
+    ...   loss = lambda l: losses.unified_policy_gradient(
+    ...     l, logprobs, advantages, *where, reference=reference
+    ...   )[0].sum()
+    ...   print(jax.grad(loss)(logprobs))  # external: supervised fine-tuning, then −∇π
+    [[-1. -1. -1.]]
+    [[-0.9  -0.1  -0.01]]
+
   Source: Lv et al. 2025, "Towards a Unified View of Large Language Model Post-Training" (HPT).
   Differs from the source: the estimator is as described there, its use as one loss of both kinds
     of tokens is not confirmed against it; log-probs and log-ratios are clamped to ±20.

@@ -38,6 +38,13 @@ def verifree(
   Returns:
     (loss [..., T], diagnostics: `reference` 1 on the tokens of y*).
 
+  Examples:
+    >>> logprobs, advantages = jnp.full((1, 3), -1.0), jnp.full((1, 3), 0.1)
+    >>> reference = jnp.array([[False, False, True]])
+    >>> where = reference, jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)
+    >>> print(losses.verifree(logprobs, advantages, jnp.array([0.6]), *where)[0])
+    [[0.1 0.1 0.6]]
+
   Source: VeriFree, "Reinforcing General Reasoning without Verifiers" (2025).
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled

@@ -49,6 +49,13 @@ def vespo(
   Returns:
     (loss [..., T], diagnostics: `ratio_max` W, `kernel` φ).
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> loss, seen = losses.vespo(new, old, jnp.ones((1, 3)), *row)
+    >>> print(seen['ratio_max'][0, 0], seen['kernel'][0, 0])  # W = 0.36, 0.36²·exp(3·0.64)
+    0.36 0.884
+
   Source: Shen et al. 2026, arXiv 2602.10693, equation 20 and appendix I.
   Differs from the source: log W is clamped to [log 1e-8, 20], as in public implementations.
   Fidelity: faithful

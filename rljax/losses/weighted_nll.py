@@ -24,6 +24,12 @@ def dynamic_nll(logprobs: Array) -> tuple[Array, dict[str, Array]]:
   Returns:
     (loss [..., T], no diagnostics).
 
+  Examples:
+    >>> loss = lambda logprobs: losses.dynamic_nll(logprobs)[0].sum()
+    >>> # −π: what is unlikely weighs little
+    >>> print(jax.grad(loss)(jnp.log(jnp.array([[0.9, 0.5, 0.1]]))))
+    [[-0.9 -0.5 -0.1]]
+
   Source: Wu et al. 2025, arXiv 2508.05629, equation 9.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -49,6 +55,11 @@ def importance_weighted_nll(
 
   Returns:
     (loss [..., T], diagnostics: `token_weight`).
+
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> print(losses.importance_weighted_nll(new, old)[1]['token_weight'])
+    [[1.8 1.  0.2]]
 
   Source: Qin and Springenberg 2025, arXiv 2507.12856 (iw-SFT), and the authors' code.
   Differs from the source: the weight is of the token, a variant in the authors' code; its default

@@ -13,7 +13,8 @@ import numpy as np
 
 from rljax import files
 
-METRICS, SAMPLES = 'metrics.jsonl', 'samples.jsonl'
+METRICS = 'metrics.jsonl'
+SAMPLES = 'samples.jsonl'
 REMOTE_SECONDS = 60.0  # between two writes of an object that grows
 
 

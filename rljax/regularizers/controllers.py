@@ -28,6 +28,10 @@ def adaptive_kl_init(*, coefficient: float) -> Array:
   Returns:
     float32 scalar.
 
+  Examples:
+    >>> print(regularizers.adaptive_kl_init(coefficient=0.1))
+    0.1
+
   Source: Ziegler et al. 2019, arXiv 1909.08593, section 2.2.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -60,6 +64,15 @@ def adaptive_kl(
   Returns:
     (β of the next update, the next state): float32 scalars without gradient.
 
+  Examples:
+    >>> state = regularizers.adaptive_kl_init(coefficient=0.1)
+    >>> call, samples = regularizers.adaptive_kl, jnp.array(1000)
+    >>> for kl in (0.5, 0.0):  # above the target of 0.1, then below
+    ...   beta, state = call(jnp.array(kl), samples, coefficient=0.1, state=state)
+    ...   print(beta)
+    0.102
+    0.1
+
   Source: Ziegler et al. 2019, arXiv 1909.08593, section 2.2; public implementations (target 0.1,
     horizon 10000).
   Differs from the source: n/horizon in the place of its gain 0.1, as in public implementations; the
@@ -82,6 +95,10 @@ def adaptive_entropy_init(*, coefficient: float) -> Array:
 
   Returns:
     float32 scalar.
+
+  Examples:
+    >>> print(regularizers.adaptive_entropy_init(coefficient=0.01))
+    0.01
 
   Source: He et al. 2025, arXiv 2505.22312 (Skywork-OR1).
   Differs from the source: nothing.
@@ -119,6 +136,14 @@ def adaptive_entropy(
   Returns:
     (the coefficient of the next update, the next state): float32 scalars without gradient.
 
+  Examples:
+    >>> state, call = jnp.array(0.01), regularizers.adaptive_entropy
+    >>> # Too low: push harder
+    >>> print(call(jnp.array(0.1), jnp.array(8), coefficient=0.01, state=state))
+    (Array(0.015, dtype=float32), Array(0.015, dtype=float32))
+    >>> print(call(jnp.array(0.9), jnp.array(8), coefficient=0.01, state=state))  # enough: no push
+    (Array(0., dtype=float32), Array(0.005, dtype=float32))
+
   Source: He et al. 2025, arXiv 2505.22312 (Skywork-OR1), adaptive entropy control: formula not
     confirmed against the paper; public implementations for delta and the band.
   Differs from the source: the coefficient has already moved by the entropy that it is compared
@@ -146,6 +171,11 @@ def reference_average(policy: Any, reference: Any, *, rate: float = 0.6) -> Any:
 
   Returns:
     pytree as `reference`, without gradient.
+
+  Examples:
+    >>> policy, reference = {'w': jnp.ones(2)}, {'w': jnp.zeros(2)}
+    >>> print(regularizers.reference_average(policy, reference, rate=0.25))
+    {'w': Array([0.25, 0.25], dtype=float32)}
 
   Source: public implementations: the synchronised reference (0.6 every 512 steps); Gorbatovski et
     al. 2024, arXiv 2404.09656 (TR-DPO's soft update).

@@ -26,6 +26,10 @@ def k1(d: Array) -> Array:
   Returns:
     [...], nats.
 
+  Examples:
+    >>> print(regularizers.k1(jnp.array([-1.0, 0.0, 1.0])))  # d = ℓ − ℓ^ref
+    [-1.  0.  1.]
+
   Source: Schulman, 2020, note on KL.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -42,6 +46,10 @@ def k2(d: Array) -> Array:
   Returns:
     [...], nats.
 
+  Examples:
+    >>> print(regularizers.k2(jnp.array([-1.0, 0.0, 1.0])))
+    [0.5 0.  0.5]
+
   Source: Schulman, 2020, note on KL.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -57,6 +65,10 @@ def k3(d: Array) -> Array:
 
   Returns:
     [...], nats.
+
+  Examples:
+    >>> print(regularizers.k3(jnp.array([-1.0, 0.0, 1.0])))
+    [0.7183 0.     0.3679]
 
   Source: Schulman, 2020, note on KL.
   Differs from the source: d is clamped to ±20.
@@ -75,6 +87,12 @@ def absolute(d: Array) -> Array:
   Returns:
     [...], nats.
 
+  Examples:
+    >>> print(regularizers.absolute(jnp.array([-1.0, 0.0, 1.0])))
+    [1. 0. 1.]
+    >>> print(jax.grad(lambda d: regularizers.absolute(d).sum())(jnp.array([-1.0, 0.0, 1.0])))
+    [-1.  0.  1.]
+
   Source: public implementations: the 'abs' penalty.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -91,6 +109,11 @@ def k1_plus(d: Array) -> Array:
   Returns:
     [...], nats.
 
+  Examples:
+    >>> d = jnp.array([-1.0, 0.0, 2.0])
+    >>> print(regularizers.k1_plus(d), jax.grad(lambda d: regularizers.k1_plus(d).sum())(d))
+    [-1.  0.  2.] [-1.  0.  2.]
+
   Source: public implementations: the straight-through 'k1+'.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -106,6 +129,11 @@ def k3_plus(d: Array) -> Array:
 
   Returns:
     [...], nats.
+
+  Examples:
+    >>> d = jnp.array([-1.0, 0.0, 2.0])
+    >>> print(regularizers.k3_plus(d), jax.grad(lambda d: regularizers.k3_plus(d).sum())(d))
+    [0.7183 0.     1.1353] [-1.  0.  2.]
 
   Source: public implementations: the straight-through 'k3+'.
   Differs from the source: d is clamped to ±20 in the value.

@@ -36,6 +36,15 @@ def load_balance(
   Returns:
     (loss [..., T], at least float32, diagnostics: `balance`, the loss).
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> probs, chosen = jnp.full((1, 3, 1, 2), 0.5), jnp.zeros((1, 3, 1, 1), int)
+    >>> print(regularizers.load_balance(probs, chosen, *row)[0])  # an even router: 1
+    [[1. 1. 1.]]
+    >>> uneven = jnp.broadcast_to(jnp.array([0.9, 0.1]), (1, 3, 1, 2))
+    >>> print(regularizers.load_balance(uneven, chosen, *row)[0])
+    [[1.8 1.8 1.8]]
+
   Source: DeepSeek-V3 (arXiv 2412.19437), eq. 17–20; Fedus et al., 2101.03961, eq. 4–6.
   Differs from the source: f and the mean are over the sampled tokens alone; p is a softmax.
   Fidelity: recalled

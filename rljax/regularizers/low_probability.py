@@ -42,6 +42,13 @@ def low_probability_kl(
   Returns:
     (loss [..., T], nats; diagnostics: `covered` 1 on the tokens that are held).
 
+  Examples:
+    >>> logprobs = jnp.log(jnp.array([[0.01, 0.01, 0.5]]))
+    >>> proxy = jnp.log(jnp.array([[0.02, 0.0, 0.5]]))
+    >>> loss, seen = regularizers.low_probability_kl(logprobs, -jnp.ones((1, 3)), proxy)
+    >>> print(loss, seen['covered'])  # held: unlikely, pushed down, and kept by the proxy
+    [[0.3069 0.     0.    ]] [[1. 0. 0.]]
+
   Source: Huang et al. 2025, arXiv 2510.03222, and the authors' code.
   Differs from the source: the threshold on π; held tokens keep the clip of their policy loss, and
     the log-ratio is clamped to ±20, not the penalty to 10.

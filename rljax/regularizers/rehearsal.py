@@ -55,6 +55,14 @@ def rehearsal(
   Raises:
     ValueError: an unknown kind.
 
+  Examples:
+    >>> new, old = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(regularizers.rehearsal(new, old, jnp.array([True]), *row[1:])[0])  # −log u
+    [[-0.5878 -0.      1.6094]]
+    >>> print(regularizers.rehearsal(new, old, jnp.array([False]), *row[1:])[0])
+    [[0. 0. 0.]]
+
   Source: DPH-RL, The Choice of Divergence (2025).
   Differs from the source: formula not confirmed against the paper; per token; the log-ratio is
     clamped to ±20, but not that of the likelihood; Jensen-Shannon with the factor ½.

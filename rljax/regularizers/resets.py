@@ -23,6 +23,12 @@ def reward_stalls(
   Raises:
     ValueError: patience < 1.
 
+  Examples:
+    >>> print(regularizers.reward_stalls([0.1, 0.2, 0.3, 0.4], patience=2))
+    False
+    >>> print(regularizers.reward_stalls([0.1, 0.4, 0.3, 0.2], patience=2))
+    True
+
   Source: Liu et al. 2025, arXiv 2505.24864 (ProRL): resets when validation stagnates.
   Differs from the source: rule not confirmed against the paper; the training reward stands for the
     validation, which the paper looks at by hand.
@@ -50,6 +56,12 @@ def kl_exceeds(kl_refs: Sequence[float], *, limit: float = 0.1, window: int = 5)
 
   Raises:
     ValueError: window < 1.
+
+  Examples:
+    >>> print(regularizers.kl_exceeds([0.0, 0.05, 0.2], window=2))
+    True
+    >>> print(regularizers.kl_exceeds([0.5], window=2))  # too few
+    False
 
   Source: Liu et al. 2025, arXiv 2505.24864 (ProRL): resets when the KL term comes to dominate.
   Differs from the source: rule not confirmed against the paper.

@@ -38,6 +38,12 @@ def reward_softmax(
   Returns:
     [..., T], at least float32; 0 on tokens that are not sampled.
 
+  Examples:
+    >>> rewards, mask = jnp.array([1.0, 0.0]), jnp.ones((2, 1), bool)
+    >>> where = jnp.zeros(2, int), mask, jnp.zeros((2, 1), int), jnp.array([[0], [1]])
+    >>> print(regularizers.reward_softmax(rewards, *where).ravel())  # a mean of 1
+    [1.4621 0.5379]
+
   Source: RAPO, Unlocking Reasoning Capabilities in LLMs via Reinforcement Learning Exploration
     (2025).
   Differs from the source: formula not confirmed against the paper; the most natural reading.
@@ -67,6 +73,10 @@ def reward_aware_kl(
 
   Returns:
     (loss [..., T], diagnostics: `kl_ref` the divergence without weights, nats).
+
+  Examples:
+    >>> print(regularizers.reward_aware_kl(jnp.array([[0.2, 0.2]]), jnp.array([[1.5, 0.5]]))[0])
+    [[0.3 0.1]]
 
   Source: RAPO, Unlocking Reasoning Capabilities in LLMs via Reinforcement Learning Exploration
     (2025).

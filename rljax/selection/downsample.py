@@ -44,6 +44,15 @@ def downsample(
   Raises:
     ValueError: an unknown rule or denominator.
 
+  Examples:
+    >>> rewards = jnp.array([1.0, 0.0, 1.0])
+    >>> length, groups = jnp.array([9.0, 3.0, 5.0]), jnp.zeros(3, int)
+    >>> for rule in ('shortest', 'reward_per_token', 'max_variance'):
+    ...   print(rule, selection.downsample(rewards, length, groups, count=2, rule=rule)[0])
+    shortest [False  True  True]
+    reward_per_token [ True False  True]
+    max_variance [False  True  True]
+
   Source: Shrivastava et al. 2025, arXiv 2508.09726 (GFPO); Xu et al. 2025, arXiv 2504.13818 (PODS).
   Differs from the source: the advantages, see above.
   Fidelity: adapted
@@ -77,6 +86,12 @@ def downsampled_rewards(
 
   Raises:
     ValueError: an unknown rule.
+
+  Examples:
+    >>> rewards = jnp.array([1.0, 0.0, 1.0])
+    >>> length, groups = jnp.array([9.0, 3.0, 5.0]), jnp.zeros(3, int)
+    >>> print(selection.downsampled_rewards(rewards, length, groups, count=2))  # the longest leaves
+    [nan  0.  1.]
 
   Source: Shrivastava et al. 2025, arXiv 2508.09726 (GFPO); Xu et al. 2025, arXiv 2504.13818 (PODS).
   Differs from the source: groups may be ragged; ties go by the order in the batch.

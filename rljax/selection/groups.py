@@ -36,6 +36,12 @@ def overlong_filter(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> truncated = jnp.array([False, True, False])
+    >>> keep, counted = selection.overlong_filter(truncated, jnp.zeros(3, int))
+    >>> print(keep, counted)
+    [ True False  True] [ True False  True]
+
   Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), section 3.4 (overlong filtering).
   Differs from the source: the paper does not say what becomes of the denominator; the default is
     that of public implementations.
@@ -57,6 +63,10 @@ def own_samples(is_external: Array, group_ids: Array) -> tuple[Array, Array]:
 
   Returns:
     (keep, counted), bool [N].
+
+  Examples:
+    >>> print(selection.own_samples(jnp.array([False, True, False]), jnp.zeros(3, int))[0])
+    [ True False  True]
 
   Source: public implementations of supervised terms beside a policy loss.
   Differs from the source: nothing.
@@ -84,6 +94,11 @@ def zero_variance(
 
   Raises:
     ValueError: an unknown denominator.
+
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 1.0, 1.0, 0.0]), jnp.array([0, 0, 1, 1])
+    >>> print(selection.zero_variance(rewards, groups)[0])  # the first group is all right
+    [False False  True  True]
 
   Source: Khatri et al. 2025, arXiv 2510.13786 (ScaleRL), zero-variance filtering.
   Differs from the source: the tolerance.
@@ -118,6 +133,11 @@ def pass_rate_band(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> rewards, groups = jnp.array([1.0, 1.0, 1.0, 0.0]), jnp.array([0, 0, 1, 1])
+    >>> print(selection.pass_rate_band(rewards, groups, low=0.2, high=0.8)[0])
+    [False False  True  True]
+
   Source: Bae et al. 2025, arXiv 2504.03380 (online difficulty filtering); public implementations.
   Differs from the source: the paper draws further prompts for those that leave
     (`rollouts.dynamic_sampling`).
@@ -149,6 +169,11 @@ def unanimous_filter(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> rewards, groups = jnp.array([0.1, 0.3, 1.0, 0.0]), jnp.array([0, 0, 1, 1])
+    >>> print(selection.unanimous_filter(rewards, groups)[0])  # 0.1 and 0.3 are both wrong
+    [False False  True  True]
+
   Source: Xiong et al. 2025, arXiv 2504.11343 (Reinforce-Rej).
   Differs from the source: a threshold for rewards that are not binary.
   Fidelity: faithful
@@ -179,6 +204,10 @@ def with_feedback(
 
   Raises:
     ValueError: an unknown denominator.
+
+  Examples:
+    >>> print(selection.with_feedback(jnp.array([1.0, 0.0, -1.0]), jnp.array([0, 1, 2]))[0])
+    [ True False  True]
 
   Source: Ethayarajh et al. 2024, arXiv 2402.01306 (KTO): the mean is over the samples with a label.
   Differs from the source: nothing.

@@ -39,6 +39,12 @@ def high_entropy(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> entropy = jnp.array([[0.1, 2.0, 0.3]])
+    >>> print(selection.high_entropy(entropy, *row[:2])[0])  # ⌈0.2·3⌉ = 1 token
+    [[False  True False]]
+
   Source: Wang et al. 2025, arXiv 2506.01939 (beyond the 80/20 rule).
   Differs from the source: entropies of the policy before the update, over the whole minibatch,
     where the authors' code takes the present policy's, micro-batch by micro-batch.
@@ -77,6 +83,13 @@ def random_tokens(
 
   Raises:
     ValueError: an unknown denominator.
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> positions, key = jnp.array([[0, 1, 2]]), jax.random.key(0)
+    >>> keep, counted = selection.random_tokens(*row, positions, key=key, fraction=0.6)
+    >>> print(keep.sum())  # ⌈0.6·3⌉
+    2
 
   Source: Wang et al. 2025, arXiv 2506.01939: the comparison with random tokens.
   Differs from the source: nothing.
@@ -145,6 +158,14 @@ def covariance_subset(
   Raises:
     ValueError: unknown bounds or denominator.
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> old, advantages = jnp.array([[-0.1, -5.0, -5.0]]), jnp.array([[2.0, -1.0, -1.0]])
+    >>> where, key = (*row, jnp.array([[0, 1, 2]])), jax.random.key(0)
+    >>> keep, _ = selection.covariance_subset(old, advantages, *where, key=key, high=9.0)
+    >>> print(keep)  # one token of those whose covariance is between 1 and 9 is dropped
+    [[False  True  True]]
+
   Source: Cui et al. 2025, arXiv 2505.22617 (Clip-Cov).
   Differs from the source: log-probs of the policy before the update; tokens that the surrogate
     clips anyway may be among the candidates.
@@ -191,6 +212,13 @@ def covariance_top(
 
   Returns:
     bool [..., T].
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> old, advantages = jnp.array([[-0.1, -5.0, -5.0]]), jnp.array([[2.0, -1.0, -1.0]])
+    >>> # Sure, and better than the others
+    >>> print(selection.covariance_top(old, advantages, *row[:2]))
+    [[ True False False]]
 
   Source: Cui et al. 2025, arXiv 2505.22617 (KL-Cov).
   Differs from the source: log-probs of the policy before the update; only positive covariances.

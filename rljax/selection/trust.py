@@ -52,6 +52,12 @@ def opsm(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(selection.opsm(jnp.array([[1.0, -1.0, -1.0]]), old, policy, *row)[0])
+    [[ True False False]]
+
   Source: DeepSeek-AI 2025, arXiv 2512.02556 (DeepSeek-V3.2), off-policy sequence masking.
   Differs from the source: the distance is that of the policy before the update, π°, from the
     sampler, and not that of the present policy, which would depend on the micro-batch and step.
@@ -97,6 +103,14 @@ def trust_region_mask(
   Raises:
     ValueError: an unknown denominator.
 
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(selection.trust_region_mask(old, policy, *row)[0])  # one token is far: all leave
+    [[False False False]]
+    >>> print(selection.trust_region_mask(old, policy, *row, max_divergence=1.0)[0])
+    [[ True  True  True]]
+
   Source: Li et al. 2025, arXiv 2512.23075 (trust region masking).
   Differs from the source: the KL of a token is estimated from the drawn token, where the paper sums
     over the vocabulary; formula not confirmed against the paper.
@@ -140,6 +154,14 @@ def m2po(
 
   Raises:
     ValueError: an unknown denominator.
+
+  Examples:
+    >>> old, policy = jnp.log(jnp.array([[0.9, 0.5, 0.1]])), jnp.log(jnp.full((1, 3), 0.5))
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> print(selection.m2po(old, policy, *row[:2])[0])
+    [[False  True False]]
+    >>> print(selection.m2po(old, policy, *row[:2], threshold=0.2)[0])
+    [[ True  True False]]
 
   Source: Zheng et al. 2025, arXiv 2510.01161 (M2PO).
   Differs from the source: of the policy before the update, as AReaL has it, where the paper takes
@@ -187,6 +209,14 @@ def staleness(
 
   Raises:
     ValueError: an unknown level or denominator.
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> steps, now = jnp.array([[1, 9, 9]]), jnp.array(10)
+    >>> print(selection.staleness(steps, *row, now)[0])  # a sample is as old as its oldest token
+    [[False False False]]
+    >>> print(selection.staleness(steps, *row, now, level='token')[0])
+    [[False  True  True]]
 
   Source: public implementations: a limit on off-policy steps of asynchronous systems.
   Differs from the source: nothing.

@@ -45,6 +45,13 @@ def collective_vote(
   Raises:
     ValueError: there is no such component.
 
+  Examples:
+    >>> rewards, groups, members = jnp.zeros(3), jnp.zeros(3, int), jnp.array([0, 0, 1])
+    >>> answers = {'answer_code': jnp.array([5.0, 5.0, 7.0])}
+    >>> # 5 has two votes of one member
+    >>> print(shaping.collective_vote(rewards, groups, members, answers))
+    [1. 1. 0.]
+
   Source: Wisdom of the Crowd: Reinforcement Learning from Coevolutionary Collective Feedback
     (2025).
   Differs from the source: the rule for ties; formula not confirmed against the paper.

@@ -17,7 +17,12 @@ CENTERS = ('none', 'group')
 
 
 def outcome_bonus_init(*, size: int = 65536) -> dict[str, Array]:
-  """How often each (prompt, answer) was given, by its hash: int32 [size], 0."""
+  """How often each (prompt, answer) was given, by its hash: int32 [size], 0.
+
+  Examples:
+    >>> print(shaping.outcome_bonus_init(size=4))
+    {'counts': Array([0, 0, 0, 0], dtype=int32)}
+  """
   return {'counts': jnp.zeros(size, jnp.int32)}
 
 
@@ -57,6 +62,15 @@ def outcome_bonus(
 
   Raises:
     ValueError: an unknown center, or no such component.
+
+  Examples:
+    >>> rewards, groups, prompts = jnp.zeros(2), jnp.zeros(2, int), jnp.array([3, 3])
+    >>> answers, state = {'answer_code': jnp.array([5.0, 5.0])}, shaping.outcome_bonus_init()
+    >>> for _ in range(2):
+    ...   bonus, state = shaping.outcome_bonus(rewards, groups, prompts, answers, state=state)
+    ...   print(bonus)  # what was answered twice before is worth less
+    [0.1 0.1]
+    [0.0707 0.0707]
 
   Source: Outcome-based Exploration for LLM Reasoning (2025), historical exploration.
   Differs from the source: counts by hash; formulas of the centred forms not confirmed against the
@@ -101,6 +115,11 @@ def repeated_outcome(
 
   Raises:
     ValueError: there is no such component.
+
+  Examples:
+    >>> answers = {'answer_code': jnp.array([5.0, 5.0, 7.0])}
+    >>> print(shaping.repeated_outcome(jnp.ones(3), jnp.zeros(3, int), answers))
+    [0.95 0.95 1.  ]
 
   Source: Outcome-based Exploration for LLM Reasoning (2025), batch exploration.
   Differs from the source: the divisor is not confirmed against the paper.

@@ -26,6 +26,10 @@ def majority_vote(rewards: Array, group_ids: Array, answer_ids: Array) -> Array:
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> print(shaping.majority_vote(jnp.zeros(3), jnp.zeros(3, int), jnp.array([4, 4, 2])))
+    [1. 1. 0.]
+
   Source: Zuo et al. 2025, arXiv 2504.16084 (TTRL).
   Differs from the source: the rule for ties.
   Fidelity: faithful
@@ -49,6 +53,11 @@ def vote_share(rewards: Array, group_ids: Array, answer_ids: Array) -> Array:
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> # −1: no answer
+    >>> print(shaping.vote_share(jnp.zeros(3), jnp.zeros(3, int), jnp.array([4, 4, -1])))
+    [0.6667 0.6667 0.    ]
 
   Source: Zhang et al. 2025, arXiv 2504.05812 (EMPO).
   Differs from the source: formula not confirmed against the paper.
@@ -94,6 +103,12 @@ def self_certainty_reward(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> certainty = jnp.array([[0.2, 0.4, 0.6]])
+    >>> print(shaping.self_certainty_reward(jnp.zeros(1), certainty, *row, jnp.array([0])))
+    [0.4]
+
   Source: Zhao et al. 2025, arXiv 2505.19590 (Intuitor).
   Differs from the source: nothing; `external` mixes it with a reward.
   Fidelity: faithful
@@ -126,6 +141,12 @@ def entropy_reward(
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> row = jnp.ones((1, 3), bool), jnp.zeros((1, 3), int), jnp.zeros((1, 1), int)  # one sample
+    >>> entropy = jnp.array([[0.2, 0.4, 0.6]])
+    >>> print(shaping.entropy_reward(jnp.zeros(1), entropy, *row, jnp.array([0])))
+    [-0.4]
 
   Source: Prabhudesai et al. 2025, arXiv 2505.22660 (RENT).
   Differs from the source: nothing; `external` mixes it with a reward.

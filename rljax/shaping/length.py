@@ -31,6 +31,11 @@ def lcpo_exact(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, length = jnp.ones(3), jnp.array([500.0, 1000.0, 1500.0])
+    >>> print(shaping.lcpo_exact(rewards, length))
+    [0.85 1.   0.85]
+
   Source: Aggarwal and Welleck 2025, arXiv 2503.04697, equation 1 (L1-Exact).
   Differs from the source: nothing
   Fidelity: faithful
@@ -64,6 +69,11 @@ def lcpo_max(
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> rewards, length = jnp.ones(3), jnp.array([500.0, 1000.0, 1500.0])
+    >>> print(shaping.lcpo_max(rewards, length, alpha=1e-3))
+    [1.  0.5 0. ]
 
   Source: Aggarwal and Welleck 2025, arXiv 2503.04697, equation 2 (L1-Max).
   Differs from the source: nothing
@@ -103,6 +113,12 @@ def kimi_length(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, length = jnp.array([1.0, 1.0, 0.0]), jnp.array([10.0, 30.0, 10.0])
+    >>> # A short wrong one gains nothing
+    >>> print(shaping.kimi_length(rewards, jnp.zeros(3, int), length))
+    [1.5 0.5 0. ]
+
   Source: Kimi team 2025, arXiv 2501.12599, section 2.3.3.
   Differs from the source: nothing
   Fidelity: faithful
@@ -139,6 +155,11 @@ def alp(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, length = jnp.array([1.0, 1.0, 0.0]), jnp.array([10.0, 30.0, 10.0])
+    >>> print(shaping.alp(rewards, jnp.zeros(3, int), length, beta=0.01))  # p = 2/3
+    [ 0.9333  0.8    -0.0667]
+
   Source: Xiang et al. 2025, arXiv 2506.05256.
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled
@@ -171,6 +192,11 @@ def shorter_better(
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> rewards, length = jnp.array([1.0, 1.0, 0.0]), jnp.array([10.0, 30.0, 10.0])
+    >>> print(shaping.shorter_better(rewards, jnp.zeros(3, int), length, beta=0.01))
+    [2.  1.8 0. ]
 
   Source: Yi et al. 2025, arXiv 2504.21370.
   Differs from the source: formula not confirmed against the paper.
@@ -222,6 +248,13 @@ def cosine_length(
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> length = jnp.array([0.0, 500.0, 1000.0])
+    >>> print(shaping.cosine_length(jnp.ones(3), length))
+    [1.   0.75 0.5 ]
+    >>> print(shaping.cosine_length(jnp.zeros(3), length))  # wrong: better long than short
+    [-1.   -0.75 -0.5 ]
 
   Source: Yeo et al. 2025, arXiv 2502.03373; the ends of public implementations.
   Differs from the source: no reward of its own for exceeding the limit.

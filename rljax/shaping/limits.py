@@ -35,6 +35,11 @@ def overlong_penalty(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> length = jnp.array([70.0, 90.0, 100.0])
+    >>> print(shaping.overlong_penalty(jnp.ones(3), length, max_length=100.0, buffer=20.0))
+    [1.  0.5 0. ]
+
   Source: Yu et al. 2025, arXiv 2503.14476, equation 13.
   Differs from the source: nothing
   Fidelity: faithful
@@ -60,6 +65,13 @@ def stop_properly(rewards: Array, truncated: Array, *, coefficient: float = 0.0)
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> truncated = jnp.array([False, True, True])
+    >>> print(shaping.stop_properly(jnp.ones(3), truncated))
+    [1. 0. 0.]
+    >>> print(shaping.stop_properly(jnp.ones(3), truncated, coefficient=-0.5))
+    [ 1.  -0.5 -0.5]
+
   Source: public implementations: OpenRLHF, NeMo-RL.
   Differs from the source: nothing
   Fidelity: faithful
@@ -79,6 +91,10 @@ def no_eos_zero(rewards: Array, truncated: Array) -> Array:
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> print(shaping.no_eos_zero(jnp.array([1.0, 1.0, -1.0]), jnp.array([False, True, True])))
+    [ 1.  0. -0.]
 
   Source: public implementations: AReaL, SkyRL.
   Differs from the source: nothing
@@ -111,6 +127,12 @@ def difficulty_limit(
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> rewards, length = jnp.array([1.0, 1.0, 0.0]), jnp.array([900.0, 1500.0, 900.0])
+    >>> # P = 2/3: the limit is 1333
+    >>> print(shaping.difficulty_limit(rewards, jnp.zeros(3, int), length))
+    [1. 0. 0.]
 
   Source: DLER: Doing Length pEnalty Right (2025), DA-DLER.
   Differs from the source: formula not confirmed against the paper.

@@ -47,6 +47,13 @@ def loop_penalty(
   Raises:
     ValueError: max_period < 1 or repeats < 2.
 
+  Examples:
+    >>> tokens, mask = jnp.array([[1, 2, 7, 7, 7, 7]]), jnp.ones((1, 6), bool)
+    >>> where = mask, jnp.zeros((1, 6), int), jnp.array([[0]]), jnp.array([0])
+    >>> # Two of six tokens loop
+    >>> print(shaping.loop_penalty(jnp.ones(1), tokens, *where, min_length=3))
+    [0.8333]
+
   Source: MiroMind-M1, Context-Aware Multi-Stage Policy Optimization (2025).
   Differs from the source: formula not confirmed against the paper; what counts as a loop is a
     guess.

@@ -35,6 +35,13 @@ def model_score(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, scores = jnp.array([1.0, 0.0, jnp.nan]), jnp.array([0.5, 2.0, 0.5])
+    >>> print(shaping.model_score(rewards, scores))  # NaN: nobody could score it
+    [0.5 2.  nan]
+    >>> print(shaping.model_score(rewards, scores, rule=1.0, weight=0.1))
+    [1.05 0.2   nan]
+
   Source: Ouyang et al. 2022, arXiv 2203.02155, the reward model's scalar as the reward.
   Differs from the source: a weighted sum with the reward of a rule.
   Fidelity: adapted

@@ -43,6 +43,12 @@ def repetition_penalty(
   Raises:
     ValueError: n < 1.
 
+  Examples:
+    >>> tokens, mask = jnp.array([[1, 2, 7, 7, 7, 7]]), jnp.ones((1, 6), bool)
+    >>> where = mask, jnp.zeros((1, 6), int), jnp.array([[0]]), jnp.array([0])
+    >>> print(shaping.repetition_penalty(jnp.ones(1), tokens, *where))  # 3 different 3-grams of 4
+    [0.75]
+
   Source: Yeo et al. 2025, arXiv 2502.03373; public implementations.
   Differs from the source: n-grams of tokens, not of words; a penalty of the completion, not of the
     tokens that repeat.

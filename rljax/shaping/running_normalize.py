@@ -12,7 +12,12 @@ Array = jax.Array
 
 
 def running_normalize_init() -> dict[str, Array]:
-  """Number of rewards seen, their mean and the sum of squared deviations: float32 scalars, 0."""
+  """Number of rewards seen, their mean and the sum of squared deviations: float32 scalars, 0.
+
+  Examples:
+    >>> print(shaping.running_normalize_init()['count'])
+    0.0
+  """
   return {name: jnp.zeros((), jnp.float32) for name in ('count', 'mean', 'squares')}
 
 
@@ -39,6 +44,14 @@ def running_normalize(
 
   Returns:
     (at least float32 [N], the next state).
+
+  Examples:
+    >>> state = shaping.running_normalize_init()
+    >>> for rewards in (jnp.array([0.0, 2.0, 1.0]), jnp.array([10.0, 10.0, 10.0])):
+    ...   shaped, state = shaping.running_normalize(rewards, jnp.zeros(3, int), state=state)
+    ...   print(shaped)
+    [-1.2247  1.2247  0.    ]
+    [0.9919 0.9919 0.9919]
 
   Source: public implementations: ROLL; the merge: Chan et al. 1983.
   Differs from the source: the rule for equal rewards.

@@ -21,6 +21,10 @@ def clip_reward(rewards: Array, *, low: float = -10.0, high: float = 10.0) -> Ar
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> print(shaping.clip_reward(jnp.array([-3.0, 0.5, 3.0]), low=-1.0, high=1.0))
+    [-1.   0.5  1. ]
+
   Source: public implementations: OpenRLHF (±10), AReaL (±20).
   Differs from the source: nothing
   Fidelity: faithful
@@ -39,6 +43,10 @@ def scale_reward(rewards: Array, *, bias: float = 0.0, scale: float = 1.0) -> Ar
 
   Returns:
     at least float32 [N].
+
+  Examples:
+    >>> print(shaping.scale_reward(jnp.array([0.0, 0.5, 1.0]), bias=-0.5, scale=10.0))
+    [-5.  0.  5.]
 
   Source: public implementations: AReaL.
   Differs from the source: nothing

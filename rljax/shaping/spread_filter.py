@@ -12,7 +12,12 @@ Array = jax.Array
 
 
 def spread_filter_init() -> dict[str, Array]:
-  """Moving sums of group deviations and of the weights of their terms: float32 scalars, 0."""
+  """Moving sums of group deviations and of the weights of their terms: float32 scalars, 0.
+
+  Examples:
+    >>> print(sorted(shaping.spread_filter_init()))
+    ['spread', 'weight']
+  """
   return {name: jnp.zeros((), jnp.float32) for name in ('spread', 'weight')}
 
 
@@ -39,6 +44,12 @@ def spread_filter(
 
   Returns:
     (at least float32 [N], the next state).
+
+  Examples:
+    >>> rewards, groups = jnp.array([0.50, 0.51, 0.0, 1.0]), jnp.array([0, 0, 1, 1])
+    >>> shaped, state = shaping.spread_filter(rewards, groups, state=shaping.spread_filter_init())
+    >>> print(shaped)  # a group that hardly differs leaves
+    [nan nan  0.  1.]
 
   Source: RLPR, "Extrapolating RLVR to General Domains without Verifiers" (2025); filtering by the
     spread of a likelihood reward also in "Direct Reasoning Optimization" (2025).

@@ -35,6 +35,13 @@ def step_bonus(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, length = jnp.array([1.0, 1.0, 0.0]), jnp.array([800.0, 1200.0, 1200.0])
+    >>> print(shaping.step_bonus(rewards, length))
+    [1.5 1.  0. ]
+    >>> print(shaping.step_bonus(rewards, length, explore=0.2))
+    [1.5 1.  0.2]
+
   Source: Learn to Reason Efficiently with Adaptive Length-based Reward Shaping (2025), LASER.
   Differs from the source: formula not confirmed against the paper.
   Fidelity: recalled
@@ -47,7 +54,12 @@ def step_bonus(
 
 
 def adaptive_step_bonus_init(*, max_length: float = 1000.0) -> dict[str, Array]:
-  """Targets of the levels, float32 [3], action tokens, and the calls so far, int32 scalar."""
+  """Targets of the levels, float32 [3], action tokens, and the calls so far, int32 scalar.
+
+  Examples:
+    >>> print(shaping.adaptive_step_bonus_init()['targets'])
+    [1000. 1000. 1000.]
+  """
   targets = jnp.full(LEVELS, max_length, jnp.float32)
   return {'targets': targets, 'calls': jnp.zeros((), jnp.int32)}
 
@@ -91,6 +103,13 @@ def adaptive_step_bonus(
 
   Raises:
     ValueError: every < 1.
+
+  Examples:
+    >>> rewards, length = jnp.array([1.0, 1.0, 0.0]), jnp.array([300.0, 700.0, 200.0])
+    >>> state = shaping.adaptive_step_bonus_init()
+    >>> shaped, state = shaping.adaptive_step_bonus(rewards, jnp.zeros(3, int), length, state=state)
+    >>> print(shaped, state['targets'])  # a middling prompt: one right answer within 300
+    [1.5 1.  0. ] [1000.  300. 1000.]
 
   Source: Learn to Reason Efficiently with Adaptive Length-based Reward Shaping (2025), LASER-D.
   Differs from the source: estimated on the samples of the iteration, not on a monitor set;

@@ -52,6 +52,11 @@ def think_modes(
   Raises:
     ValueError: there is no such component.
 
+  Examples:
+    >>> rewards, thinks = jnp.array([1.0, 0.0, 1.0, 0.0]), jnp.array([1.0, 1.0, 0.0, 0.0])
+    >>> print(shaping.think_modes(rewards, jnp.zeros(4, int), {'thinks': thinks}))
+    [ 1.  0.  2. -1.]
+
   Source: Learning When to Think: Shaping Adaptive Reasoning in R1-Style Models via Multi-Stage RL
     (2025).
   Differs from the source: formula not confirmed against the paper.

@@ -31,6 +31,12 @@ def unlikeliness(
   Returns:
     at least float32 [N].
 
+  Examples:
+    >>> rewards, logprobs = jnp.array([1.0, 1.0, 0.0]), jnp.array([-1.0, -9.0, -5.0])
+    >>> # What is likely gains less
+    >>> print(shaping.unlikeliness(rewards, jnp.zeros(3, int), logprobs))
+    [0.75   0.9167 0.    ]
+
   Source: He et al. 2025, arXiv 2506.02355.
   Differs from the source: formula not confirmed against the paper; of two equal log-probs the one
     earlier in the array is the likelier.

@@ -45,6 +45,15 @@ def apart(
   Raises:
     ValueError: an unknown average.
 
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> external = jnp.array([False, True])
+    >>> print(weighting.apart(mask, segments, places, external, external_coef=0.5))
+    [[0.3333 0.3333 0.3333]
+     [0.5    0.     0.    ]]
+
   Source: the sum of an on-policy and an off-policy objective, as in Dong et al. 2025,
     arXiv 2508.00222 (RL-PLUS), and of RL and SFT in Zhang et al. 2025, arXiv 2508.11408 (CHORD).
   Differs from the source: which average each part has is open.

@@ -29,6 +29,13 @@ def attention_mean(
   Returns:
     float32 [..., T]; sums to 1, or to 0 without loss tokens.
 
+  Examples:
+    >>> mask, entropy = jnp.ones((1, 3), bool), jnp.array([[0.5, 1.0, 1.5]])
+    >>> print(weighting.attention_mean(mask, entropy))  # leans on tokens that look at few places
+    [[0.5153 0.3333 0.1514]]
+    >>> print(weighting.attention_mean(mask, entropy, focus=-1.0))
+    [[0.1514 0.3333 0.5153]]
+
   Source: Not All Tokens Learn Alike: Attention Entropy Reveals Heterogeneous Signals in RL
     Reasoning (2026).
   Differs from the source: formula not confirmed against the paper, whose schedule and mean over

@@ -31,6 +31,15 @@ def prompt_mean(
   Returns:
     float32 [..., T].
 
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> slots, groups = jnp.array([0, 1]), jnp.array([7, 7])  # both of one prompt
+    >>> print(weighting.prompt_mean(mask, segments, places, slots, groups))
+    [[0.25 0.25 0.25]
+     [0.25 0.   0.  ]]
+
   Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), equation 8.
   Differs from the source: Q counts groups with at least one loss token.
   Fidelity: faithful

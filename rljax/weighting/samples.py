@@ -24,6 +24,14 @@ def sample_mean(action_mask: Array, segment_ids: Array, sample_ids: Array) -> Ar
   Returns:
     float32 [..., S]: on the places of the samples in their rows.
 
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> print(weighting.sample_mean(mask, segments, places))
+    [[0.5]
+     [0.5]]
+
   Source: the mean over sequences of sequence-level losses, as in Zheng et al. 2025,
     arXiv 2507.18071 (GSPO).
   Differs from the source: B counts samples with at least one loss token.
@@ -55,6 +63,15 @@ def group_mean(
 
   Returns:
     float32 [..., S]: on the places of the samples in their rows; 0 on samples without loss tokens.
+
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> slots, groups = jnp.array([0, 1]), jnp.array([7, 7])  # one group, so one loss
+    >>> print(weighting.group_mean(mask, segments, places, slots, groups))
+    [[1.]
+     [1.]]
 
   Source: the mean over pairs of Rafailov et al. 2023, arXiv 2305.18290 (DPO), equation 7.
   Differs from the source: Q counts groups with at least one loss token.

@@ -31,6 +31,14 @@ def seq_mean_token_mean(action_mask: Array, segment_ids: Array, sample_ids: Arra
   Returns:
     float32 [..., T].
 
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> print(weighting.seq_mean_token_mean(mask, segments, places))  # each completion counts ½
+    [[0.1667 0.1667 0.1667]
+     [0.5    0.     0.    ]]
+
   Source: Shao et al. 2024, arXiv 2402.03300, equation 3.
   Differs from the source: B counts samples with at least one loss token.
   Fidelity: faithful
@@ -49,6 +57,14 @@ def seq_mean_token_sum(action_mask: Array, segment_ids: Array, sample_ids: Array
 
   Returns:
     float32 [..., T]; sums to the mean number of loss tokens of a sample.
+
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> print(weighting.seq_mean_token_sum(mask, segments, places))
+    [[0.5 0.5 0.5]
+     [0.5 0.  0. ]]
 
   Source: the log-probability of a sequence as the unit: Williams 1992; Ahmadian et al. 2024,
     arXiv 2402.14740.
@@ -72,6 +88,14 @@ def fixed_length(
 
   Returns:
     float32 [..., T]; sums to the mean number of loss tokens of a sample over C.
+
+  Examples:
+    >>> # Completions of 3 and 1 tokens
+    >>> mask = jnp.array([[True, True, True], [True, False, False]])
+    >>> segments, places = jnp.zeros((2, 3), int), jnp.array([[0], [1]])
+    >>> print(weighting.fixed_length(mask, segments, places, max_completion_length=5))
+    [[0.1 0.1 0.1]
+     [0.1 0.  0. ]]
 
   Source: Liu et al. 2025, arXiv 2503.20783, section 3.2.
   Differs from the source: B counts samples with at least one loss token.

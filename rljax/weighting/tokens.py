@@ -19,6 +19,11 @@ def token_mean(action_mask: Array) -> Array:
   Returns:
     float32 [..., T].
 
+  Examples:
+    >>> print(weighting.token_mean(jnp.array([[True, True, True], [True, False, False]])))
+    [[0.25 0.25 0.25]
+     [0.25 0.   0.  ]]
+
   Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), as public implementations read it.
   Differs from the source: the paper's formula divides inside each group (`prompt_mean`).
   Fidelity: adapted
@@ -36,6 +41,11 @@ def token_sum(action_mask: Array) -> Array:
 
   Returns:
     float32 [..., T].
+
+  Examples:
+    >>> print(weighting.token_sum(jnp.array([[True, True, True], [True, False, False]])))
+    [[1. 1. 1.]
+     [1. 0. 0.]]
 
   Source: the sum reduction of Tinker's losses.
   Differs from the source: nothing.

@@ -60,6 +60,12 @@ def aot(
     (loss [N] at the chosen sample of u_(k), 0 elsewhere; diagnostics of [N] of the pair itself, see
     `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.aot(now, ref, rewards, groups)[0])  # one pair: DPO
+    [0.5981 0.    ]
+
   Source: Melnyk et al. 2024, arXiv 2406.05882, paired form.
   Differs from the source: ties are broken by the order in the array; the order is constant.
   Fidelity: faithful
@@ -100,6 +106,12 @@ def aot_unpaired(
   Returns:
     (loss [N] at the chosen sample h_w,(k), 0 elsewhere; diagnostics of [N] of the pair itself, see
     `pairs.on_pairs`).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.aot_unpaired(now, ref, rewards, groups)[0])  # one pair: DPO
+    [0.5981 0.    ]
 
   Source: Melnyk et al. 2024, arXiv 2406.05882, unpaired form.
   Differs from the source: as many chosen as rejected samples; ties are broken by the order in the

@@ -41,6 +41,12 @@ def discopop(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.discopop(now, ref, rewards, groups)[0])
+    [0.8148 0.    ]
+
   Source: Lu et al. 2024, arXiv 2406.08414, equation 5.
   Differs from the source: m·e^{−z} is taken as one exponential, whose exponent is at most 20, so
     that large negative z (where it is 0) do not overflow.

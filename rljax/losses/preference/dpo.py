@@ -78,6 +78,16 @@ def dpo(
   Raises:
     ValueError: an unknown divergence, or length_normalize without completion_length.
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.dpo(now, ref, rewards, groups)[0])  # on the chosen sample: −log σ(0.1·2)
+    [0.5981 0.    ]
+    >>> print(losses.dpo(ref, ref, rewards, groups)[0])  # at the reference: log 2
+    [0.6931 0.    ]
+    >>> print(jax.grad(lambda now: losses.dpo(now, ref, rewards, groups)[0].sum())(now))
+    [-0.045  0.045]
+
   Source: Rafailov et al. 2023, arXiv 2305.18290, equation 7; Wang et al. 2023, arXiv 2309.16240
     (f-DPO); Amini et al. 2024, arXiv 2402.10571 (offset); Lambert et al. 2024, arXiv 2411.15124
     (length-normalised).

@@ -39,6 +39,13 @@ def dpop(
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`, and `fallen`, 1
     where the penalty is paid).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> loss, seen = losses.dpop(ref + jnp.array([-1.0, -2.0]), ref, rewards, groups)
+    >>> print(loss, seen['fallen'])  # both fell: 50 nats are charged for the chosen one
+    [14.7  0. ] [1. 0.]
+
   Source: Pal et al. 2024, arXiv 2402.13228 (DPO-Positive).
   Differs from the source: formula and defaults not confirmed against the paper; at h_w = 0, where
     training starts, the penalty has no gradient.

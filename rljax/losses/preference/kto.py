@@ -69,6 +69,13 @@ def kto(
     `accuracy` 1 where it is positive, `pairs` 1; and `kl_ref`, KL in nats at each sample with a
     loss).
 
+  Examples:
+    >>> now, ref, groups = jnp.array([-2.0, -2.0, -2.5]), jnp.full(3, -3.0), jnp.array([0, 1, 2])
+    >>> other = jnp.array([False, False, True])  # the third measures the KL
+    >>> loss, seen = losses.kto(now, ref, jnp.array([1.0, -1.0, 0.0]), groups, other)
+    >>> print(loss, seen['kl_ref'])
+    [0.4875 0.5125 0.    ] [0.5 0.5 0. ]
+
   Source: Ethayarajh et al. 2024, arXiv 2402.01306.
   Differs from the source: nothing; KL is of the samples at hand.
   Fidelity: faithful
@@ -114,6 +121,11 @@ def apo_zero_unpaired(
     (loss [N], diagnostics of [N] as of a pair loss, at the best sample of each group that has a
     better and a worse one: `chosen` and `rejected` βh of the two, `margin` their difference,
     `accuracy` 1 where it is positive, `pairs` 1).
+
+  Examples:
+    >>> now, ref, groups = jnp.array([-2.0, -2.0, -3.0]), jnp.full(3, -3.0), jnp.array([0, 1, 2])
+    >>> print(losses.apo_zero_unpaired(now, ref, jnp.array([1.0, -1.0, 0.0]), groups)[0])
+    [0.475 0.525 0.   ]
 
   Source: D'Oosterlinck et al. 2024, arXiv 2408.06266, equation 7, one sample at a time.
   Differs from the source: the paper's loss is of pairs; weights as in KTO.

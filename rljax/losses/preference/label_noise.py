@@ -39,6 +39,14 @@ def robust_dpo(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.robust_dpo(now, ref, rewards, groups)[0])
+    [0.5731 0.    ]
+    >>> print(losses.robust_dpo(now, ref, rewards, groups, label_smoothing=0.0)[0])  # DPO
+    [0.5981 0.    ]
+
   Source: Chowdhury et al. 2024, arXiv 2403.00409.
   Differs from the source: nothing.
   Fidelity: faithful
@@ -77,6 +85,12 @@ def exo(
 
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.exo(now, ref, rewards, groups)[0])
+    [2.422 0.   ]
 
   Source: Ji et al. 2024, arXiv 2402.00856, equation 16.
   Differs from the source: nothing.

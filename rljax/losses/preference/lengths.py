@@ -42,6 +42,14 @@ def r_dpo(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> length = jnp.array([30.0, 10.0])
+    >>> # Longer by 20: 0.2 of the margin is free
+    >>> print(losses.r_dpo(now, ref, length, rewards, groups)[0])
+    [0.513 0.   ]
+
   Source: Park et al. 2024, arXiv 2403.19159.
   Differs from the source: formula not confirmed against the paper; the sign is that of the optimum
     under the price (reward = β·log-ratio + α·length + constant). The default of α is recalled.
@@ -82,6 +90,15 @@ def length_desensitized(
 
   Returns:
     at least float32 [N], nats; 0 for unused places.
+
+  Examples:
+    >>> logprobs, groups = jnp.full((2, 3), -1.0), jnp.array([0, 0])
+    >>> mask, places = jnp.array([[True, True, True], [True, False, False]]), jnp.array([[0], [1]])
+    >>> rows = mask, jnp.zeros((2, 3), int), places, jnp.array([0, 1])
+    >>> where = *rows, jnp.array([1.0, 0.0]), groups
+    >>> # Beyond the shorter one a token counts half
+    >>> print(losses.length_desensitized(logprobs, *where))
+    [-2. -1.]
 
   Source: Liu et al. 2024, arXiv 2409.06411.
   Differs from the source: nothing; the default of α is recalled.
@@ -134,6 +151,14 @@ def ld_dpo(
 
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
+
+  Examples:
+    >>> logprobs, groups = jnp.full((2, 3), -1.0), jnp.array([0, 0])
+    >>> mask, places = jnp.array([[True, True, True], [True, False, False]]), jnp.array([[0], [1]])
+    >>> rows = mask, jnp.zeros((2, 3), int), places, jnp.array([0, 1])
+    >>> where = *rows, jnp.array([1.0, 0.0]), groups
+    >>> print(losses.ld_dpo(logprobs, jnp.full((2, 3), -2.0), *where)[0])  # h = 1 + ½ + ½ against 1
+    [0.6444 0.    ]
 
   Source: Liu et al. 2024, arXiv 2409.06411.
   Differs from the source: nothing; the default of α is recalled.

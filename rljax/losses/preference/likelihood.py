@@ -37,6 +37,12 @@ def rpo(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.rpo(now, ref, rewards, groups)[0])  # DPO's 0.5981 − 0.005·0.1·(−2)
+    [0.5991 0.    ]
+
   Source: Liu et al. 2024, arXiv 2405.16436, with the chosen samples as the base policy's.
   Differs from the source: formula and defaults not confirmed against the paper.
   Fidelity: recalled
@@ -75,6 +81,12 @@ def irpo(
 
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.irpo(now, ref, jnp.array([2.0, 4.0]), rewards, groups)[0])  # 0.5981 + 2/2
+    [1.5981 0.    ]
 
   Source: Pang et al. 2024, arXiv 2404.19733.
   Differs from the source: formula not confirmed against the paper. Public implementations average

@@ -74,6 +74,13 @@ def lipo_lambda(
     (loss [N] at the first sample of each group, 0 elsewhere; diagnostics of [N] there, of the best
     and the worst sample by rewards, see `pairs.on_pairs`).
 
+  Examples:
+    >>> scores = jnp.array([0.0, 0.0, 0.0])
+    >>> rewards, groups = jnp.array([1.0, 0.5, 0.0]), jnp.array([0, 0, 0])
+    >>> loss = lambda now: losses.lipo_lambda(now, scores, rewards, groups, beta=1.0)[0].sum()
+    >>> print(jax.grad(loss)(scores))  # the best is raised, the worst lowered
+    [-0.5166  0.1168  0.3998]
+
   Source: Liu et al. 2024, arXiv 2402.01878, the LiPO-λ loss.
   Differs from the source: its sign is that of a loss.
   Fidelity: faithful
@@ -121,6 +128,13 @@ def list_mle(
   Returns:
     (loss [N] at the first sample of each group, 0 elsewhere; diagnostics of [N] there, of the best
     and the worst sample by rewards, see `pairs.on_pairs`).
+
+  Examples:
+    >>> scores = jnp.array([0.0, 0.0, 0.0])
+    >>> rewards, groups = jnp.array([1.0, 0.5, 0.0]), jnp.array([0, 0, 0])
+    >>> # Log 3! before anything is learnt
+    >>> print(losses.list_mle(scores, scores, rewards, groups)[0])
+    [1.7918 0.     0.    ]
 
   Source: Xia et al. 2008, "Listwise approach to learning to rank"; for language models: Rafailov et
     al. 2023, arXiv 2305.18290; Liu et al. 2024, arXiv 2402.01878.

@@ -44,6 +44,13 @@ def xpo(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> external = jnp.array([False, True])
+    >>> print(losses.xpo(now, ref, rewards, groups, external, alpha=0.1)[0])  # DPO + 0.1·(−4)
+    [0.1981 0.    ]
+
   Source: Xie et al. 2024, arXiv 2405.21046.
   Differs from the source: formula not confirmed against the paper (as in public implementations).
   Fidelity: recalled
@@ -84,6 +91,14 @@ def nash_md(
 
   Returns:
     (loss [N], diagnostics of [N]: `accuracy` P at samples with a loss, `kl_ref` h there, nats).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> wins, external = jnp.array([0.8, 0.2]), jnp.array([False, True])
+    >>> loss = lambda now: losses.nash_md(now, ref, wins, groups, external)[0].sum()
+    >>> print(jax.grad(loss)(now))  # −(0.8 − ½ − 0.1·1); the opponent has no loss
+    [-0.2  0. ]
 
   Source: Munos et al. 2023, arXiv 2312.00886, Nash-MD-PG.
   Differs from the source: formula not confirmed against the paper.

@@ -48,6 +48,14 @@ def orpo(
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`; implicit rewards
     are β·ℓ̄).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> length = jnp.array([2.0, 2.0])
+    >>> # The likelihood of the chosen one, and odds
+    >>> print(losses.orpo(now, length, rewards, groups)[0])
+    [1.0238 0.    ]
+
   Source: Hong et al. 2024, arXiv 2403.07691, equations 4 and 7.
   Differs from the source: a mean log-prob above −1e-6 counts as −1e-6 in the odds, where they
     would be infinite; the likelihood is of action tokens only.

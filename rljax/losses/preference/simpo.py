@@ -38,6 +38,13 @@ def simpo(
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`; implicit rewards
     are β·ℓ̄).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> # Both −1 per token: no margin
+    >>> print(losses.simpo(now, jnp.array([2.0, 4.0]), rewards, groups)[0])
+    [1.6004 0.    ]
+
   Source: Meng et al. 2024, arXiv 2405.14734.
   Differs from the source: label smoothing is that of public implementations.
   Fidelity: faithful
@@ -77,6 +84,14 @@ def alpha_po(
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`; implicit rewards
     are β·r).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.alpha_po(now, jnp.array([2.0, 4.0]), rewards, groups, alpha=0.0)[0])  # SimPO
+    [1.6004 0.    ]
+    >>> print(losses.alpha_po(now, jnp.array([4.0, 4.0]), rewards, groups)[0])
+    [0.6285 0.    ]
+
   Source: Gupta et al. 2025, arXiv 2501.03884.
   Differs from the source: the exponent −α·ℓ̄ is at most 20; the default of α is recalled.
   Fidelity: faithful
@@ -115,6 +130,12 @@ def cpo(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`; implicit rewards
     are β·Σℓ).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.cpo(now, jnp.array([2.0, 4.0]), rewards, groups)[0])
+    [1.5981 0.    ]
 
   Source: Xu et al. 2024, arXiv 2401.08417, equation 3 and the likelihood term beside it.
   Differs from the source: the likelihood is per token of each sample (the paper's formula sums it,

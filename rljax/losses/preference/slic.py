@@ -38,6 +38,14 @@ def slic(
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.slic(now, ref, rewards, groups)[0])  # 1 − 0.1·2
+    [0.8 0. ]
+    >>> print(losses.slic(now, ref, rewards, groups, margin=0.1)[0])
+    [0. 0.]
+
   Source: Zhao et al. 2023, arXiv 2305.10425; with the reference inside the margin: Liu et al. 2023,
     arXiv 2309.06657.
   Differs from the source: SLiC-HF's hinge is on log-probs without a reference, with a likelihood

@@ -39,6 +39,15 @@ def ipo(
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`; implicit rewards
     are β·h, over the length where `average`).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> length = jnp.array([1.0, 1.0])
+    >>> print(losses.ipo(now, ref, length, rewards, groups)[0])  # (2 − 5)²
+    [9. 0.]
+    >>> print(losses.ipo(now, ref, length, rewards, groups, beta=0.25)[0])  # what was wanted
+    [0. 0.]
+
   Source: Azar et al. 2023, arXiv 2310.12036, equation 17.
   Differs from the source: the average per token is not in the paper's text; public
     implementations report that its authors used it.
@@ -76,6 +85,12 @@ def sppo_hard(
 
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> print(losses.sppo_hard(now, ref, rewards, groups, beta=0.5)[0])  # h = ±1 are what is wanted
+    [0. 0.]
 
   Source: Wu et al. 2024, arXiv 2405.00675, equation 4.7.
   Differs from the source: win rates are 1 and 0, where the paper estimates them; the default of β

@@ -45,6 +45,13 @@ def tdpo(
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`; implicit rewards
     are β(h + D)).
 
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> kl = jnp.array([0.5, 2.5])
+    >>> print(losses.tdpo(now, ref, kl, rewards, groups)[0])  # −log σ(0.1·(2 − 0.5·2))
+    [0.6444 0.    ]
+
   Source: Zeng et al. 2024, arXiv 2404.11999, TDPO1 and TDPO2.
   Differs from the source: formula not confirmed against the paper (as in public implementations).
   Fidelity: recalled

@@ -53,6 +53,13 @@ def tpo(
   Raises:
     ValueError: an unknown pair term.
 
+  Examples:
+    >>> now, groups = jnp.array([-2.0, -2.0, -4.0]), jnp.array([0, 0, 0])
+    >>> rewards, length = jnp.array([1.0, 0.5, 0.0]), jnp.array([2.0, 2.0, 2.0])
+    >>> # On the second best; the best is to be learnt
+    >>> print(losses.tpo(now, length, rewards, groups)[0])
+    [0.     1.6832 0.    ]
+
   Source: Saeidi et al. 2024, arXiv 2405.16681; 'hinge' and 'ipo': public implementations.
   Differs from the source: the likelihood is per token of each gold completion (public
     implementations average it over all gold tokens of the batch).

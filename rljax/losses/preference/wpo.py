@@ -37,6 +37,13 @@ def wpo_weights(
   Returns:
     at least float32 [N], constant; 0 for unused places, 1 for samples without action tokens.
 
+  Examples:
+    >>> logprobs, squares = jnp.log(jnp.array([[0.5, 0.5], [0.1, 0.1]])), jnp.full((2, 2), 0.5)
+    >>> row = jnp.ones((2, 2), bool), jnp.zeros((2, 2), int)
+    >>> where = *row, jnp.array([[0], [1]]), jnp.array([0, 1])
+    >>> print(losses.wpo_weights(logprobs, squares, *where))  # its own kind of text, and another
+    [1.  0.2]
+
   Source: Zhou et al. 2024, arXiv 2406.11827, equation 2 with the alignment by sampled outputs.
   Differs from the source: the exponent is clamped to ±20.
   Fidelity: faithful
@@ -97,6 +104,15 @@ def wpo(
 
   Returns:
     (loss [N], 0 but at chosen samples; diagnostics of [N], see `pairs.on_pairs`, and `weight`).
+
+  Examples:
+    >>> now, ref = jnp.array([-2.0, -4.0]), jnp.array([-3.0, -3.0])  # log-probs of whole samples
+    >>> rewards, groups = jnp.array([1.0, 0.0]), jnp.array([0, 0])  # the first is chosen
+    >>> weights = jnp.array([1.0, 0.2])
+    >>> zeros, row = jnp.zeros((2, 1)), (jnp.ones((2, 1), bool), jnp.zeros((2, 1), int))
+    >>> where = zeros, zeros, *row, jnp.array([[0], [1]]), jnp.array([0, 1])
+    >>> print(losses.wpo(now, ref, *where, rewards, groups, weights)[0])  # 0.2 of DPO's 0.5981
+    [0.1196 0.    ]
 
   Source: Zhou et al. 2024, arXiv 2406.11827, equation 2.
   Differs from the source: nothing.
