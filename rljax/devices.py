@@ -85,7 +85,20 @@ def check_accelerator(*, allow_cpu: bool = False) -> str:
   if allow_cpu or chosen == 'cpu':
     why = '--allow_cpu' if allow_cpu else 'JAX_PLATFORMS=cpu'
     return f'{line}; the {there.upper()} of this machine stays idle ({why})'
-  raise DeviceError(f'this machine has a {there.upper()}, but jax sees only CPUs. {_remedy(there)}')
+  raise DeviceError(_unseen(there))
+
+
+def warnings() -> list[str]:
+  """A line where an accelerator of this machine stays idle though nobody chose the CPU.
+
+  For runs that begin without the command line, which stops there.
+  """
+  import jax
+
+  if jax.default_backend() != 'cpu' or os.environ.get('JAX_PLATFORMS') == 'cpu':
+    return []
+  there = hardware()
+  return [f'warning: {_unseen(there)}'] if there else []
 
 
 def keep_compiled_programs() -> None:
@@ -97,6 +110,10 @@ def keep_compiled_programs() -> None:
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update('jax_compilation_cache_dir', str(data_dir() / 'compiled'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+
+
+def _unseen(there: str) -> str:
+  return f'this machine has a {there.upper()}, but jax sees only CPUs. {_remedy(there)}'
 
 
 def _remedy(there: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from rljax import config as configs
-from rljax import files, health, hosts, interruptions, metrics, out_of_memory
+from rljax import devices, files, health, hosts, interruptions, metrics, out_of_memory
 from rljax.assembly import World, assemble
 from rljax.build_model import MODEL
 from rljax.health import HealthError
@@ -70,7 +70,7 @@ def train(
       return work.summary
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
       with contextlib.closing(assemble(config)) as world:
-        print(_overview(world), *world.warnings(), sep='\n', flush=True)
+        print(_overview(world), *world.warnings(), *devices.warnings(), sep='\n', flush=True)
         progress = Progress(
           work.path, keep=config.keep_checkpoints, compiled=compiled, memory=memory
         )

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from rljax import cli, devices, interruptions
+from rljax.out_of_memory import OutOfMemoryError
 
 
 @pytest.fixture
@@ -132,6 +133,9 @@ def test_errors_of_the_run(here, trained, capsys):
   trained['raise'] = trained['HealthError']('all rewards are equal')
   assert cli.main(['train', '--config=quickstart']) == 1
   assert 'stopped itself: all rewards are equal' in capsys.readouterr().err
+  trained['raise'] = OutOfMemoryError('out of memory\n  parameters  2 MiB')
+  assert cli.main(['train', '--config=quickstart', '--seeds=0,1']) == 1
+  assert capsys.readouterr().err == 'rljax: out of memory\n  parameters  2 MiB\n'
   trained['raise'] = TypeError('a mistake of the program keeps its traceback')
   with pytest.raises(TypeError):
     cli.main(['train', '--config=quickstart'])
@@ -212,6 +216,10 @@ def test_an_idle_accelerator_stops_the_run(
   with pytest.raises(devices.DeviceError, match=f'this machine has a {hardware.upper()}') as error:
     devices.check_accelerator()
   assert extra in str(error.value) and '--allow_cpu' in str(error.value)
+  assert devices.warnings() == [f'warning: {error.value}']
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  assert devices.warnings() == []
+  monkeypatch.setenv('JAX_PLATFORMS', '')
   assert cli.main(['train', '--config=quickstart']) == 2
   assert 'config' not in trained
   assert cli.main(['train', '--config=quickstart', '--allow_cpu']) == 0

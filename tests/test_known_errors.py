@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_runs import tiny_config
 
 from rljax import (
   binding,
@@ -18,12 +19,14 @@ from rljax import (
   out_of_memory,
   sampling,
   sharding,
+  stages,
   tasks,
   tokenization,
   workdir,
 )
 from rljax.rewards import Scorer
 from rljax.rollouts.measures import is_hopeless
+from rljax.train import train
 
 SEEN = {
   'rollout/truncated': 0.0,
@@ -221,3 +224,17 @@ def test_out_of_memory_has_a_table_and_three_knobs():
   with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'):
     with out_of_memory.explained(settings):
       raise jax.errors.JaxRuntimeError('INTERNAL: something else')
+
+
+def test_a_run_without_memory_says_what_stands_there(monkeypatch, tmp_path):
+  def program(self, shardings):
+    def fail(*given):
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+
+    return fail
+
+  monkeypatch.setattr(stages.Stage, 'program', program)
+  with pytest.raises(out_of_memory.OutOfMemoryError, match='out of memory') as caught:
+    train(tiny_config(), workdir=str(tmp_path / 'run'))
+  said = str(caught.value)
+  assert all(f'  {kind} ' in said for kind in ('parameters', 'optimizer'))

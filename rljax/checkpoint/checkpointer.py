@@ -194,6 +194,13 @@ def load_params(
 
   Raises:
     CheckpointError: no checkpoint there, no such role, or leaves that differ from `example`.
+
+  Examples:
+    >>> try:
+    ...   checkpoint.load_params('runs/nothing')
+    ... except checkpoint.CheckpointError as error:
+    ...   print(error)
+    there is no checkpoint in runs/nothing
   """
   folder = files.as_path(path)
   inner = folder / FOLDER

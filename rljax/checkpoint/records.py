@@ -17,7 +17,12 @@ class CheckpointError(ValueError):
 
 
 def encode(value: Any, where: str = 'host') -> Any:
-  """`value` as JSON: besides JSON's own types tuples, bytes, arrays, NaN and any keys of dicts."""
+  """`value` as JSON: besides JSON's own types tuples, bytes, arrays, NaN and any keys of dicts.
+
+  Examples:
+    >>> print(checkpoint.encode({'seen': (1, 2), 'loss': float('nan')}))
+    {'seen': {'__tuple__': [1, 2]}, 'loss': {'__float__': 'nan'}}
+  """
   if value is None or isinstance(value, bool | int | str):
     return value
   if isinstance(value, np.generic):
@@ -47,6 +52,10 @@ def decode(value: Any) -> Any:
 
   Raises:
     CheckpointError: `encode` gives no such record.
+
+  Examples:
+    >>> print(checkpoint.decode(checkpoint.encode({'seen': (1, 2), 3: b'x'})))
+    {'seen': (1, 2), 3: b'x'}
   """
   try:
     return _decode(value)

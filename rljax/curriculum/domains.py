@@ -136,6 +136,13 @@ def domains(
   Raises:
     ValueError: no prompts, no shares, one that is not above 0, or an impossible memory.
 
+  Examples:
+    >>> from rljax.prompts import Prompt
+    >>> prompts = [Prompt(name, i, metadata={'source': name}) for i, name in enumerate('xxyy')]
+    >>> drawn = curriculum.domains(prompts, shares={'x': 1.0, 'y': 3.0})
+    >>> print(drawn.probabilities(), [p.text for p in drawn.sample(8)].count('y'))
+    {'x': 0.25, 'y': 0.75} 6
+
   Source: Apriel-Reasoner: RL Post-Training for General-Purpose and Efficient Reasoning (2026).
   Differs from the source: formula not confirmed against the paper; what counts as kept.
   """

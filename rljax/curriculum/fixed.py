@@ -23,6 +23,12 @@ def fixed(prompts: Sequence[Prompt], seed: int = 0, *, places: Sequence[int]) ->
   Raises:
     ValueError: no places, or one that does not exist.
 
+  Examples:
+    >>> from rljax.prompts import Prompt
+    >>> prompts = [Prompt(text=letter, prompt_id=i) for i, letter in enumerate('abc')]
+    >>> print([p.text for p in curriculum.fixed(prompts, places=[1]).sample(3)])
+    ['b', 'b', 'b']
+
   Source: Reinforcement Learning for Reasoning in Large Language Models with One Training Example
     (2025).
   """
@@ -47,6 +53,11 @@ def most_varied(accuracy: np.ndarray) -> np.ndarray:
 
   Raises:
     ValueError: not two axes, or no epoch.
+
+  Examples:
+    >>> accuracy = np.array([[0.0, 1.0, 0.5], [0.0, 1.0, 1.0], [1.0, 1.0, 0.5]])  # epochs, prompts
+    >>> print(curriculum.most_varied(accuracy))  # the first is learnt late, the second always known
+    [0 2 1]
 
   Source: Reinforcement Learning for Reasoning in Large Language Models with One Training Example
     (2025), the historical variance score.

@@ -80,5 +80,12 @@ def sets(prompts: Sequence[Prompt], seed: int = 0, *, size: int) -> Sets:
 
   Raises:
     ValueError: the prompts are not whole sets.
+
+  Examples:
+    >>> from rljax.prompts import Prompt
+    >>> prompts = [Prompt(text=letter, prompt_id=i) for i, letter in enumerate('aabb')]
+    >>> drawn = curriculum.sets(prompts, seed=0, size=2).sample(4)
+    >>> print([prompt.text for prompt in drawn])  # sets stay together
+    ['a', 'a', 'b', 'b']
   """
   return Sets(prompts, seed, size)

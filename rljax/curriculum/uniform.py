@@ -55,5 +55,14 @@ def uniform(prompts: Sequence[Prompt], seed: int = 0) -> Uniform:
   Args:
     prompts: at least one; may be longer than memory, places are computed.
     seed: of the order; a stage gives one that follows from the run's.
+
+  Examples:
+    >>> from rljax.prompts import Prompt
+    >>> prompts = [Prompt(text=letter, prompt_id=i) for i, letter in enumerate('abc')]
+    >>> drawn = curriculum.uniform(prompts, seed=1)
+    >>> print(sorted(p.text for p in drawn.sample(3)))  # an epoch
+    ['a', 'b', 'c']
+    >>> print(len(drawn.sample(2)))  # of the next one
+    2
   """
   return Uniform(prompts, seed)

@@ -48,6 +48,11 @@ def overlap(train: Iterable[str], test: Sequence[str], *, ngram: int = 13) -> Ov
     train, test: texts.
     ngram: n.
 
+  Examples:
+    >>> found = data.overlap(['Add two and two.', 'Sort them.'], ['add TWO and two'], ngram=3)
+    >>> print(str(found).split(';')[0])
+    of 1 held-out prompts 1 are among 2 training prompts, 1 share 3 words in a row with one
+
   Source: Brown et al. 2020, arXiv 2005.14165, appendix C (13-gram overlap).
   Differs from the source: no list of frequent n-grams that do not count.
   """

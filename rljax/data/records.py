@@ -18,7 +18,7 @@ SUFFIXES = ('.jsonl', '.jsonl.gz', '.json', '.csv', '.tsv', '.parquet', '.arrow'
 
 
 def open_records(path: str | os.PathLike[str], split: str = 'train') -> Sequence[dict[str, Any]]:
-  """The records of a split, by index.
+  r"""The records of a split, by index.
 
   path is a file, or a directory: one that TFDS has prepared (array_record; text comes as str), one
   that `datasets` has saved (`save_to_disk`), or one with files whose names begin with the split, at
@@ -32,6 +32,12 @@ def open_records(path: str | os.PathLike[str], split: str = 'train') -> Sequence
   Raises:
     FileNotFoundError: there is no such path, or no split in it; says which there are.
     ValueError: a file of another kind, or one that cannot be read as what its name says.
+
+  Examples:
+    >>> files.write_text('train.jsonl', '{"question": "1+1", "gold": 2}\n')
+    >>> records = data.open_records('train.jsonl')
+    >>> print(len(records), records[0])
+    1 {'question': '1+1', 'gold': 2}
   """
   path = pathlib.Path(path).expanduser()
   if path.is_file():

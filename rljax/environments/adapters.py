@@ -23,7 +23,7 @@ def gymnasium_style(
   turn_tokens: int = 0,
   max_observation: int = 256,
 ) -> Adapter:
-  """Episodes of an environment whose actions and observations are text, or can be read as such.
+  r"""Episodes of an environment whose actions and observations are text, or can be read as such.
 
   `env.reset(seed=…) -> (observation, info)` and `env.step(action) -> (observation, reward,
   terminated, truncated, info)`; one environment for each episode, closed at its end. What `reset`
@@ -40,6 +40,23 @@ def gymnasium_style(
 
   Raises:
     BindingError: there is no such function.
+
+  Examples:
+    >>> class Walk:
+    ...   def __init__(self, prompt):
+    ...     self.place = 0
+    ...   def reset(self, seed=None):
+    ...     return 'at 0', {}
+    ...   def step(self, action):
+    ...     self.place += {'left': -1, 'right': 1}[action]
+    ...     return f'at {self.place}', float(self.place == 1), self.place == 1, False, {}
+    ...   def close(self):
+    ...     pass
+    >>> import sys, types
+    >>> sys.modules['my_walk'] = types.SimpleNamespace(Walk=Walk)  # a module of yours
+    >>> game = environments.gymnasium_style(make='my_walk.Walk')
+    >>> print(game.stops, game.max_turns)
+    ('\n',) 16
   """
   node = {'name': make} if isinstance(make, str) else dict(make)
   return Adapter(
@@ -129,6 +146,17 @@ def verifiers_style(
 
   Raises:
     BindingError: there is no such function.
+
+  Examples:
+    >>> import sys, types
+    >>> class Chat:
+    ...   def env_response(self, messages, state):
+    ...     return [{'role': 'user', 'content': 'Go on.'}], state
+    ...   def is_completed(self, messages, state):
+    ...     return len(messages) > 3
+    >>> sys.modules['my_chat'] = types.SimpleNamespace(Chat=Chat)  # a module of yours
+    >>> print(environments.verifiers_style(make='my_chat.Chat').stops)
+    ('<|im_end|>',)
 
   Source: the interface of MultiTurnEnv in the package verifiers, as far as it is documented; not
   checked against a release.

@@ -22,6 +22,12 @@ def calculator(arguments: Any, *, max_digits: int = 40, max_decimals: int = 10) 
 
   Raises:
     ToolError: no expression, a division by 0, a number that is too large.
+
+  Examples:
+    >>> print(environments.calculator('12 * (3 + 4)'))
+    84
+    >>> print(environments.calculator({'expression': '1/3'}))
+    0.3333
   """
   if isinstance(arguments, Mapping):
     arguments = arguments.get('expression', '')

@@ -37,6 +37,17 @@ def guessing(
 
   Raises:
     ValueError: an empty range.
+
+  Examples:
+    >>> from rljax.environments import Turn
+    >>> from rljax.prompts import Prompt
+    >>> game = environments.guessing(low=0, high=9)
+    >>> episode = game.reset(Prompt(text='', prompt_id=0, answer=7), seed=0)
+    >>> print(episode.step(Turn((), '3?', False, 0)).observation)  # higher
+    +
+    >>> last = episode.step(Turn((), '7?', False, 1))
+    >>> print(last.reward, last.done)
+    1.0 True
   """
   if low > high:
     raise ValueError(f'guessing: there is no number from low={low} to high={high}')

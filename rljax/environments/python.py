@@ -32,6 +32,13 @@ def python(
   Raises:
     NotAllowedError: `allow` is not True.
     ToolError: no program.
+
+  Examples:
+    >>> try:
+    ...   environments.python('print(1 + 1)')  # programs of a model run where the config allows it
+    ... except Exception as error:
+    ...   print(type(error).__name__)
+    NotAllowedError
   """
   source = arguments.get('code', '') if isinstance(arguments, Mapping) else arguments
   if not isinstance(source, str) or not source.strip():

@@ -66,7 +66,7 @@ def words(text: str) -> list[str]:
 
 
 def search(arguments: Any, *, corpus: str, num: int = 3, max_characters: int = 500) -> str:
-  """The best passages of a corpus, each on lines of its own behind its number.
+  r"""The best passages of a corpus, each on lines of its own behind its number.
 
   Args:
     arguments: the query, or {'query': …}.
@@ -77,6 +77,11 @@ def search(arguments: Any, *, corpus: str, num: int = 3, max_characters: int = 5
   Raises:
     ToolError: an empty query.
     FileNotFoundError: no corpus.
+
+  Examples:
+    >>> files.write_text('corpus.txt', 'The key of the red box is 17.\nThe box of room 4 is green.')
+    >>> print(environments.search('red key', corpus='corpus.txt', num=1))
+    [1] The key of the red box is 17.
   """
   query = arguments.get('query', '') if isinstance(arguments, Mapping) else arguments
   if not words(str(query)):

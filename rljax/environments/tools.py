@@ -50,6 +50,16 @@ def tools(
   Raises:
     BindingError: a tool that does not exist; names it.
     ValueError: a mark of a call is empty.
+
+  Examples:
+    >>> from rljax.environments import Turn
+    >>> from rljax.prompts import Prompt
+    >>> episode = environments.tools().reset(Prompt(text='', prompt_id=0), seed=0)
+    >>> print(episode.step(Turn((), '<tool_call>6 * 7</tool_call>', False, 0)).observation)
+    <tool_result>42</tool_result>
+    >>> # Without a call a turn is the last
+    >>> print(episode.step(Turn((), 'It is 42.', False, 1)).done)
+    True
   """
   if not all(call):
     raise ValueError(f'tools: the marks of a call, {call}, must not be empty')

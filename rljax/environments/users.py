@@ -34,6 +34,20 @@ def user(
 
   Raises:
     BindingError: there is no such function.
+
+  Examples:
+    >>> import sys, types
+    >>> def answer(prompt, said, heard, seed):
+    ...   return 'And then?'
+    >>> sys.modules['my_user'] = types.SimpleNamespace(answer=answer)  # a module of yours
+    >>> from rljax.environments import Turn
+    >>> from rljax.prompts import Prompt
+    >>> users = environments.user(answer='my_user.answer')
+    >>> talk = users.reset(Prompt(text='', prompt_id=0), seed=0)
+    >>> print(talk.step(Turn((), 'First, sort them.', False, 0)).observation)
+    <BLANKLINE>
+    User: And then?
+    Assistant:
   """
   node = {'name': answer} if isinstance(answer, str) else dict(answer)
   bound = binding.bind(node, ('prompt', 'said', 'heard', 'seed'))

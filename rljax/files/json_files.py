@@ -19,6 +19,10 @@ def plain(value: Any, *, nonfinite: Callable[[float], Any] = str) -> Any:
   Args:
     value: dicts (or what has `items`), lists, tuples … of anything.
     nonfinite: what becomes of NaN and infinities, which JSON does not have; text by default.
+
+  Examples:
+    >>> print(files.plain({'lr': np.float32(0.1), 'ks': (1, 4), 'loss': float('inf')}))
+    {'lr': 0.1, 'ks': [1, 4], 'loss': 'inf'}
   """
   if hasattr(value, 'items'):
     return {str(key): plain(item, nonfinite=nonfinite) for key, item in value.items()}
@@ -42,12 +46,29 @@ def plain(value: Any, *, nonfinite: Callable[[float], Any] = str) -> Any:
 
 
 def write_json(path: PathLike, value: Any) -> None:
-  """Writes `value` as indented JSON, atomically; NaN and infinities are refused."""
+  """Writes `value` as indented JSON, atomically; NaN and infinities are refused.
+
+  Examples:
+    >>> files.write_json('b.json', {'ks': (1, 4)})
+    >>> print(files.read_text('b.json'))
+    {
+      "ks": [
+        1,
+        4
+      ]
+    }
+  """
   write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
 
 
 def read_json(path: PathLike) -> Any:
-  """The value in a JSON file."""
+  """The value in a JSON file.
+
+  Examples:
+    >>> files.write_json('a.json', {'seed': 1})
+    >>> print(files.read_json('a.json'))
+    {'seed': 1}
+  """
   return parse_json(read_text(path))
 
 

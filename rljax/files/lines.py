@@ -62,12 +62,25 @@ class LineFile:
 
 
 def append_text(path: PathLike, text: str) -> None:
-  """Appends whole lines to a UTF-8 file, as a `LineFile` does."""
+  r"""Appends whole lines to a UTF-8 file, as a `LineFile` does.
+
+  Examples:
+    >>> files.append_text('log.txt', 'one\n')
+    >>> files.append_text('log.txt', 'two\n')
+    >>> print(files.read_text('log.txt').split())
+    ['one', 'two']
+  """
   LineFile(path).append(text)
 
 
 def parts(path: PathLike) -> list[epath.Path]:
-  """The parts of a file of lines in their order: itself, if it is one piece."""
+  r"""The parts of a file of lines in their order: itself, if it is one piece.
+
+  Examples:
+    >>> files.write_text('rows.jsonl', '{}\n')
+    >>> print([str(path) for path in files.parts('rows.jsonl')])
+    ['rows.jsonl']
+  """
   place = as_path(path)
   if not place.is_dir():
     return [place]
@@ -75,17 +88,28 @@ def parts(path: PathLike) -> list[epath.Path]:
 
 
 def json_lines(rows: Iterable[Any]) -> str:
-  """One line of JSON for each row; NaN and infinities are refused."""
+  """One line of JSON for each row; NaN and infinities are refused.
+
+  Examples:
+    >>> print(files.json_lines([{'step': 1}, {'step': 2}]), end='')
+    {"step": 1}
+    {"step": 2}
+  """
   return ''.join(json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n' for row in rows)
 
 
 def read_jsonl(path: PathLike) -> list[Any]:
-  """The rows of a file of JSON lines, its parts joined.
+  r"""The rows of a file of JSON lines, its parts joined.
 
   An incomplete last line (of a killed writer) is left out.
 
   Raises:
     ValueError: a line inside the file is no JSON; names file and line.
+
+  Examples:
+    >>> files.write_text('killed.jsonl', '{"step": 1}\n{"step":')
+    >>> print(files.read_jsonl('killed.jsonl'))  # half a line of a killed writer is left out
+    [{'step': 1}]
   """
   return [row for part in parts(path) for row in _rows(part)]
 
@@ -119,6 +143,13 @@ def truncate_jsonl(path: PathLike, keep: Callable[[Any], bool]) -> int:
 
   Returns:
     the number of lines dropped.
+
+  Examples:
+    >>> files.append_text('steps.jsonl', files.json_lines({'step': i} for i in range(4)))
+    >>> print(files.truncate_jsonl('steps.jsonl', lambda row: row['step'] < 2))
+    2
+    >>> print(files.read_jsonl('steps.jsonl'))
+    [{'step': 0}, {'step': 1}]
   """
   if not exists(path):
     return 0

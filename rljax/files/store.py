@@ -27,7 +27,12 @@ CHUNK = 16 * 1024 * 1024  # bytes of an upload or a download that are held at a 
 
 
 def as_path(path: PathLike) -> epath.Path:
-  """`path` with `~` expanded; local, or remote with a scheme such as `gs://`."""
+  """`path` with `~` expanded; local, or remote with a scheme such as `gs://`.
+
+  Examples:
+    >>> print(files.as_path('gs://bucket/run') / 'config.json')
+    gs://bucket/run/config.json
+  """
   if is_remote(path):
     _look_anew()
   return epath.Path(path).expanduser()
@@ -47,29 +52,59 @@ def _look_anew() -> None:
 
 
 def is_remote(path: PathLike) -> bool:
-  """True for `gs://`, `s3://` and the like."""
+  """True for `gs://`, `s3://` and the like.
+
+  Examples:
+    >>> print(files.is_remote('gs://bucket/run'), files.is_remote('runs/one'))
+    True False
+  """
   return '://' in os.fspath(path)
 
 
 def exists(path: PathLike) -> bool:
-  """True if there is a file or a folder at `path`."""
+  """True if there is a file or a folder at `path`.
+
+  Examples:
+    >>> print(files.exists('nothing.txt'))
+    False
+  """
   return as_path(path).exists()
 
 
 def names(folder: PathLike) -> list[str]:
-  """Names of what stands in a folder, in order; [] if there is no such folder."""
+  """Names of what stands in a folder, in order; [] if there is no such folder.
+
+  Examples:
+    >>> for name in ('b', 'a'):
+    ...   files.write_text(f'some/{name}', '')
+    >>> print(files.names('some'), files.names('nothing'))
+    ['a', 'b'] []
+  """
   place = as_path(folder)
   return sorted(p.name for p in place.iterdir() if p.name) if place.is_dir() else []
 
 
 def make_folder(path: PathLike) -> None:
-  """Makes a folder and those above it; an object store needs none."""
+  """Makes a folder and those above it; an object store needs none.
+
+  Examples:
+    >>> files.make_folder('runs/one')
+    >>> print(files.exists('runs/one'))
+    True
+  """
   if not is_remote(path):
     as_path(path).mkdir(parents=True, exist_ok=True)
 
 
 def remove(path: PathLike) -> None:
-  """Removes a file, if there is one."""
+  """Removes a file, if there is one.
+
+  Examples:
+    >>> files.write_text('gone.txt', 'x')
+    >>> files.remove('gone.txt')
+    >>> print(files.exists('gone.txt'))
+    False
+  """
   as_path(path).unlink(missing_ok=True)
 
 
@@ -83,6 +118,12 @@ def move(source: PathLike, target: PathLike, *, stays: str = '', last: str = '')
     source, target: old and new name.
     stays: remote: a file in the folder that is left where it is.
     last: remote: a file in the folder that is removed after all others.
+
+  Examples:
+    >>> files.write_text('old.txt', 'x')
+    >>> files.move('old.txt', 'new.txt')
+    >>> print(files.exists('old.txt'), files.read_text('new.txt'))
+    False x
   """
   first = as_path(source)
   if not is_remote(source):
@@ -104,7 +145,15 @@ def _inside(place: epath.Path) -> list[str]:
 
 @functools.cache
 def local_copy(folder: str) -> pathlib.Path:
-  """A copy of a remote folder on this host; it goes when the process ends."""
+  """A copy of a remote folder on this host; it goes when the process ends.
+
+  Examples:
+    >>> import pathlib
+    >>> folder = pathlib.Path('model')  # as a test stands for gs://…
+    >>> files.write_text(folder / 'config.json', '{}')
+    >>> print(files.names(files.local_copy(str(folder))))
+    ['config.json']
+  """
   if not (found := _inside(as_path(folder))) or found == ['']:
     raise FileNotFoundError(f'{folder} is no folder with files')
   copy = pathlib.Path(tempfile.mkdtemp())
@@ -146,6 +195,14 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
   """Gives a local temporary path; when the block ends well it becomes `path`, else it is removed.
 
   Folders above `path` are made.
+
+  Examples:
+    >>> with files.atomic('sum.txt') as temporary:
+    ...   _ = temporary.write_text('3')
+    ...   print(files.exists('sum.txt'))  # not before all of it is there
+    False
+    >>> print(files.read_text('sum.txt'))
+    3
   """
   target = as_path(path)
   if is_remote(path):
@@ -167,28 +224,60 @@ def atomic(path: PathLike) -> Iterator[pathlib.Path]:
 
 
 def upload(local: PathLike, target: PathLike) -> None:
-  """Puts a local file on an object store and removes it here; it may be larger than the memory."""
+  """Puts a local file on an object store and removes it here; it may be larger than the memory.
+
+  Examples:
+    >>> files.write_text('here.txt', 'x')
+    >>> files.upload('here.txt', 'there.txt')
+    >>> print(files.exists('here.txt'), files.read_text('there.txt'))
+    False x
+  """
   with open(local, 'rb') as file, as_path(target).open('wb') as there:
     shutil.copyfileobj(file, there, CHUNK)
   os.unlink(local)
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:
-  """Writes a file atomically."""
+  """Writes a file atomically.
+
+  Examples:
+    >>> files.write_bytes('folder/raw', b'abc')  # folders above it are made
+    >>> print(files.read_bytes('folder/raw'))
+    b'abc'
+  """
   with atomic(path) as temporary:
     temporary.write_bytes(content)
 
 
 def write_text(path: PathLike, text: str) -> None:
-  """Writes a UTF-8 file atomically."""
+  r"""Writes a UTF-8 file atomically.
+
+  Examples:
+    >>> files.write_text('c.txt', 'one\n')
+    >>> files.write_text('c.txt', 'two\n')  # written over, never half of it
+    >>> print(files.read_text('c.txt').strip())
+    two
+  """
   write_bytes(path, text.encode())
 
 
 def read_text(path: PathLike) -> str:
-  """The text of a UTF-8 file."""
+  """The text of a UTF-8 file.
+
+  Examples:
+    >>> files.write_text('note.txt', 'ℓ ≤ 0')
+    >>> print(files.read_text('note.txt'))
+    ℓ ≤ 0
+  """
   return as_path(path).read_bytes().decode()
 
 
 def read_bytes(path: PathLike) -> bytes:
-  """The content of a file."""
+  r"""The content of a file.
+
+  Examples:
+    >>> files.write_bytes('raw', b'\x00\x01')
+    >>> print(files.read_bytes('raw'))
+    b'\x00\x01'
+  """
   return as_path(path).read_bytes()

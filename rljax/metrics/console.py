@@ -38,7 +38,12 @@ ALARMS = (
 
 
 def duration(seconds: float) -> str:
-  """'0:07', '12:05', '1:02:03'."""
+  """'0:07', '12:05', '1:02:03'.
+
+  Examples:
+    >>> print(metrics.duration(7), metrics.duration(3723))
+    0:07 1:02:03
+  """
   minutes, rest = divmod(round(max(seconds, 0)), 60)
   hours, minutes = divmod(minutes, 60)
   return f'{hours}:{minutes:02}:{rest:02}' if hours else f'{minutes}:{rest:02}'

@@ -132,7 +132,15 @@ def _has(rows: Rows, name: str) -> bool:
 
 
 def first_and_last(rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Records of the evaluation from which the last stage set out, and of the last one."""
+  """Records of the evaluation from which the last stage set out, and of the last one.
+
+  Examples:
+    >>> scores = {0: 0.4, 2: 0.6}
+    >>> rows = [{'stage': 'rl', 'iteration': i, 'eval/sorting/greedy': scores[i]} for i in scores]
+    >>> start, end = metrics.first_and_last(rows)
+    >>> print(start['greedy'], end['greedy'])
+    0.4 0.6
+  """
   found = [row for row in rows if evaluation_record(row)]
   if not found:
     return {}, {}
@@ -207,6 +215,14 @@ def plot_curves(
 
   Returns:
     the paths written; [] when there is nothing to draw.
+
+  Examples:
+    >>> writers = metrics.make_writers(('jsonl',), 'run', stages={'rl': 2})
+    >>> for iteration in (1, 2):
+    ...   writers.write(iteration, {'reward/mean': 0.3 * iteration}, stage='rl')
+    >>> writers.close()
+    >>> print([path.name for path in metrics.plot_curves('run')])
+    ['curves.png']
   """
   folder = files.as_path(workdir)
   rows = read_metrics(folder)

@@ -98,6 +98,10 @@ class MemoryWatch:
 def device_memory() -> dict[str, float]:
   """'memory/device_mib': the highest so far on the fullest local device; {} where it is not known
   (CPU).
+
+  Examples:
+    >>> print(metrics.device_memory() if jax.default_backend() == 'cpu' else {})
+    {}
   """
   import jax
 

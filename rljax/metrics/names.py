@@ -86,6 +86,15 @@ def check_name(name: str, stages: Sequence[str] = ('sft',)) -> str:
 
   Raises:
     MetricNameError: names the near ones.
+
+  Examples:
+    >>> print(metrics.check_name('reward/mean'))
+    reward/mean
+    >>> try:
+    ...   metrics.check_name('reward/men')
+    ... except metrics.MetricNameError as error:
+    ...   print(error)
+    'reward/men'
   """
   return _check(name, tuple(stages))
 

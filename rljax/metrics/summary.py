@@ -26,6 +26,12 @@ def evaluation_record(scalars: Mapping[str, Any], task: str | None = None) -> di
   Returns:
     greedy, pass@1, 'pass@k' (k -> value), 'avg@n' with 'n', and the rest by its name (fractions);
     {} where nothing was evaluated. Several tasks: 'tasks' holds a record for each.
+
+  Examples:
+    >>> scalars = {'eval/sorting/greedy': 0.5, 'eval/sorting/pass@4': 0.7, 'reward/mean': 0.4}
+    >>> found = metrics.evaluation_record(scalars)
+    >>> print(found['greedy'], found['pass@k'])
+    0.5 {'4': 0.7}
   """
   tasks: dict[str, dict[str, Any]] = {}
   for name, value in scalars.items():
@@ -85,6 +91,13 @@ def write_summary(
 
   Returns:
     the summary.
+
+  Examples:
+    >>> cost = dict(seconds=9.0, compile_seconds=4.0, peak_mib=512.0, tokens=100)
+    >>> scores = dict(start={'eval/sorting/greedy': 0.4}, end={'eval/sorting/greedy': 0.6})
+    >>> summary = metrics.write_summary('run', **scores, **cost, config={}, versions={}, seed=0)
+    >>> print(summary['end']['greedy'], metrics.read_summary('run')['tokens'])
+    0.6 100
   """
   ends = {'start': start, 'end': end}
   for which, given in ends.items():
@@ -109,7 +122,12 @@ def write_summary(
 
 
 def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:
-  """The summary of a finished run, else None."""
+  """The summary of a finished run, else None.
+
+  Examples:
+    >>> print(metrics.read_summary('a_run_that_goes_on'))
+    None
+  """
   path = files.as_path(workdir) / SUMMARY
   return files.read_json(path) if files.exists(path) else None
 
@@ -117,7 +135,13 @@ def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:
 def summary_rows(
   start: Mapping[str, Any], end: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any, str]]:
-  """(label, value at the start, value at the end, 'fraction' or 'number')."""
+  """(label, value at the start, value at the end, 'fraction' or 'number').
+
+  Examples:
+    >>> start, end = {'greedy': 0.4, 'pass@k': {4: 0.6}}, {'greedy': 0.5, 'pass@k': {4: 0.7}}
+    >>> print(metrics.summary_rows(start, end))
+    [('greedy', 0.4, 0.5, 'fraction'), ('pass@4', 0.6, 0.7, 'fraction')]
+  """
   rows = [('greedy', start.get('greedy'), end.get('greedy'), 'fraction')]
   first, last = start.get('pass@k') or {}, end.get('pass@k') or {}
   sizes = sorted({*first, *last} - {'1'}, key=int)
@@ -145,7 +169,20 @@ def _cells(first: Any, last: Any, kind: str) -> tuple[str, str, str]:
 def print_summary(
   summary: Mapping[str, Any], *, next_commands: Sequence[str] = (), console: Any = None
 ) -> None:
-  """Prints before and after with the gain in points, the cost, and what to do next."""
+  """Prints before and after with the gain in points, the cost, and what to do next.
+
+  Examples:
+    >>> summary = {'start': {'greedy': 0.4}, 'end': {'greedy': 0.6}, 'seconds': 65.0, 'seed': 0}
+    >>> metrics.print_summary(summary, next_commands=['rljax report run'])
+    held-out problems
+    ┏━━━━━━━━┳━━━━━━━━┳━━━━━━━━┳━━━━━━━┓
+    ┃        ┃  start ┃    end ┃  gain ┃
+    ┡━━━━━━━━╇━━━━━━━━╇━━━━━━━━╇━━━━━━━┩
+    │ greedy │ 40.0 % │ 60.0 % │ +20.0 │
+    └────────┴────────┴────────┴───────┘
+    seed 0 · 1:05 (compiling 0:00)
+    next: rljax report run
+  """
   from rich.console import Console
   from rich.table import Table
 

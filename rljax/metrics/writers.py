@@ -137,7 +137,17 @@ class Delayed:
 
 
 def cut(workdir: files.PathLike, timeline: Timeline, after: tuple[str, int] | None) -> None:
-  """Drops metrics and samples behind (stage, iteration) `after`; None: all of them."""
+  """Drops metrics and samples behind (stage, iteration) `after`; None: all of them.
+
+  Examples:
+    >>> writers = metrics.make_writers(('jsonl',), 'run', stages={'rl': 2})
+    >>> for iteration in (1, 2):
+    ...   writers.write(iteration, {'reward/mean': 0.3 * iteration}, stage='rl')
+    >>> writers.close()
+    >>> metrics.cut('run', writers.timeline, ('rl', 1))
+    >>> print([row['iteration'] for row in metrics.read_metrics('run')])
+    [1]
+  """
   last = -1 if after is None else timeline.row(*after)
 
   def keep(line: Mapping[str, Any]) -> bool:
@@ -168,6 +178,14 @@ def make_writers(
 
   Raises:
     WriterError: an unknown name (with near ones), or a package that is missing.
+
+  Examples:
+    >>> writers = metrics.make_writers(('jsonl',), 'run', stages={'rl': 2})
+    >>> for iteration in (1, 2):
+    ...   writers.write(iteration, {'reward/mean': 0.3 * iteration}, stage='rl')
+    >>> writers.close()
+    >>> print(files.read_jsonl('run/metrics.jsonl')[0]['reward/mean'])
+    0.3
   """
   timeline = Timeline(stages)
   if not hosts.is_first():
@@ -196,7 +214,16 @@ def make_writers(
 
 
 def read_metrics(workdir: files.PathLike) -> list[dict[str, Any]]:
-  """The lines of `metrics.jsonl`, with NaN and infinities again."""
+  """The lines of `metrics.jsonl`, with NaN and infinities again.
+
+  Examples:
+    >>> writers = metrics.make_writers(('jsonl',), 'run', stages={'rl': 2})
+    >>> for iteration in (1, 2):
+    ...   writers.write(iteration, {'reward/mean': 0.3 * iteration}, stage='rl')
+    >>> writers.close()
+    >>> print([row['reward/mean'] for row in metrics.read_metrics('run')])
+    [0.3, 0.6]
+  """
   rows = files.read_jsonl(files.as_path(workdir) / sinks.METRICS)
   for row in rows:
     row.update({name: float(text) for name, text in row.pop('nonfinite', {}).items()})

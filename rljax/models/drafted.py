@@ -26,6 +26,13 @@ def with_draft(policy: Policy, draft: Policy) -> Policy:
   Raises:
     ValueError: one of them has no `extend`.
 
+  Examples:
+    >>> large = models.decoder(vocab_size=8, num_layers=2, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> small = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = jax.eval_shape(models.with_draft(large, small).init, jax.random.key(0))
+    >>> print(sorted(params))
+    ['draft', 'policy']
+
   Source: Leviathan et al., arXiv 2211.17192; Chen et al., 2302.01318.
 
   Differs from the source: the sampler (`sampling.speculate`) lets both models draw with the same

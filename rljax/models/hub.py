@@ -12,7 +12,13 @@ PATTERNS = ('*.json', '*.safetensors', '*.jinja', '*.model', '*.txt')
 
 
 def local_directory(path: str | Path) -> Path:
-  """`path`, or where the download of hf://owner/name or of a remote directory stands."""
+  """`path`, or where the download of hf://owner/name or of a remote directory stands.
+
+  Examples:
+    >>> files.make_folder('a_model')
+    >>> print(models.local_directory('a_model').name)
+    a_model
+  """
   if str(path).startswith(SCHEME):
     return snapshot(str(path))
   return files.local_copy(str(path)) if files.is_remote(path) else Path(path).expanduser()

@@ -60,6 +60,14 @@ def load(
   Raises:
     FileNotFoundError: no directory, no config.json, no safetensors.
     ValueError: a model that the decoder does not compute; a missing, surplus or misshapen tensor.
+
+  Examples:
+    >>> config = models.DecoderConfig(vocab_size=8, num_layers=1, d_model=8, num_heads=2)
+    >>> params = models.from_config(config).init(jax.random.key(0))
+    >>> policy, again, found = models.load(models.export('exported', params, config))
+    >>> same = jax.tree.map(lambda a, b: bool((a == b).all()), params, again)
+    >>> print(found == config, all(jax.tree.leaves(same)))
+    True True
   """
   directory = local_directory(path)
   config = read_config(directory)
@@ -84,6 +92,13 @@ def read_config(directory: str | Path) -> DecoderConfig:
   Raises:
     FileNotFoundError: no directory or no config.json.
     ValueError: not a model that the decoder computes.
+
+  Examples:
+    >>> config = models.DecoderConfig(vocab_size=8, num_layers=1, d_model=8, num_heads=2)
+    >>> params = models.from_config(config).init(jax.random.key(0))
+    >>> _ = models.export('exported', params, config)
+    >>> print(models.read_config('exported').d_model)
+    8
   """
   directory = Path(directory)
   file = directory / 'config.json'
@@ -192,6 +207,13 @@ def export(
 
   Raises:
     ValueError: switches that no supported model type has; an unknown dtype.
+
+  Examples:
+    >>> config = models.DecoderConfig(vocab_size=8, num_layers=1, d_model=8, num_heads=2)
+    >>> params = models.from_config(config).init(jax.random.key(0))
+    >>> _ = models.export('exported', params, config, eos_ids=[0])
+    >>> print(files.names('exported'))
+    ['config.json', 'generation_config.json', 'model.safetensors']
   """
   kinds = {str(d): d for d in tensor_files.NAMES}
   if dtype not in kinds:

@@ -41,6 +41,16 @@ def from_linen(
 
   Raises:
     ValueError: the module has other collections than 'params', or is asked for prefix_ids.
+
+  Examples:
+    >>> from flax import linen
+    >>> class Bigram(linen.Module):
+    ...   @linen.compact
+    ...   def __call__(self, tokens, positions, segment_ids):
+    ...     return linen.Embed(8, 8)(tokens)
+    >>> policy = models.from_linen(Bigram())
+    >>> print(jax.tree.map(jnp.shape, jax.eval_shape(policy.init, jax.random.key(0))))
+    {'Embed_0': {'embedding': (8, 8)}}
   """
 
   def variables(key: Array) -> PyTree:

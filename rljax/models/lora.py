@@ -74,6 +74,14 @@ def lora(
   Raises:
     ValueError: a rank below 1; no parameter of that pattern; one that is no matrix.
 
+  Examples:
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> adapted = models.lora(policy, rank=2, pattern='layers/wq')
+    >>> base = jax.eval_shape(policy.init, jax.random.key(0))
+    >>> adapters = jax.eval_shape(adapted.start, jax.random.key(1), base)
+    >>> print(jax.tree.map(jnp.shape, adapters))
+    {'layers/wq': {'down': (1, 8, 2), 'up': (1, 2, 2, 4)}}
+
   Source: Hu et al., LoRA, arXiv 2106.09685, eq. 3.
   Differs from the source: A is drawn from N(0, 1/in) (the paper: a Gaussian, without its variance).
   """

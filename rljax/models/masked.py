@@ -31,6 +31,12 @@ def masked(policy: Policy, *, top_p: float = 0.9) -> Policy:
   Raises:
     ValueError: a fraction that is not above 0 and at most 1.
 
+  Examples:
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = jax.eval_shape(models.masked(policy, top_p=0.9).init, jax.random.key(0))
+    >>> print(sorted(params))  # the mask has parameters of its own
+    ['mask', 'policy']
+
   Source: RL4LMs (2022, arXiv 2210.01241), NLPO.
   Differs from the source: −40 nats and not −∞, so that a token on the edge of the set, which
     rounding may put on the other side in training, keeps a finite log-prob.

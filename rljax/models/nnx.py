@@ -56,6 +56,17 @@ def from_nnx(
 
   Raises:
     ValueError: the module has other state than parameters, or is asked for prefix_ids.
+
+  Examples:
+    >>> from flax import nnx
+    >>> class Bigram(nnx.Module):
+    ...   def __init__(self, rngs):
+    ...     self.table = nnx.Embed(8, 8, rngs=rngs)
+    ...   def __call__(self, tokens, positions, segment_ids):
+    ...     return self.table(tokens)
+    >>> policy = models.from_nnx(Bigram)
+    >>> print(jax.tree.map(jnp.shape, jax.eval_shape(policy.init, jax.random.key(0))))
+    {'table': {'embedding': (8, 8)}}
   """
   from flax import nnx
 

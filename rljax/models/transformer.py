@@ -83,6 +83,12 @@ def decoder(
   Raises:
     ValueError: hyper-parameters that do not fit each other.
 
+  Examples:
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> shapes = jax.eval_shape(policy.init, jax.random.key(0))
+    >>> print(sorted(shapes))
+    ['embedding', 'final_norm', 'layers']
+
   Source: Llama 3 (arXiv 2407.21783), Qwen2 (2407.10671), Qwen3 (2505.09388), Mistral (2310.06825),
     Gemma 2 (2408.00118), Gemma 3 (2503.19786).
   Differs from the source: nothing in the maths; random weights are drawn by `init`'s own rule.
@@ -91,7 +97,14 @@ def decoder(
 
 
 def from_config(config: DecoderConfig) -> Policy:
-  """The `Policy` of a `DecoderConfig`."""
+  """The `Policy` of a `DecoderConfig`.
+
+  Examples:
+    >>> config = models.DecoderConfig(vocab_size=8, num_layers=1, d_model=8, num_heads=2)
+    >>> policy = models.from_config(config)
+    >>> print(sorted(jax.eval_shape(policy.init, jax.random.key(0))))
+    ['embedding', 'final_norm', 'layers']
+  """
   bind = functools.partial
   return Policy(
     init=bind(init, config),

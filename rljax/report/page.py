@@ -32,6 +32,13 @@ def write_page(workdir: files.PathLike, path: files.PathLike | None = None) -> A
 
   Raises:
     WorkdirError: no run is there.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'rl': {}, 'stages': ['rl']}, seed=0):
+    ...   files.write_text('run/metrics.jsonl', '')
+    >>> run = report.read_run('run')
+    >>> print(report.write_page('run').name)
+    report.html
   """
   run = read_run(workdir)
   target = files.as_path(path) if path else run.path / PAGE

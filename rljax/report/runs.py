@@ -83,6 +83,13 @@ def read_run(workdir: files.PathLike) -> RunRecord:
 
   Raises:
     WorkdirError: no run of rljax has its work directory there.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'rl': {}, 'stages': ['rl']}, seed=0):
+    ...   files.write_text('run/metrics.jsonl', '')
+    >>> run = report.read_run('run')
+    >>> print(run.stages, len(run.rows), len(run.samples))
+    [] 0 0
   """
   path = files.as_path(workdir)
   if not files.exists(path / 'config.json'):

@@ -21,7 +21,16 @@ COMPARED = ('reward/mean', 'policy/entropy', 'rollout/length_mean')
 
 
 def show(run: RunRecord, *, console: Any = None) -> None:
-  """Prints where a run stands, its curves, the parts of its reward, and before and after."""
+  """Prints where a run stands, its curves, the parts of its reward, and before and after.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'rl': {}, 'stages': ['rl']}, seed=0):
+    ...   files.write_text('run/metrics.jsonl', '')
+    >>> run = report.read_run('run')
+    >>> report.show(run)
+    run  mine, seed 0: stopped, nothing yet
+    next: rljax samples run, rljax report run
+  """
   from rich.table import Table
 
   console = console or _console()
@@ -46,7 +55,21 @@ def show(run: RunRecord, *, console: Any = None) -> None:
 
 
 def compare(runs: Sequence[RunRecord], *, console: Any = None) -> None:
-  """Prints what several runs began and ended with, a column for each."""
+  """Prints what several runs began and ended with, a column for each.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'rl': {}, 'stages': ['rl']}, seed=0):
+    ...   files.write_text('run/metrics.jsonl', '')
+    >>> run = report.read_run('run')
+    >>> report.compare([run, run])
+    first → last
+    ┏━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━┓
+    ┃              ┃                  run ┃                  run ┃
+    ┡━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━┩
+    │ state        │ stopped, nothing yet │ stopped, nothing yet │
+    │ config, seed │              mine, 0 │              mine, 0 │
+    └──────────────┴──────────────────────┴──────────────────────┘
+  """
   from rich.table import Table
 
   console = console or _console()
@@ -80,6 +103,13 @@ def show_samples(
 
   Returns:
     how many there are that were asked for; those behind `count` are counted in the last line.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'rl': {}, 'stages': ['rl']}, seed=0):
+    ...   files.write_text('run/metrics.jsonl', '')
+    >>> run = report.read_run('run')
+    >>> print(report.show_samples(run))
+    0
   """
   from rich.text import Text
 
@@ -106,7 +136,12 @@ def show_samples(
 
 
 def sparkline(values: Iterable[float], width: int = WIDTH) -> str:
-  """The values as a line of blocks, each the mean of its share; '·' where none is finite."""
+  """The values as a line of blocks, each the mean of its share; '·' where none is finite.
+
+  Examples:
+    >>> print(report.sparkline([0.0, 0.5, 1.0, float('nan')], width=4))
+    ▁▅█·
+  """
   values = list(values)
   size = max(1, math.ceil(len(values) / width))
   means = []

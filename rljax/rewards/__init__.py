@@ -19,5 +19,5 @@ from rljax.rewards.structures import answer_list as answer_list
 from rljax.rewards.structures import answer_set as answer_set
 from rljax.rewards.structures import choice as choice
 from rljax.rewards.structures import json_value as json_value
-from rljax.rewards.structures import tool_calls as tool_calls
 from rljax.rewards.thinking import after_thinking as after_thinking
+from rljax.rewards.tool_calls import tool_calls as tool_calls

@@ -24,7 +24,7 @@ from rljax.rewards.nesting import Reward
 def gated(
   *, reward: Reward, gate: Reward, threshold: float = 0.5, closed: float = 0.0, **fields: Any
 ) -> dict[str, float]:
-  """`reward` where `gate` is at least the threshold, `closed` elsewhere.
+  r"""`reward` where `gate` is at least the threshold, `closed` elsewhere.
 
   Where the gate is closed the reward is not asked (but for rewards of groups), so that a cheap
   check spares a dear one.
@@ -38,6 +38,12 @@ def gated(
 
   Returns:
     'reward', and the components 'gate' and 'gated' with what belongs to them.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', prompt='', tokens=(1,))
+    >>> gate = {'name': 'rewards.random_reward', 'probability': 0.0}  # always shut
+    >>> print(rewards.gated(reward='rewards.exact_answer', gate=gate, **sample))
+    {'reward': 0.0, 'gate': 0.0}
   """
   passed = nesting.nested(gate, 'gate')(fields)
   components = _named('gate', passed)
@@ -53,7 +59,7 @@ gated.rewards_in = ('reward', 'gate')
 def weighted(
   *, rewards: Mapping[str, Reward], weights: Mapping[str, float] | None = None, **fields: Any
 ) -> dict[str, float]:
-  """Σ_k w_k·r_k.
+  r"""Σ_k w_k·r_k.
 
   Args:
     rewards: by name.
@@ -65,6 +71,12 @@ def weighted(
 
   Raises:
     ValueError: a weight of no reward.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', prompt='', tokens=(1,))
+    >>> parts = {'right': 'rewards.exact_answer', 'noise': 'rewards.random_reward'}
+    >>> print(rewards.weighted(rewards=parts, weights={'noise': 0.0}, **sample)['reward'])
+    1.0
   """
   _check_weights(rewards, weights)
   found = _ask(rewards, fields)
@@ -89,7 +101,7 @@ weighted.check = _check_weights
 def all_of(
   *, rewards: Mapping[str, Reward], threshold: float = 0.5, **fields: Any
 ) -> dict[str, float]:
-  """1 if every reward is at least the threshold, else 0; all are asked.
+  r"""1 if every reward is at least the threshold, else 0; all are asked.
 
   Args:
     rewards: by name.
@@ -98,6 +110,13 @@ def all_of(
 
   Returns:
     'reward', and each part under its name.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', prompt='', tokens=(1, 2))
+    >>> never = {'name': 'rewards.random_reward', 'probability': 0.0}
+    >>> both = {'right': 'rewards.exact_answer', 'lucky': never}
+    >>> print(rewards.all_of(rewards=both, **sample)['reward'])
+    0.0
   """
   found = _ask(rewards, fields)
   passed = all(part['reward'] >= threshold for part in found.values())
@@ -126,6 +145,13 @@ def calibrated(
     'reward', the components of the first one, 'uncalibrated' (what it was), and 'pattern' with
     what belongs to it.
 
+  Examples:
+    >>> sample = dict(completion='so 5', answer='4', prompt='', tokens=(1,))
+    >>> pattern = {'name': 'rewards.random_reward', 'probability': 1.0}  # whatever it says
+    >>> found = rewards.calibrated(reward='rewards.exact_answer', pattern=pattern, **sample)
+    >>> print(found['reward'], found['uncalibrated'])
+    0.1 0.0
+
   Source: The Climb Carves Wisdom Deeper Than the Summit: On the Noisy Rewards in Learning to
     Reason (2025).
   Differs from the source: formula not confirmed against the paper.
@@ -147,7 +173,7 @@ def routed(
   default: Reward | None = None,
   **fields: Any,
 ) -> dict[str, float]:
-  """The reward of the sample's source, as its prompt's metadata say.
+  r"""The reward of the sample's source, as its prompt's metadata say.
 
   Args:
     rewards: by source.
@@ -160,6 +186,11 @@ def routed(
 
   Raises:
     ValueError: no source, or one without a reward.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', metadata={'source': 'sums'})
+    >>> print(rewards.routed(rewards={'sums': 'rewards.exact_answer'}, **sample)['reward'])
+    1.0
   """
   source = fields['metadata'].get(by)
   name, reward = (source, rewards[source]) if source in rewards else ('default', default)

@@ -19,6 +19,12 @@ def random_reward(
     tokens: ids of the completion.
     probability: of a 1, as a fraction.
     salt: another salt is another reward.
+
+  Examples:
+    >>> print(rewards.random_reward('2+2', (1, 2)) == rewards.random_reward('2+2', (1, 2)))
+    True
+    >>> print(np.mean([rewards.random_reward('', (i,), probability=0.25) for i in range(400)]))
+    0.2575
   """
   return float(_uniform(prompt, tokens, salt) < probability)
 
@@ -40,11 +46,16 @@ def inverted(
   *,
   reward: Reward,
 ) -> float:
-  """1 − r of another reward.
+  r"""1 − r of another reward.
 
   Args:
     completion, prompt, answer, metadata, tokens, truncated: as every reward takes them.
     reward: the other, a dotted name or a config node.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', prompt='', metadata={})
+    >>> print(rewards.inverted(reward='rewards.exact_answer', **sample, tokens=(), truncated=False))
+    0.0
   """
   given = dict(zip(calls.FIELDS, (completion, prompt, answer, metadata, tokens, truncated)))
   return 1.0 - nesting.nested(reward, 'reward')(given)['reward']
@@ -62,7 +73,7 @@ def noisy(
   salt: int = 0,
   **fields: Any,
 ) -> dict[str, float]:
-  """Another reward r, flipped to 1 − r for some samples, by a hash of (prompt, tokens).
+  r"""Another reward r, flipped to 1 − r for some samples, by a hash of (prompt, tokens).
 
   Args:
     reward: the other, between 0 and 1.
@@ -77,6 +88,12 @@ def noisy(
 
   Raises:
     ValueError: a probability outside of [0, 1], or a reward outside of it.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', prompt='2+2', tokens=(1, 2))
+    >>> found = rewards.noisy(reward='rewards.exact_answer', false_negative=1.0, **sample)
+    >>> print(found['reward'], found['true'], found['flipped'])
+    0.0 1.0 True
   """
   _check_noise(false_positive, false_negative)
   found = nesting.nested(reward, 'reward')(fields)

@@ -19,6 +19,10 @@ def episode_return(metadata: dict[str, Any]) -> dict[str, float]:
 
   Raises:
     KeyError: the sample is no episode: the config has no environment.
+
+  Examples:
+    >>> print(rewards.episode_return({'episode': {'return': 1.5, 'turns': 3}}))
+    {'reward': 1.5, 'turns': 3.0}
   """
   episode = metadata['episode']
   return {'reward': float(episode['return']), 'turns': float(episode['turns'])}

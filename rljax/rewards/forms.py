@@ -26,6 +26,12 @@ def forms(*, reward: Reward, patterns: Mapping[str, str], **fields: Any) -> dict
 
   Raises:
     ValueError: no patterns, one that is no regular expression, or a form called 'other'.
+
+  Examples:
+    >>> sample = dict(completion='def f(): pass', answer='4')
+    >>> patterns = {'code': r'def .*', 'steps': r'Step 1.*'}
+    >>> print(rewards.forms(reward='rewards.exact_answer', patterns=patterns, **sample)['code'])
+    1.0
   """
   _check(patterns)
   text, found = fields['completion'], nesting.nested(reward, 'reward')(fields)

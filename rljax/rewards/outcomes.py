@@ -20,7 +20,7 @@ def coded(
   tag: str = '',
   **fields: Any,
 ) -> dict[str, float]:
-  """Another reward, with a hash of the final answer: equal answers have equal numbers.
+  r"""Another reward, with a hash of the final answer: equal answers have equal numbers.
 
   For shaping that asks which answers are the same (`shaping.outcome_bonus`). Of two different
   answers one pair in 16 million has the same number.
@@ -34,6 +34,12 @@ def coded(
 
   Returns:
     'reward', the components of the other one, and 'answer_code', −1 where there is no answer.
+
+  Examples:
+    >>> sample = dict(completion='\\boxed{4}', answer='4', prompt='', metadata={})
+    >>> found = rewards.coded(reward='rewards.exact_answer', **sample)
+    >>> print(found['reward'], found['answer_code'] >= 0)
+    1.0 True
   """
   find = binding.resolve(extract) if isinstance(extract, str) and extract else extract
   part = layout.section(fields['completion'], tag)

@@ -34,6 +34,11 @@ def short_answer(
   Raises:
     ValueError: the gold answer is none.
     ModuleNotFoundError: math-verify is needed and not installed.
+
+  Examples:
+    >>> found = rewards.short_answer('#### 1,200', '1200', symbolic=False)
+    >>> print(found['reward'], found['formatted'])
+    1.0 1.0
   """
   strict, lenient = verdicts(completion, answer, symbolic=symbolic)
   accuracy = float(strict is not None and strict.equal)
@@ -49,7 +54,15 @@ def short_answer(
 
 
 def exact_answer(completion: str, answer: Any) -> dict[str, float]:
-  """`short_answer` without the symbolic path, which needs math-verify."""
+  r"""`short_answer` without the symbolic path, which needs math-verify.
+
+  Examples:
+    >>> print(rewards.exact_answer('So it is \\boxed{1/2}.', '0.5')['reward'])
+    1.0
+    >>> found = rewards.exact_answer('So it is 0.5', '0.5')  # right, and not marked
+    >>> print(found['reward'], found['lenient'], found['formatted'])
+    0.0 1.0 0.0
+  """
   return short_answer(completion, answer, symbolic=False)
 
 

@@ -1,4 +1,4 @@
-"""Rewards of structured answers: choices, sets, lists, JSON and calls of tools.
+"""Rewards of structured answers: choices, sets, lists and JSON.
 
 All return a dict: `reward` and `accuracy` are 1 if the whole is right, `formatted` is 1 if it can
 be read; the other components say how much of it is right. Nothing that is read is run.
@@ -28,6 +28,11 @@ def choice(completion: str, answer: Any) -> dict[str, float]:
   Args:
     completion: of the policy.
     answer: the letter; or {'value': letter, 'options': {letter: text}}.
+
+  Examples:
+    >>> options = {'value': 'B', 'options': {'A': 'red', 'B': 'blue'}}
+    >>> print(rewards.choice('The answer is B.', options)['reward'])
+    1.0
   """
   return short_answer(completion, _as_kind(answer, 'choice'), symbolic=False)
 
@@ -42,17 +47,21 @@ def answer_set(completion: str, answer: Any, *, symbolic: bool = True) -> dict[s
     completion: of the policy.
     answer: `{1, 2}`, `1, 2` or a list of texts and numbers.
     symbolic: whether math-verify may be asked.
+
+  Examples:
+    >>> print(rewards.answer_set('The answer is 3, 1.', '{1, 2, 3}'))
+    {'reward': 0.0, 'accuracy': 0.0, 'formatted': 1.0, 'precision': 1.0, 'recall': 0.6667}
   """
   gold, given = _elements(completion, answer, 'set')
   hits = [any(_same(g, x, symbolic) for g in gold) for x in given]
   found = [any(_same(g, x, symbolic) for x in given) for g in gold]
   precision, recall = _share(hits, len(given)), _share(found, len(gold))
   accuracy = float(precision == recall == 1)
-  return {**_result(accuracy, bool(given)), 'precision': precision, 'recall': recall}
+  return {**result(accuracy, bool(given)), 'precision': precision, 'recall': recall}
 
 
 def answer_list(completion: str, answer: Any, *, symbolic: bool = True) -> dict[str, float]:
-  """1 if the marked answer is the gold list, in its order.
+  r"""1 if the marked answer is the gold list, in its order.
 
   `in_place` is the share of places, of the longer of both lists, with the right element.
 
@@ -60,11 +69,15 @@ def answer_list(completion: str, answer: Any, *, symbolic: bool = True) -> dict[
     completion: of the policy.
     answer: `1, 2`, `[1, 2]` or a list of texts and numbers.
     symbolic: whether math-verify may be asked.
+
+  Examples:
+    >>> print(rewards.answer_list('\\boxed{[1, 2, 4]}', [1, 2, 3]))
+    {'reward': 0.0, 'accuracy': 0.0, 'formatted': 1.0, 'in_place': 0.6667}
   """
   gold, given = _elements(completion, answer, 'list')
   hits = [_same(g, x, symbolic) for g, x in zip(gold, given)]
   in_place = _share(hits, max(len(gold), len(given)))
-  return {**_result(float(in_place == 1), bool(given)), 'in_place': in_place}
+  return {**result(float(in_place == 1), bool(given)), 'in_place': in_place}
 
 
 def json_value(
@@ -84,45 +97,16 @@ def json_value(
 
   Raises:
     ValueError: the gold answer is no JSON.
+
+  Examples:
+    >>> print(rewards.json_value('```{"a": 1, "b": [2, 3]}```', {'b': [2, 4], 'a': 1.0}))
+    {'reward': 0.0, 'accuracy': 0.0, 'formatted': 1.0, 'leaves': 0.6667}
   """
-  gold = _gold_json(answer)
-  given = _read_json(_json_text(completion))
+  gold = gold_json(answer)
+  given = read_json(json_text(completion))
   right, total = _leaves(gold, given, tolerance)
-  accuracy = float(_equal_json(gold, given, tolerance, may_add_keys))
-  return {**_result(accuracy, given is not _NOTHING), 'leaves': right / max(total, 1)}
-
-
-def tool_calls(
-  completion: str, answer: Any, *, ordered: bool = True, tolerance: float = 0.0
-) -> dict[str, float]:
-  """1 if the completion makes the gold calls, each with its name and arguments.
-
-  Calls stand in `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, as models of the Hermes and
-  Qwen families write them; or all in one JSON value, an object or a list. `names` and `arguments`
-  are the shares, of the longer of both lists, with the right name, and with the right name and
-  arguments. A gold list without calls is met by a completion without calls.
-
-  Args:
-    completion: of the policy.
-    answer: list of {'name': …, 'arguments': {…}}, or its JSON text.
-    ordered: whether the order of the calls counts.
-    tolerance: of numbers in arguments, relative, as a fraction.
-
-  Raises:
-    ValueError: the gold answer is no list of calls.
-  """
-  gold = _as_calls(_gold_json(answer))
-  if gold is None:
-    raise ValueError(f'gold answer {answer!r}: needs calls with a name and arguments')
-  given = _calls(completion)
-  if given is None:
-    return {**_result(0.0, False), 'names': 0.0, 'arguments': 0.0}
-  size = max(len(gold), len(given))
-  names = _matches(gold, given, ordered, lambda g, x: g['name'] == x['name'])
-  whole = _matches(gold, given, ordered, lambda g, x: _equal_json(g, x, tolerance, False))
-  accuracy = float(whole == size)
-  shares = {'names': names / size if size else 1.0, 'arguments': whole / size if size else 1.0}
-  return {**_result(accuracy, True), **shares}
+  accuracy = float(equal_json(gold, given, tolerance, may_add_keys))
+  return {**result(accuracy, given is not _NOTHING), 'leaves': right / max(total, 1)}
 
 
 # -- sets and lists
@@ -145,8 +129,11 @@ def _elements(completion: str, answer: Any, kind: str) -> tuple[list[str], list[
 
 
 def _split(text: str, kind: str) -> list[str]:
+  text = notation.plain(text)
+  if kind == 'set' and text[:1] == '{' and text.find('}') == len(text) - 1:
+    text = text[1:-1]
   try:
-    value = values.read(notation.plain(text), kind)
+    value = values.read(text, kind)
   except Refused:
     return [text]
   return [notation.latex(part.text) for part in value.parts] if value.kind == kind else [text]
@@ -160,14 +147,16 @@ def _share(hits: list[bool], size: int) -> float:
   return sum(hits) / size if size else 0.0
 
 
-def _result(accuracy: float, formatted: bool) -> dict[str, float]:
+def result(accuracy: float, formatted: bool) -> dict[str, float]:
+  """The components that all of these rewards have."""
   return {'reward': accuracy, 'accuracy': accuracy, 'formatted': float(formatted)}
 
 
 # -- JSON
 
 
-def _json_text(completion: str) -> str:
+def json_text(completion: str) -> str:
+  """What of a completion is JSON: the last fenced block, `<answer>`, or from a bracket on."""
   pieces = _FENCE.split(completion)
   if len(pieces) > 1 and '```' in pieces[-1]:
     return pieces[-1].partition('```')[0]
@@ -177,7 +166,8 @@ def _json_text(completion: str) -> str:
   return completion[min(starts) : max(map(completion.rfind, '}]')) + 1] if starts else ''
 
 
-def _read_json(text: str) -> Any:
+def read_json(text: str) -> Any:
+  """The value of a JSON text; `_NOTHING` where it is none, or too long."""
   if not text.strip() or len(text) > MAX_JSON:
     return _NOTHING
   try:
@@ -196,26 +186,28 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return dict(pairs)
 
 
-def _gold_json(answer: Any) -> Any:
-  value = _read_json(answer) if isinstance(answer, str) else answer
+def gold_json(answer: Any) -> Any:
+  """The value of a gold answer, which may be text; ValueError where it is no JSON."""
+  value = read_json(answer) if isinstance(answer, str) else answer
   if value is _NOTHING:
     raise ValueError(f'gold answer {answer!r}: no JSON')
   return value
 
 
-def _equal_json(gold: Any, given: Any, tolerance: float, may_add_keys: bool) -> bool:
+def equal_json(gold: Any, given: Any, tolerance: float, may_add_keys: bool) -> bool:
+  """Whether a value is the gold one; keys in any order."""
   if isinstance(gold, Mapping):
     return (
       isinstance(given, Mapping)
       and gold.keys() <= given.keys()
       and (may_add_keys or len(gold) == len(given))
-      and all(_equal_json(gold[key], given[key], tolerance, may_add_keys) for key in gold)
+      and all(equal_json(gold[key], given[key], tolerance, may_add_keys) for key in gold)
     )
   if isinstance(gold, list | tuple):
     return (
       isinstance(given, list | tuple)
       and len(gold) == len(given)
-      and all(_equal_json(g, x, tolerance, may_add_keys) for g, x in zip(gold, given))
+      and all(equal_json(g, x, tolerance, may_add_keys) for g, x in zip(gold, given))
     )
   return _equal_leaf(gold, given, tolerance)
 
@@ -239,45 +231,6 @@ def _leaves(gold: Any, given: Any, tolerance: float) -> tuple[int, int]:
     other = list(given) if isinstance(given, list | tuple) else []
     pairs = list(zip(gold, other + [_NOTHING] * len(gold)))
   else:
-    return int(_equal_json(gold, given, tolerance, False)), 1
+    return int(equal_json(gold, given, tolerance, False)), 1
   counts = [_leaves(one, two, tolerance) for one, two in pairs]
   return sum(right for right, _ in counts), sum(total for _, total in counts)
-
-
-# -- calls
-
-
-def _calls(completion: str) -> list[dict[str, Any]] | None:
-  """The calls of a completion; None if they cannot be read."""
-  pieces = completion.split('<tool_call>')[1:]
-  if pieces:
-    if not all('</tool_call>' in piece for piece in pieces):
-      return None
-    return _as_calls([_read_json(piece.partition('</tool_call>')[0]) for piece in pieces])
-  text = _json_text(completion)
-  return _as_calls(_read_json(text)) if text else []
-
-
-def _as_calls(value: Any) -> list[dict[str, Any]] | None:
-  calls = [value] if isinstance(value, Mapping) else value
-  if not isinstance(calls, list | tuple):
-    return None
-  for call in calls:
-    if not isinstance(call, Mapping) or set(call) - {'name', 'arguments', 'id'}:
-      return None
-    if not isinstance(call.get('name'), str) or not isinstance(call.get('arguments', {}), Mapping):
-      return None
-  return [{'name': call['name'], 'arguments': call.get('arguments', {})} for call in calls]
-
-
-def _matches(gold: list, given: list, ordered: bool, same: Any) -> int:
-  if ordered:
-    return sum(same(g, x) for g, x in zip(gold, given))
-  left = list(given)
-  count = 0
-  for one in gold:
-    place = next((i for i, other in enumerate(left) if same(one, other)), None)
-    if place is not None:
-      del left[place]
-      count += 1
-  return count

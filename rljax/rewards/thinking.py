@@ -11,7 +11,7 @@ from rljax.rewards.nesting import Reward
 def after_thinking(
   *, reward: Reward, start: str = '<think>', end: str = '</think>', **fields: Any
 ) -> dict[str, float]:
-  """Another reward of what stands after the thinking, and whether there was any.
+  r"""Another reward of what stands after the thinking, and whether there was any.
 
   For prompts that end with `<think>` and an ellipsis, which a model goes on with or closes at once.
   A completion that never closes its thinking has no answer: the other reward sees an empty text.
@@ -24,6 +24,12 @@ def after_thinking(
 
   Returns:
     'reward', the components of the other one, and 'thinks': 1 if there is a word before the mark.
+
+  Examples:
+    >>> sample = dict(completion='<think>2 and 2</think>\\boxed{4}', answer='4')
+    >>> found = rewards.after_thinking(reward='rewards.exact_answer', **sample)
+    >>> print(found['reward'], found['thinks'])
+    1.0 1.0
 
   Source: Learning When to Think: Shaping Adaptive Reasoning in R1-Style Models via Multi-Stage RL
     (2025).

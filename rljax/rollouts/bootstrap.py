@@ -35,7 +35,7 @@ def soft_bootstrap(
   num_top: int = 16,
   max_context: int = 1024,
 ) -> Experience:
-  """Completions of the policy behind a privileged context, handed on behind the bare prompt.
+  r"""Completions of the policy behind a privileged context, handed on behind the bare prompt.
 
   Of each prompt `generate.samples` completions are drawn; the first right one and the most common
   wrong one, as texts, make the context. From it as many are drawn again, each token with the best
@@ -57,6 +57,18 @@ def soft_bootstrap(
 
   Raises:
     ValueError: an environment, prompts of a chat, or a context that is too long.
+
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.soft_bootstrap', threshold=0.5, num_top=8)
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    max_context = 1024
+    name = 'rollouts.soft_bootstrap'
+    num_top = 8
+    template = '{prompt}\nA right answer: {right}\nA wrong answer: {wrong}\nExplain: '
+    threshold = 0.5
 
   Source: SSB, "Semantic Soft Bootstrapping: Long Context Reasoning in LLMs without Reinforcement
     Learning" (2025).

@@ -39,6 +39,15 @@ def crowd(
   Raises:
     ValueError: no temperatures, one that is not above 0, or fewer samples than members.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.crowd', temperatures=(0.8, 1.2))
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    name = 'rollouts.crowd'
+    temperatures = (0.8, 1.2)
+
   Source: Wisdom of the Crowd: Reinforcement Learning from Coevolutionary Collective Feedback
     (2025).
   Differs from the source: its members are models that are trained together.

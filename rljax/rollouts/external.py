@@ -67,6 +67,20 @@ def with_external(
   Raises:
     ValueError: an argument out of range, or there is an environment.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.with_external', num=2, accuracy=0.0)
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    accuracy = 0.0
+    answer_after = ''
+    choose = 'turns'
+    name = 'rollouts.with_external'
+    num = 2
+    place = 'group'
+    right = None
+
   Source: Yan et al. 2025, arXiv 2504.14945 (LUFFY): off-policy samples in the group.
   Differs from the source: what is hard, who writes and which is taken are open.
   """

@@ -33,7 +33,7 @@ def feedback_turn(
   speech: tuple[str, str] = ('\nUser: ', '\nAssistant: '),
   max_feedback: int = 32,
 ) -> Experience:
-  """y0 ~ π(·|x), f of y0, y1 ~ π(·|x, y0, f); hands on (x, y0, f) and (x, y1).
+  r"""y0 ~ π(·|x), f of y0, y1 ~ π(·|x, y0, f); hands on (x, y0, f) and (x, y1).
 
   Half of a prompt's samples are first attempts, each with one second attempt, and all are one
   group. What is sampled at the end of training is the first attempt alone.
@@ -53,6 +53,17 @@ def feedback_turn(
 
   Raises:
     ValueError: an odd number of samples, an environment, or feedback that is too long.
+
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.feedback_turn', feedback='my_words.feedback')
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    feedback = 'my_words.feedback'
+    max_feedback = 32
+    name = 'rollouts.feedback_turn'
+    speech = ('\nUser: ', '\nAssistant: ')
 
   Source: RLTF, "Expanding the Capabilities of Reinforcement Learning via Text Feedback" (2026).
   Differs from the source: formula not confirmed against the paper.

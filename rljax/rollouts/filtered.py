@@ -68,6 +68,19 @@ def dynamic_sampling(
     ShortfallError: too few groups passed, and on_shortfall is 'error'.
     ValueError: an unknown keep or on_shortfall.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.dynamic_sampling', keep='band', high=0.8)
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    high = 0.8
+    keep = 'band'
+    low = 0.0
+    max_rounds = 10
+    name = 'rollouts.dynamic_sampling'
+    on_shortfall = 'partial'
+
   Source: Yu et al. 2025, arXiv 2503.14476 (DAPO), section 3.2.
   Differs from the source: the number of prompts of a further round; rewards that are not binary;
     a limit of rounds.

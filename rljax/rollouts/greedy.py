@@ -42,6 +42,14 @@ def greedy_baseline(
     The samples with their scores; extras: `baseline_rewards` float32 [N], of the greedy completion
     of the sample's prompt (NaN = unscorable; 0 on unused rows).
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.greedy_baseline')
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    name = 'rollouts.greedy_baseline'
+
   Source: Li et al. 2024, arXiv 2310.10505 (ReMax), algorithm 1.
   Differs from the source: nothing.
   Fidelity: faithful

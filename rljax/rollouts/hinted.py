@@ -59,6 +59,16 @@ def hinted(
   Raises:
     ValueError: fractions that do not rise within (0, 1], or there is an environment.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.hinted', fractions=(0.5,))
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    accuracy = 0.0
+    fractions = (0.5,)
+    name = 'rollouts.hinted'
+
   Source: "GHPO: Adaptive Guidance for Stable and Efficient LLM Reinforcement Learning" (2025).
   Differs from the source: the stages are not confirmed against it; hints stand in the completion
     and not in the prompt; no cold start with hints for all.

@@ -68,6 +68,20 @@ def reference_likelihood(
     ValueError: an unknown measure, or one that cannot be debiased; an environment; a prompt without
       an answer, or with one that is longer than max_new_tokens.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.reference_likelihood', marker='=', debias=True)
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    debias = True
+    marker = '='
+    measure = 'product'
+    name = 'rollouts.reference_likelihood'
+    reference = 'builtins.str'
+    score_coef = 0.0
+    splice = False
+
   Source: VeriFree, "Reinforcing General Reasoning without Verifiers" (2025); group_std: "Direct
     Reasoning Optimization" (2025); mean_probability and debias: RLPR (2025).
   Differs from the source: formulas not confirmed against the papers; y* ends with the end of text.

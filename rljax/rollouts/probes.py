@@ -52,6 +52,17 @@ def probed(
   Raises:
     ValueError: an environment, an empty separator, or a prompt without an answer.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.probed', separator=',')
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    marker = ''
+    name = 'rollouts.probed'
+    saturation = 0.9
+    separator = ','
+
   Source: SPAE, Step Potential Advantage Estimation (2026).
   Differs from the source: the likelihood of the reference for sampled answers; formula not
     confirmed against the paper.

@@ -61,6 +61,18 @@ def refined(
   Raises:
     ValueError: num out of range, a guided prompt that is too long, or there is an environment.
 
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.refined', guide='my_rubric.guide', num=2)
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    enough = 1.0
+    guide = 'my_rubric.guide'
+    max_prompt = 0
+    name = 'rollouts.refined'
+    num = 2
+
   Source: "Reward and Guidance through Rubrics: Promoting Exploration to Improve Multi-Domain
     Reasoning" (2025, RGR-GRPO).
   Differs from the source: not confirmed against it; the best completion alone is refined, and only

@@ -39,6 +39,15 @@ def step_scored(
 
   Raises:
     ValueError: an environment is there, or the texts are not those of the completion.
+
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.step_scored', scores='my_steps.scores')
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    name = 'rollouts.step_scored'
+    scores = 'my_steps.scores'
   """
   if generate.environment is not None:
     raise ValueError('step_scored: turns of an environment are not cut into steps; leave it out')

@@ -82,6 +82,14 @@ def single_turn(
 
   Returns:
     The samples with their scores; one group a prompt.
+
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.single_turn')
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    name = 'rollouts.single_turn'
   """
   requests = generate.requests(prompts, draw_ids, policy_step=policy_step)
   rollout, completions, extras, metrics = generate.sample(params, requests, prompts)

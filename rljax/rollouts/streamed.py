@@ -49,6 +49,16 @@ def streamed(
 
   Raises:
     ValueError: `enough` is not in (0, 1], or there is an environment.
+
+  Examples:
+    >>> import rljax
+    >>> config = rljax.load_config('presets/grpo_on_policy')
+    >>> config.rl.rollout = dict(name='rollouts.streamed', num_windows=4, enough=0.9)
+    >>> for name, value in rljax.config.resolve(config).rl.rollout.items():
+    ...   print(name, '=', repr(value))
+    enough = 0.9
+    name = 'rollouts.streamed'
+    num_windows = 4
   """
   if generate.environment is not None:
     raise ValueError('streamed: an environment answers turns in rollouts.single_turn')

@@ -32,6 +32,10 @@ def entropy_temperature(
   Raises:
     ValueError: an impossible range.
 
+  Examples:
+    >>> print(rollouts.entropy_temperature(1.0, 0.1), rollouts.entropy_temperature(1.0, 0.9))
+    1.1052 0.7408
+
   Source: AceReason-Nemotron 1.1: Advancing Math and Code Reasoning through SFT and RL Synergy
     (2025): the temperature is chosen so that the entropy at it stays around 0.3.
   Differs from the source: a controller makes the choice, every iteration.

@@ -45,6 +45,22 @@ def fork(
     too little room: where drawn tokens stand in a ring (neither turns nor speculation), the steps
     since the parent's first token and those that the child may still take are
     `settings.max_new_tokens` at most, so forks far behind their parent's last token need more.
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=2, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=9, max_new_tokens=7, slots=2, turns=True)
+    >>> options = dict(seed=0, settings=settings)
+    >>> held = jnp.array([False, True])  # the second sample waits
+    >>> state = sampling.begin(policy, params, requests, held=held, **options)
+    >>> state, _ = sampling.advance(policy, params, requests, state, num_windows=9, **options)
+    >>> where = jnp.array([0]), jnp.array([1]), jnp.array([3])  # parent, child, position
+    >>> state, lives = sampling.fork(policy, requests, state, *where)
+    >>> print(lives)
+    [ True]
   """
 
   def local(_, requests, own):
@@ -87,6 +103,22 @@ def append(
 
   Raises:
     ValueError: the state has no turns.
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=2, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=9, max_new_tokens=7, slots=2, turns=True)
+    >>> state = sampling.begin(policy, params, requests, seed=0, settings=settings)
+    >>> args = policy, params, requests, state
+    >>> state, _ = sampling.advance(*args, seed=0, settings=settings, num_windows=9)
+    >>> heard = jnp.array([[4, 5]]), jnp.array([2])  # two tokens for the first sample
+    >>> args = policy, params, requests, state, jnp.array([0]), *heard
+    >>> state, lives = sampling.append(*args, settings=settings)
+    >>> print(lives)
+    [ True]
   """
   if not settings.turns:
     raise ValueError('append: the rollout has no turns; begin it with settings.turns')
@@ -112,6 +144,18 @@ def release(
 
   Returns:
     (state, bool [F]: whether the sample had a slot). What is given up is not handed out.
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=3, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=5, max_new_tokens=3, slots=2)
+    >>> state = sampling.begin(policy, params, requests, seed=0, settings=settings)
+    >>> state, freed = sampling.release(requests, state, jnp.array([0, -1]))
+    >>> print(freed)
+    [False False]
   """
 
   def local(_, requests, own):

@@ -80,6 +80,20 @@ def sample(
   Raises:
     ValueError: an unknown filter or capture, turns, or slots that the shards of the mesh do not
       divide.
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=3, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=5, max_new_tokens=3, slots=2)
+    >>> rollout = sampling.sample(policy, params, requests, seed=0, settings=settings)
+    >>> print(rollout.num_tokens, rollout.action_mask[0].astype(int))
+    [5 5] [0 0 1 1 1]
+    >>> again = sampling.sample(policy, params, requests, seed=0, settings=settings)
+    >>> print(bool((again.tokens == rollout.tokens).all()))
+    True
   """
   return sample_and_count(policy, params, requests, seed=seed, settings=settings, mesh=mesh)[0]
 
@@ -93,7 +107,20 @@ def sample_and_count(
   settings: SamplerSettings,
   mesh: Mesh | None = None,
 ) -> tuple[Rollout, Counts]:
-  """`sample`, and what it took."""
+  """`sample`, and what it took.
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=3, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=5, max_new_tokens=3, slots=2)
+    >>> args = policy, params, requests
+    >>> rollout, counts = sampling.sample_and_count(*args, seed=0, settings=settings)
+    >>> print(counts.steps, counts.slot_steps)  # three steps of two slots
+    [3] [6]
+  """
   check_settings(settings, policy)
   if settings.turns:
     raise ValueError('turns are taken in a rollout in steps; see `begin`')

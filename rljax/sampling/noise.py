@@ -26,6 +26,11 @@ def row_keys(seed: Array | int, draw_ids: Array, sample_index: Array) -> Array:
 
   Raises:
     OverflowError: a seed (no tracer) outside [0, 2³²).
+
+  Examples:
+    >>> keys = sampling.row_keys(0, jnp.array([5, 5], jnp.uint32), jnp.array([0, 1]))
+    >>> print(keys.shape, bool(keys[0] == keys[1]))  # two samples of one draw
+    (2,) False
   """
   if isinstance(seed, int | np.integer):
     seed = np.uint32(int(seed))  # refuses what does not fit, and is the same with and without x64
@@ -50,6 +55,12 @@ def gumbel(keys: Array, positions: Array, num: int) -> Array:
 
   Returns:
     float32 [N, V].
+
+  Examples:
+    >>> keys = sampling.row_keys(0, jnp.array([5], jnp.uint32), jnp.array([0]))
+    >>> noise = sampling.gumbel(keys, jnp.array([7]), 3)
+    >>> print(jnp.argmax(jnp.log(jnp.array([[0.2, 0.5, 0.3]])) + noise))  # a draw, always the same
+    1
   """
   keys = jax.vmap(jax.random.fold_in)(keys, positions.astype(jnp.uint32))
   bits = jax.vmap(lambda key: jax.random.bits(key, (num,), jnp.uint32))(keys)

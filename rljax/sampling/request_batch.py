@@ -13,7 +13,12 @@ from rljax.structs import Requests
 def filters_in_use(
   *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
 ) -> tuple[str, ...]:
-  """The filters that these values switch on, for `SamplerSettings.filters`."""
+  """The filters that these values switch on, for `SamplerSettings.filters`.
+
+  Examples:
+    >>> print(sampling.filters_in_use(top_k=20), sampling.filters_in_use(top_p=1.0))
+    ('top_k',) ()
+  """
   on = {'top_k': top_k > 0, 'top_p': top_p < 1, 'min_p': min_p > 0}
   return tuple(name for name, used in on.items() if used)
 
@@ -71,6 +76,19 @@ def make_requests(
   Raises:
     ValueError: names the prompt, its length and the knob that is too small, or the argument that
       is wrong.
+
+  Examples:
+    >>> requests = sampling.make_requests(
+    ...   [[3, 1], [4]],
+    ...   samples_per_prompt=2,
+    ...   draw_ids=[0, 1],
+    ...   max_prompt=2,
+    ...   max_new_tokens=3,
+    ...   temperature=1.0,
+    ...   stop_ids=[0],
+    ... )
+    >>> print(requests.prompt_length, requests.group_ids)
+    [2 1] [0 0 1 1]
   """
   q, group = len(prompts), samples_per_prompt
   num_prompts = q if num_prompts is None else num_prompts

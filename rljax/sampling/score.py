@@ -36,6 +36,13 @@ def score(
   Returns:
     'logprobs', 'entropy': at least float32 [N, T], nats, 0 at the first slot and behind the end;
     with num_top also 'top_ids' int32 and 'top_logprobs' [N, T, k].
+
+  Examples:
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> seen = sampling.score(policy, params, jnp.array([[3, 1, 2]]), jnp.array([3]))
+    >>> print({name: x.shape for name, x in seen.items()}, seen['logprobs'][0, 0])
+    {'entropy': (1, 3), 'logprobs': (1, 3)} 0.0
   """
   rows, length = tokens.shape
   slots = jnp.arange(length, dtype=jnp.int32)[None, :]

@@ -74,6 +74,17 @@ def begin(
 
   Raises:
     ValueError: as in `sample`.
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=3, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=5, max_new_tokens=3, slots=2)
+    >>> state = sampling.begin(policy, params, requests, seed=0, settings=settings)
+    >>> print(type(state).__name__)  # nothing is drawn yet
+    Stream
   """
   check_settings(settings, policy)
   held = jnp.zeros(requests.group_ids.shape, bool) if held is None else jnp.asarray(held)
@@ -124,6 +135,20 @@ def advance(
 
   Returns:
     (state, Finished).
+
+  Examples:
+    >>> from rljax.structs import SamplerSettings
+    >>> policy = models.decoder(vocab_size=8, num_layers=1, d_model=8, num_heads=2, num_kv_heads=1)
+    >>> params = policy.init(jax.random.key(0))
+    >>> limits = dict(max_prompt=2, max_new_tokens=3, temperature=1.0, stop_ids=[])
+    >>> requests = sampling.make_requests([[3, 1]], samples_per_prompt=2, draw_ids=[0], **limits)
+    >>> settings = SamplerSettings(length=5, max_new_tokens=3, slots=2)
+    >>> state = sampling.begin(policy, params, requests, seed=0, settings=settings)
+    >>> state, done = sampling.advance(
+    ...   policy, params, requests, state, seed=0, settings=settings, num_windows=9
+    ... )
+    >>> print(done.sample, done.done)
+    [0 1] True
   """
   shards, requests = divide(mesh, requests)
   settings = of_one_shard(settings, shards, requests)

@@ -180,7 +180,12 @@ def scanned_run(
 
 
 def evaluation_points(iterations: int, every: int) -> np.ndarray:
-  """int32: iterations done before each evaluation: at the start, every so often, at the end."""
+  """int32: iterations done before each evaluation: at the start, every so often, at the end.
+
+  Examples:
+    >>> print(scanned.evaluation_points(10, 4))
+    [ 0  4  8 10]
+  """
   between = range(every, iterations, every) if every else ()
   return np.array([0, *between, iterations], np.int32)
 

@@ -67,6 +67,12 @@ def arithmetic(
 
   Raises:
     ValueError: an impossible range, or fewer than `num_test` held-out expressions.
+
+  Examples:
+    >>> task = tasks.arithmetic(num_train=8, num_test=4)
+    >>> prompt = task.train[0]
+    >>> print(prompt.text, task.demonstrate(prompt))
+    3*18*12= 3*18=54,54*12=648
   """
   _check(num_operands, low, high, max_value, operators)
   if not 0 <= direct_share <= 1:

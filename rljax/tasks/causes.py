@@ -65,6 +65,11 @@ def causes(
   Raises:
     ValueError: an unknown level, or an impossible number of values.
 
+  Examples:
+    >>> task = tasks.causes(num_train=8, num_test=4)
+    >>> print(task.train[0].text)
+    z=80,20 x=70,90 y=20,40/70,90?y|x>
+
   Source: Generalization of RLVR Using Causal Reasoning as a Testbed (2025).
   Differs from the source: one family of small graphs; percentages in place of distributions.
   """

@@ -48,6 +48,11 @@ def constrained_text(
 
   Raises:
     ValueError: an impossible range, an unknown kind, or fewer than `num_test` held-out problems.
+
+  Examples:
+    >>> task = tasks.constrained_text(num_train=8, num_test=4)
+    >>> print(task.train[0].text)
+    Write a short text about the mountain. Use no digit.
   """
   kinds = tuple(kinds) or tuple(KINDS)
   unknown = [kind for kind in kinds if kind not in KINDS]

@@ -74,6 +74,12 @@ def countdown(
 
   Raises:
     ValueError: an impossible range, or fewer than `num_test` held-out problems.
+
+  Examples:
+    >>> task = tasks.countdown(num_train=8, num_test=4, high=9)
+    >>> prompt = task.train[0]
+    >>> print(prompt.text, task.demonstrate(prompt))
+    7,7,8>63= 8*7=56,56+7=63
   """
   _check(num_numbers, low, high, max_value, operators)
   make = functools.partial(

@@ -41,6 +41,11 @@ def digits(
 
   Raises:
     ValueError: an impossible range, an unknown kind, or fewer than `num_test` held-out problems.
+
+  Examples:
+    >>> task = tasks.digits(num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.train[0].answer)
+    908+?89=1797> 8
   """
   kinds = tuple(kinds)
   if not 1 <= num_digits <= 15 or not kinds or not set(kinds) <= {'sum', 'pattern'}:

@@ -63,6 +63,11 @@ def edits(
 
   Raises:
     ValueError: an impossible setting, or fewer than `num_test` held-out problems.
+
+  Examples:
+    >>> task = tasks.edits(num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.demonstrate(task.train[0]))
+    vmoxus;=2s;~4,6;=5m> vsosmx
   """
   known = kinds and letters and set(kinds) <= set(KINDS) and set(letters) <= set(LETTERS)
   if length < 1 or num_edits < 1 or not known:

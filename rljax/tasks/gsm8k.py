@@ -42,7 +42,7 @@ def gsm8k(
   num_train: int | None = None,
   num_test: int | None = None,
 ) -> Task:
-  """7,473 training and 1,319 test problems, as split by the authors.
+  r"""7,473 training and 1,319 test problems, as split by the authors.
 
   Args:
     path: directory with train.jsonl and test.jsonl (records with 'question' and 'answer'), or with
@@ -54,6 +54,14 @@ def gsm8k(
   Raises:
     FileNotFoundError: no data; says how to fetch it.
     ValueError: a record without question or answer; names file and line.
+
+  Examples:
+    >>> line = '{"question": "How many legs have 3 cats?", "answer": "3 * 4 = 12\\n#### 12"}\n'
+    >>> for split in ('train', 'test'):
+    ...   files.write_text(f'gsm8k/{split}.jsonl', line)
+    >>> task = tasks.gsm8k(path='gsm8k')
+    >>> print(task.train[0].answer, task.reward)
+    12 tasks.gsm8k.reward
   """
   train, test = _open(path)
 

@@ -38,6 +38,13 @@ def humaneval(
     FileNotFoundError: no data; says how to fetch it.
     NotAllowedError: `allow` is not True; says what the sandbox contains here.
     ValueError: a record lacks a field; names file and record.
+
+  Examples:
+    >>> try:
+    ...   tasks.humaneval(path='nothing', allow=True)  # programs of the model run in a sandbox
+    ... except FileNotFoundError as error:
+    ...   print(str(error).split(';')[0])
+    humaneval: nothing is no file and no directory with HumanEval.jsonl.gz or HumanEval.jsonl
   """
   file = coding.find('humaneval', path, ('HumanEval.jsonl.gz', 'HumanEval.jsonl'), URL)[0]
 

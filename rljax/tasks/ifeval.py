@@ -90,6 +90,17 @@ def ifeval(
   Raises:
     FileNotFoundError: no data.
     ValueError: a record that cannot be read; names file and record.
+
+  Examples:
+    >>> record = {
+    ...   'key': 1,
+    ...   'prompt': 'Write without commas.',
+    ...   'instruction_id_list': ['punctuation:no_comma'],
+    ...   'kwargs': [{}],
+    ... }
+    >>> files.write_text('ifeval.jsonl', files.json_lines([record]))
+    >>> print(tasks.ifeval(path='ifeval.jsonl').test[0].text)
+    Write without commas.
   """
   file = data.data_dir() / 'ifeval' / 'input_data.jsonl' if path is None else (
     pathlib.Path(path).expanduser()

@@ -50,6 +50,13 @@ def livecodebench(
     FileNotFoundError: no data; says how to fetch it.
     NotAllowedError: `allow` is not True; says what the sandbox contains here.
     ValueError: a record lacks a field or has cases of an unknown kind; names file and record.
+
+  Examples:
+    >>> try:
+    ...   tasks.livecodebench(path='nothing', allow=True)  # programs of the model run in a sandbox
+    ... except FileNotFoundError as error:
+    ...   print(str(error).split(' with')[0])
+    livecodebench: nothing is no file and no directory
   """
   splits: dict[str, list[coding.Record]] = {'train': [], 'test': []}
   for file in coding.find('livecodebench', path, FILES, URL):

@@ -60,6 +60,11 @@ def lookup(
   Raises:
     ValueError: an impossible length, more keys than there are, or fewer than `num_test` held-out
       chains.
+
+  Examples:
+    >>> task = tasks.lookup(num_train=8, num_test=4, num_pairs=3)
+    >>> print(task.train[0].text, task.train[0].answer)
+    qc:jv,mf:oq,jv:ue?qc> ue
   """
   num_chains = -(-num_pairs // chain) if chain > 0 else 0
   if not 1 <= chain <= num_pairs or not 1 <= key_length <= 8:

@@ -41,6 +41,13 @@ def mbpp(
     FileNotFoundError: no data; says how to fetch it.
     NotAllowedError: `allow` is not True; says what the sandbox contains here.
     ValueError: a record lacks a field, or a split is empty; names the file.
+
+  Examples:
+    >>> try:
+    ...   tasks.mbpp(path='nothing', allow=True)  # programs of the model run in a sandbox
+    ... except FileNotFoundError as error:
+    ...   print(str(error).split(';')[0])
+    mbpp: nothing is no file and no directory with mbpp.jsonl or sanitized-mbpp.json
   """
   file = coding.find('mbpp', path, ('mbpp.jsonl', 'sanitized-mbpp.json'), URL)[0]
   records: dict[str, list[coding.Record]] = {name: [] for name in SPLITS}

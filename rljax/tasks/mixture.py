@@ -27,6 +27,14 @@ def mixture(*, sources: Mapping[str, Any], label: str = 'mixture', seed: int = 0
   Raises:
     ValueError: no sources, a weight below 0 or none above it, or a task whose reward is a function;
       names the source.
+
+  Examples:
+    >>> words = {'name': 'tasks.sorting', 'num_train': 8, 'num_test': 4}
+    >>> sums = {'name': 'tasks.arithmetic', 'num_train': 8, 'num_test': 4}
+    >>> task = tasks.mixture(sources={'words': dict(task=words, weight=3), 'sums': dict(task=sums)})
+    >>> sources = [task.train[i].metadata['source'] for i in range(8)]
+    >>> print(sources.count('words'), sources.count('sums'))
+    6 2
   """
   import grain
 

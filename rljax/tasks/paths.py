@@ -65,6 +65,11 @@ def paths(
 
   Raises:
     ValueError: an impossible graph, or fewer than `num_test` held-out ones.
+
+  Examples:
+    >>> task = tasks.paths(num_nodes=5, num_edges=5, num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.demonstrate(task.train[0]))
+    js,my,jb,yb,mj?ms> mjs
   """
   most = num_nodes * (num_nodes - 1) // 2
   if not (

@@ -48,6 +48,11 @@ def products(
 
   Raises:
     ValueError: an impossible range, or fewer than `num_test` held-out pairs.
+
+  Examples:
+    >>> task = tasks.products(low=10, high=99, num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.train[0].answer)
+    85*81= 6885
   """
   if not 0 <= low <= high:
     raise ValueError(f'products: low={low}, high={high}; needs 0 ≤ low ≤ high')

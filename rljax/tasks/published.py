@@ -50,6 +50,13 @@ def published(
     ValueError: an unknown name, or a record that cannot be read; names file and record.
     FileNotFoundError: no data; says where they are published.
     ModuleNotFoundError: math-verify is wanted and not installed.
+
+  Examples:
+    >>> try:
+    ...   tasks.published(dataset='svamp', path='nothing')
+    ... except FileNotFoundError as error:
+    ...   print(str(error).split(';')[0])
+    svamp: no test.jsonl or test.json or SVAMP.json in nothing
   """
   if dataset not in DATA_SETS:
     raise ValueError(f'published: dataset={dataset!r}; known are {", ".join(sorted(DATA_SETS))}')

@@ -67,6 +67,14 @@ def puzzles(
   Raises:
     ImportError: reasoning-gym is not installed; says how to.
     ValueError: no such data set, or one of `EXCLUDED`; or attributes that it refuses.
+
+  Examples:
+    >>> try:
+    ...   task = tasks.puzzles(dataset='chain_sum', num_train=8, num_test=4)
+    ... except ImportError:
+    ...   task = None  # the extra [tasks] is not there
+    >>> print(task is None or len(task.train) == 8)
+    True
   """
   # Every second place is spare: for questions that belong to the other split.
   size = 2 * (num_train + int(num_test / max(test_fraction, 1e-9))) + 1000

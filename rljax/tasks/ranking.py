@@ -85,6 +85,11 @@ def ranking(
 
   Raises:
     ValueError: an impossible range, or fewer than `num_test` held-out problems.
+
+  Examples:
+    >>> task = tasks.ranking(num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.demonstrate(task.train[0]))
+    h18,e2,x7,h8,x20,e20,l9,l3> xhel
   """
   fewest = 2 <= num_items <= len(LETTERS) and num_parts >= 1 and high >= 1
   if not fewest or num_parts * (high - 1) + 1 < num_items:

@@ -51,6 +51,19 @@ def records(
     FileNotFoundError: no records.
     ValueError: a record without a field that is asked for; names both. A system message without
       chat.
+
+  Examples:
+    >>> rows = [{'question': f'{i}+1', 'gold': str(i + 1)} for i in range(20)]
+    >>> files.write_text('problems.jsonl', files.json_lines(rows))
+    >>> task = tasks.records(
+    ...   path='problems.jsonl',
+    ...   prompt='{question}=',
+    ...   answer='gold',
+    ...   reward='rewards.exact_answer',
+    ...   test_fraction=0.2,
+    ... )
+    >>> print(task.train[0].text, task.train[0].answer, len(task.train) + len(task.test))
+    0+1= 1 20
   """
   if system and not chat:
     raise ValueError('records: a system message needs chat=True')

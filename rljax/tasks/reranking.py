@@ -95,6 +95,11 @@ def reranking(
 
   Raises:
     ValueError: another form, an impossible size, or too few held-out problems.
+
+  Examples:
+    >>> task = tasks.reranking(num_documents=3, num_relevant=2, num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.demonstrate(task.train[0]))
+    dnv:vfdf,ixtv,tubp> <t>2,1,0</t><a>1>2>3</a>
   """
   if form not in FORMS:
     raise ValueError(f'reranking: form={form!r} is none of {", ".join(FORMS)}')

@@ -32,7 +32,7 @@ def retrieval(
   test_fraction: float = 0.1,
   seed: int = 0,
 ) -> Task:
-  """Questions about made-up facts; `tokenization.characters(alphabet=ALPHABET)` can write them.
+  r"""Questions about made-up facts; `tokenization.characters(alphabet=ALPHABET)` can write them.
 
   All facts stand in the corpus; a thing that is asked about is on one side of the split.
 
@@ -51,6 +51,13 @@ def retrieval(
   Raises:
     ValueError: an impossible setting, fewer than `num_test` held-out questions, or a corpus file
       that holds something else.
+
+  Examples:
+    >>> task = tasks.retrieval(num_facts=20, num_train=8, num_test=1, corpus='facts.txt')
+    >>> print(task.train[0].text, task.train[0].answer)
+    What is the key of box 1348? 6451
+    >>> print(files.read_text('facts.txt').split('\n')[0])
+    The key of box 7662 is 3047.
   """
   if num_facts < 1 or not 1 <= hops < len(KINDS) or not 1 <= num_digits <= 6:
     raise ValueError(

@@ -39,6 +39,11 @@ def reverse_text(
 
   Raises:
     ValueError: an impossible range, or fewer than `num_test` held-out words.
+
+  Examples:
+    >>> task = tasks.reverse_text(num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.demonstrate(task.train[0]))
+    qlgyr> ryglq
   """
   if not 1 <= min_length <= max_length or not letters:
     raise ValueError(

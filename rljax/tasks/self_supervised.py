@@ -48,6 +48,15 @@ def self_supervised(
   Raises:
     ValueError: a task without demonstrations, or whose reward is a function; nothing to hide.
 
+  Examples:
+    >>> sums = {'name': 'tasks.arithmetic', 'num_train': 8, 'num_test': 4}
+    >>> task = tasks.self_supervised(task=sums)
+    >>> for prompt in task.train[:3]:
+    ...   print(prompt.metadata['source'], prompt.text, prompt.answer)
+    outcome 3*18*12= 648
+    fill 3*18*12=?,54*12=648: ('3*18=54',)
+    order 3*18*12=54*12=648,3*18=54; ('2', '1')
+
   Source: MR-RLVR, "Masked-and-Reordered Self-Supervision for Reinforcement Learning from Verifiable
     Rewards" (2025).
   Differs from the source: whole steps are hidden; matchers not confirmed against the paper.

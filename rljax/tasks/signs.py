@@ -71,6 +71,11 @@ def signs(
 
   Raises:
     ValueError: an impossible range, or fewer than `num_test` held-out prompts.
+
+  Examples:
+    >>> task = tasks.signs(num_train=8, num_test=4)
+    >>> print(task.train[0].text, task.demonstrate(task.train[0]))
+    6399>21= -3=3+9=12+9=21
   """
   if num_numbers < 2 or not operators or set(operators) - set('+-*'):
     raise ValueError(

@@ -38,6 +38,11 @@ def sorting(
 
   Raises:
     ValueError: an impossible length, or fewer than `num_test` held-out problems.
+
+  Examples:
+    >>> task = tasks.sorting(length=5, num_train=8, num_test=4)
+    >>> print(task.train[1].text, task.demonstrate(task.train[1]))
+    ufcpx> cfpux
   """
   if length < 1 or not letters:
     raise ValueError(f'sorting: length={length}, letters={letters!r}; needs a letter at least')

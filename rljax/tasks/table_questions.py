@@ -56,6 +56,12 @@ def table_questions(
   Raises:
     ValueError: an unknown kind of question, an impossible number, or fewer than `num_test`
       questions.
+
+  Examples:
+    >>> task = tasks.table_questions(num_rows=2, num_train=8, num_test=4)
+    >>> print(task.train[0].text)
+    CREATE TABLE trees (name TEXT, kind TEXT, height INTEGER, age INTEGER, width INTEGER);
+    -- Give the total age of the trees whose kind is 'birch'.
   """
   unknown = sorted({*questions} - {*QUESTIONS})
   if unknown or not questions:

@@ -37,6 +37,19 @@ def text_to_sql(
   Raises:
     FileNotFoundError: no data.
     ValueError: a record lacks a field; names file and record.
+
+  Examples:
+    >>> row = {
+    ...   'question': 'How many cats?',
+    ...   'schema': 'CREATE TABLE cats (name TEXT);',
+    ...   'query': 'SELECT COUNT(*) FROM cats',
+    ...   'rows': ["INSERT INTO cats VALUES ('Tom');"],
+    ... }
+    >>> for split in ('train', 'test'):
+    ...   files.write_text(f'sql/{split}.jsonl', files.json_lines([row]))
+    >>> print(tasks.text_to_sql(path='sql').train[0].text)
+    CREATE TABLE cats (name TEXT);
+    -- How many cats?
   """
   folder = data.data_dir() / 'text_to_sql' if path is None else pathlib.Path(path).expanduser()
 

@@ -34,6 +34,22 @@ def with_feedback(
 
   Raises:
     ValueError: a task without demonstrations or candidates.
+
+  Examples:
+    >>> import sys, types
+    >>> def feedback(prompt, said):
+    ...   return 'Not sorted.'
+    >>> sys.modules['my_words'] = types.SimpleNamespace(feedback=feedback)  # a module of yours
+    >>> words = {'name': 'tasks.arithmetic', 'num_train': 8, 'num_test': 4}
+    >>> task = tasks.with_feedback(task=words, feedback='my_words.feedback', share=1.0)
+    >>> for text, said in task.demonstrate(task.train[0]):
+    ...   print(said, text)
+    False 3*18=63,54*12=648
+    False None
+    False
+    User: Not sorted.
+    Assistant:
+    True 3*18=54,54*12=648
   """
   base = binding.bind(task)({})
   if base.demonstrate is None or base.candidates is None:

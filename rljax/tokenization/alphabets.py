@@ -48,7 +48,13 @@ class Characters(Plain):
 
 
 def byte_level() -> ByteLevel:
-  """UTF-8 bytes: 256 ids and pad, bos, eos. `decode(encode(text)) == text` for every text."""
+  """UTF-8 bytes: 256 ids and pad, bos, eos. `decode(encode(text)) == text` for every text.
+
+  Examples:
+    >>> tokenizer = tokenization.byte_level()
+    >>> print(tokenizer.encode('hé'), tokenizer.decode(tokenizer.encode('hé')))
+    [104, 195, 169] hé
+  """
   return ByteLevel()
 
 
@@ -57,5 +63,15 @@ def characters(*, alphabet: str) -> Characters:
 
   Args:
     alphabet: distinct characters; a character outside is a `TokenizerError` that names it.
+
+  Examples:
+    >>> tokenizer = tokenization.characters(alphabet='abc>')
+    >>> print(tokenizer.encode('cab>'), tokenizer.vocab_size)
+    [4, 2, 3, 5] 6
+    >>> try:
+    ...   tokenizer.encode('abd')
+    ... except tokenization.TokenizerError as error:
+    ...   print(error)
+    character 'd' at place 2 of 'abd' is not in the alphabet 'abc>'
   """
   return Characters(alphabet)

@@ -39,5 +39,12 @@ def sentencepiece(*, path: str, bos: bool = True) -> SentencePiece:
   Args:
     path: the .model file, local or gs://.
     bos: whether prompts start with the model's bos piece, if it has one.
+
+  Examples:
+    >>> try:
+    ...   tokenization.sentencepiece(path='nothing.model')
+    ... except tokenization.TokenizerError as error:
+    ...   print(error)
+    nothing.model does not exist; the tokenizer needs a sentencepiece model file
   """
   return SentencePiece(path, bos)

@@ -46,7 +46,14 @@ class Tokenizer(Protocol):
 
 
 def prompt_tokens(tokenizer: Tokenizer, prompt: Prompt) -> tuple[int, ...]:
-  """The ids that a policy continues: the prompt's own, its chat messages, or its text after bos."""
+  """The ids that a policy continues: the prompt's own, its chat messages, or its text after bos.
+
+  Examples:
+    >>> from rljax.prompts import Prompt
+    >>> prompt = Prompt(text='cab>', prompt_id=0)
+    >>> print(tokenization.prompt_tokens(tokenization.characters(alphabet='abc>'), prompt))
+    (4, 2, 3, 5)
+  """
   if prompt.tokens:
     return tuple(prompt.tokens)
   if prompt.messages is not None:

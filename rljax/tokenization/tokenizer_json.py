@@ -125,6 +125,13 @@ def huggingface(*, path: str, today: str = '2024-07-26') -> HuggingFace:
   <end_of_turn>, which some of its generation_config.json do not list.
 
   Differs from transformers: chat templates see `today` instead of the clock; the end above.
+
+  Examples:
+    >>> try:
+    ...   tokenization.huggingface(path='nothing')
+    ... except tokenization.TokenizerError as error:
+    ...   print(str(error).split(';')[0])
+    nothing/tokenizer.json does not exist
   """
   return HuggingFace(path, today)
 

@@ -32,6 +32,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
   """Dotted key -> (old, new) of what differs between two configs; '(absent)' where there is none.
 
   Tuples and lists are the same, and so are 1 and 1.0; a flag and a number are not.
+
+  Examples:
+    >>> old, new = {'rl': {'prompts': 8, 'ks': (1, 4)}}, {'rl': {'prompts': 16, 'ks': [1, 4]}}
+    >>> print(workdir.differences(old, new))
+    {'rl.prompts': (8, 16)}
   """
   first, second = flatten(files.plain(old)), flatten(files.plain(new))
   keys = [*first, *(key for key in second if key not in first)]

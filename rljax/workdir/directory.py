@@ -74,7 +74,12 @@ class Workdir:
 
 
 def default_workdir(config_name: str, seed: int) -> str:
-  """A new `runs/<config>/<date-time>-s<seed>`; a path of a config counts as its stem."""
+  """A new `runs/<config>/<date-time>-s<seed>`; a path of a config counts as its stem.
+
+  Examples:
+    >>> print(workdir.default_workdir('configs/quickstart.py', seed=3)[:16])
+    runs/quickstart/
+  """
   name = f'{datetime.datetime.now():%Y%m%d-%H%M%S}-s{seed}'
   folder = files.as_path('runs') / files.as_path(config_name).stem
   taken = next(n for n in range(1, 10_000) if not (folder / _numbered(name, n)).exists())
@@ -137,7 +142,12 @@ def _check_accept(accept: Iterable[str], *configs: Mapping[str, Any]) -> None:
 
 
 def versions() -> dict[str, str]:
-  """Versions of what a run depends on."""
+  """Versions of what a run depends on.
+
+  Examples:
+    >>> print('jax' in workdir.versions())
+    True
+  """
   found = {'python': platform.python_version(), 'platform': platform.platform()}
   for package in PACKAGES:
     with contextlib.suppress(metadata.PackageNotFoundError):
@@ -182,6 +192,16 @@ def open_workdir(
   Raises:
     WorkdirError: in use by another process (its id is named); another config (the differing keys
       are listed, old → new); or files that are no run's.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'a': 1}, seed=0) as work:
+    ...   print(work.path.name, work.finished)
+    run False
+    >>> try:
+    ...   workdir.open_workdir('run', 'mine', {'a': 2}, seed=0)
+    ... except workdir.WorkdirError as error:
+    ...   print(str(error).split(';')[0])
+    run belongs to a run with another config (a: 1 → 2)
   """
   if not hosts.is_first():
     told = hosts.agree(None, 'the work directory')
@@ -233,5 +253,11 @@ def _open(
 
 
 def read_config(workdir: files.PathLike) -> dict[str, Any]:
-  """name, seed and config of the run in `workdir`."""
+  """name, seed and config of the run in `workdir`.
+
+  Examples:
+    >>> with workdir.open_workdir('run', 'mine', {'a': 1}, seed=0):
+    ...   print(workdir.read_config('run'))
+    {'name': 'mine', 'seed': 0, 'config': {'a': 1, 'seed': 0}}
+  """
   return files.read_json(files.as_path(workdir) / CONFIG)

@@ -83,6 +83,13 @@ def is_held(workdir: Any) -> bool:
 
   On an object store any machine's counts, and one that was killed, until another start: its lease
   stands there still.
+
+  Examples:
+    >>> with workdir.open_workdir('held', 'mine', {'a': 1}, seed=0) as work:
+    ...   print(workdir.is_held('held'))
+    True
+    >>> print(workdir.is_held('held'))
+    False
   """
   if files.is_remote(workdir):
     return files.exists(files.as_path(workdir) / NAME)

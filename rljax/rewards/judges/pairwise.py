@@ -60,6 +60,13 @@ def compare(
   Returns:
     For each pair a comparison, or the error if one of its replies could not be read.
 
+  Examples:
+    >>> def generate(conversations):  # a judge that always likes what stands first
+    ...   return ['Verdict: a'] * len(conversations)
+    >>> found = rewards.judges.compare(generate, [('Sort: ba', 'ab', 'ba')])
+    >>> print(found[0].score)  # in both orders it says something else: a tie
+    0.5
+
   Source: Zheng et al. 2023, arXiv 2306.05685, section 3.4.
   Differs from the source: nothing
   """
@@ -111,6 +118,14 @@ def preferred(
 
   Raises:
     ValueError: opponents < 0, or an instruction without {texts}.
+
+  Examples:
+    >>> def generate(conversations):  # likes sorted words, wherever they stand
+    ...   texts = [conversation[-1]['content'] for conversation in conversations]
+    ...   return ['Verdict: ' + ('a' if t.rfind('ab') < t.rfind('ba') else 'b') for t in texts]
+    >>> batch = ['ab', 'ba'], ['Sort it.'] * 2, ['ab'] * 2, [0, 0]
+    >>> print([found['reward'] for found in rewards.judges.preferred(*batch, generate=generate)])
+    [1.0, 0.0]
   """
   _check(opponents, instruction)
   if reference:

@@ -50,6 +50,15 @@ def graded(
     For each 'reward' and the components of `rubric_score`, 'judge_tokens' and 'judge_cost'; or the
     error: a reply that does not name each criterion once with a number between 0 and 1, a prompt
     without criteria or none of a weight above 0.
+
+  Examples:
+    >>> def generate(conversations):
+    ...   return ['{"1": 1, "2": 0}'] * len(conversations)
+    >>> criteria = ({'text': 'is sorted', 'weight': 3.0}, {'text': 'is polite'})
+    >>> batch = ['ab'], ['Sort: ba'], [{}]
+    >>> found = rewards.judges.graded(*batch, generate=generate, criteria=criteria)
+    >>> print(found[0]['reward'], found[0]['met'])
+    0.75 1
   """
   rubrics = [list(criteria or own.get(field) or ()) for own in metadata]
   found: dict[int, dict[str, float] | ValueError] = {}
@@ -100,6 +109,14 @@ def rubric_score(
 
   Raises:
     ValueError: no criterion of a weight above 0, or a saturation outside of (0, 1].
+
+  Examples:
+    >>> criteria = [{'text': 'sorted', 'weight': 3.0}, {'text': 'polite', 'weight': 1.0}]
+    >>> print(rewards.judges.rubric_score([1.0, 0.0], criteria)['reward'])
+    0.75
+    >>> fault = {'text': 'repeats itself', 'weight': -2.0}
+    >>> print(rewards.judges.rubric_score([1.0, 0.0, 1.0], [*criteria, fault])['reward'])
+    0.25
 
   Source: weights and faults: Arora et al. 2025, arXiv 2505.08775 (HealthBench); veto and
     saturation: Huang et al. 2025, arXiv 2508.12790.

@@ -35,6 +35,11 @@ def scored(
   Raises:
     ValueError: an impossible scale or range.
     JudgeError: another number of scores than of completions.
+
+  Examples:
+    >>> score = lambda prompts, completions: [len(text) for text in completions]
+    >>> print(rewards.judges.scored(['ab', 'abcd'], ['', ''], score=score, scale=2.0, high=1.5))
+    [{'reward': 1.0, 'score': 2.0, 'cut': False}, {'reward': 1.5, 'score': 4.0, 'cut': True}]
   """
   _check(scale, low, high)
   values = [float(value) for value in score(list(prompts), list(completions))]

@@ -52,6 +52,13 @@ def verified(
   Raises:
     ValueError: votes < 1, or an instruction without {texts}.
 
+  Examples:
+    >>> def generate(conversations):
+    ...   return ['Verdict: yes'] * len(conversations)
+    >>> found = rewards.judges.verified(['ab'], ['Sort: ba'], ['ab'], generate=generate)
+    >>> print(found[0]['reward'], found[0]['unread'])
+    1.0 0
+
   Source: Zhang et al. 2024, arXiv 2408.15240 (generative verifiers).
   Differs from the source: the verdict as text in place of the probability of its token.
   """
