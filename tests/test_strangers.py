@@ -31,6 +31,7 @@ ALLOWED = {
   'config.py': ('exec_module', 'config files are code, and the documentation says so'),
   'hosts.py': ('allow_pickle', 'False: arrays of the other hosts'),
   'models/kernels.py': ('import_module', 'modules of jax by their names'),
+  'renamed.py': ('import_module', "the package's own modules, by a table in its code"),
   'rewards/delivery.py': ('cloudpickle', "the user's own reward, on its way to a worker"),
   'rewards/nesting.py': ('import_module', 'the reward that a config names, in a worker'),
   'rewards/process.py': ('cloudpickle pickle', 'the pipe from this process to its worker'),

@@ -44,8 +44,7 @@ def user(
     >>> from rljax.prompts import Prompt
     >>> users = environments.user(answer='my_user.answer')
     >>> talk = users.reset(Prompt(text='', prompt_id=0), seed=0)
-    >>> print(talk.step(Turn((), 'First, sort them.', False, 0)).observation)
-    <BLANKLINE>
+    >>> print(talk.step(Turn((), 'First, sort them.', False, 0)).observation.strip())
     User: And then?
     Assistant:
   """

@@ -77,6 +77,15 @@ def parse_json(text: str | bytes) -> Any:
 
   Raises:
     ValueError: it is none, or too deeply nested.
+
+  Examples:
+    >>> print(files.parse_json('{"reward": 1}'))
+    {'reward': 1}
+    >>> try:
+    ...   files.parse_json('[' * 100_000)
+    ... except ValueError as error:
+    ...   print(error)
+    JSON that is too deeply nested
   """
   try:
     return json.loads(text)
