@@ -36,7 +36,7 @@ LISTED = """HloModule m
 ENTRY %main (x: f32[8,6]) -> f32[8,6] {
   %x = f32[8,6]{1,0} parameter(0)
   %g = f32[32,6]{1,0} all-gather(%x), channel_id=1, replica_groups=[2,4]<=[2,4], dimensions={0}
-  %h = f32[16,6]{1,0} all-gather(%x), channel_id=2, replica_groups=[4,2]<=[2,4]T(1,0), dimensions={0}
+  %h = f32[16,6]{1,0} all-gather(%x), channel_id=1, replica_groups=[4,2]<=[2,4]T(1,0), dimensions={0}
   %i = bf16[8,6]{1,0} all-reduce(%x), channel_id=3, replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_1'}, to_apply=%add
   %i.1 = bf16[8,6]{1,0} all-reduce(%x), channel_id=33, replica_groups=mesh['axis_0'=4,'axis_1'=2], device_ids=([2,4]T(1,0)) {'axis_1'}, to_apply=%add
   %j = f32[2,6]{1,0} reduce-scatter(%x), channel_id=4, replica_groups={{0,1,2,3},{4,5,6,7}}, dimensions={0}, to_apply=%add

@@ -10,6 +10,7 @@ import pytest
 from reference import experts as reference
 
 from rljax import models, sharding
+from rljax.models import experts
 from rljax.models.experts import mix_experts
 from rljax.plan import costs
 from rljax.plan.hlo import Program
@@ -46,8 +47,10 @@ def expected(config, w, x, **options):
 
 @pytest.mark.parametrize('norm_topk', [True, False])
 @pytest.mark.parametrize('replayed', [False, True])
-def test_values_and_gradients_are_those_of_loops(norm_topk, replayed):
+@pytest.mark.parametrize('few', [0, 8])
+def test_values_and_gradients_are_those_of_loops(norm_topk, replayed, few, monkeypatch):
   """The choice is a constant of the gradient; two tokens have one that no router would make."""
+  monkeypatch.setattr(experts, 'FEW_TOKENS', few)
   config, w, x = layer_of(norm_topk=norm_topk)
   choice = None
   if replayed:
@@ -138,7 +141,8 @@ def policy64(**fields):
 
 @pytest.fixture(scope='module')
 def single():
-  with jax.enable_x64(True):
+  with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
+    patch.setattr(experts, 'FEW_TOKENS', 0)
     policy = policy64()
     params = jax.jit(policy.init)(jax.random.key(0))
     call = gradient(policy).lower(params, *rows_of(policy)).compile()
@@ -159,7 +163,8 @@ def of_tokens(compiled):
   ],
   ids=str,
 )
-def test_eight_devices_compute_what_one_computes(single, axes):
+def test_eight_devices_compute_what_one_computes(single, axes, monkeypatch):
+  monkeypatch.setattr(experts, 'FEW_TOKENS', 0)
   (params, ((_, (logits, aux)), grads)), work = single
   mesh = make_mesh(**axes)
   with jax.enable_x64(True):

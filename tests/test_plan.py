@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -200,6 +201,25 @@ def test_meshes_that_are_tried():
   assert found == [(8, 1, 1), (4, 2, 1), (2, 4, 1)]
   found = set(search.meshes(8, kv_heads=2, experts=6))
   assert found == {(8, 1, 1), (4, 1, 2), (4, 2, 1), (2, 2, 2)}
+
+
+def test_a_search_compiles_no_more_than_it_must(monkeypatch):
+  """A sampler once a mesh; no larger micro-batch where a smaller one does not fit."""
+  tried = []
+
+  def plan_of(config, stage, devices, sampler):
+    mesh, rows = config.mesh, config[stage].rows
+    tried.append((mesh.fsdp, mesh.tensor, rows, sampler))
+    return types.SimpleNamespace(fits=rows < 16, seconds=64 / rows + mesh.fsdp, sampler=mesh.fsdp)
+
+  monkeypatch.setattr(search, 'make_plan', plan_of)
+  given = config.resolve(tiny_runs.tiny_config(model=dict(num_kv_heads=2)))
+  found = search.search(given, 'rl', topology.find('local'))
+  assert tried == [(8, 1, 8, None), (8, 1, 16, 8), (4, 2, 4, None), (4, 2, 8, 4), (4, 2, 16, 4)]
+  best = [(one.choice.fsdp, one.choice.tensor, one.choice.rows) for one in found]
+  assert best[:3] == [(4, 2, 8), (8, 1, 8), (4, 2, 4)]
+  assert found[-1].refused == 'fewer rows do not fit'
+  assert found[0].choice.flags == 'mesh.fsdp=4 mesh.tensor=2 rows=8'
 
 
 # -- a plan

@@ -111,7 +111,7 @@ def reshard_of(mesh, rules):
   policy, params = policy_on(mesh, rules)
   before = jax.tree.map(lambda x: x.sharding, params)
   after = sharding.policy_shardings(policy, mesh, layouts.without_rows(rules))
-  return layouts.mover(before, after, policy.cast).lower(params).compile()
+  return layouts.mover(before, after, policy.cast).program.lower(params).compile()
 
 
 def sampler_of(mesh, rules):

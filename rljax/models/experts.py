@@ -7,6 +7,7 @@ depend on the others of its batch, and the sampler's log-probs are the trainer's
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from rljax.models.layers import Weights, wide
 from rljax.sharding import BATCH_ROWS, activation_spec
 
 Array = jax.Array
+FEW_TOKENS = 64  # a grouped product takes tiles of 128 rows for each expert anyway
 
 
 def mix_experts(
@@ -137,7 +139,27 @@ def _over_mesh(x, ids, weights, gate, up, down) -> Array:
 
 
 def _mixed(x, ids, weights, gate, up, down, first) -> Array:
-  """Σ over the choices of a token that lie in the experts first … first + E − 1: [R, T, D].
+  """Σ over the choices of a token that lie in the experts first … first + E − 1: [R, T, D]."""
+  few = math.prod(ids.shape[:-1]) <= FEW_TOKENS
+  return (_all_of_few if few else _sorted)(x, ids, weights, gate, up, down, first)
+
+
+def _all_of_few(x, ids, weights, gate, up, down, first) -> Array:
+  """`_mixed` with all tokens through all experts: reading those is what takes the time, and where
+  layers are scanned a grouped product would read a copy.
+  """
+  chosen = _hot(ids - first, gate.shape[0])
+  weights = jnp.sum(jnp.where(chosen, weights[..., None], 0), axis=-2)
+  x = jnp.where(jnp.any(chosen, axis=(-2, -1))[..., None], x, 0)
+  product = functools.partial(jnp.einsum, precision=PRECISION)
+  gate, up, down = (w.astype(x.dtype) for w in (gate, up, down))
+  inner = jax.nn.silu(product('rtd,edf->ertf', x, gate)) * product('rtd,edf->ertf', x, up)
+  out = product('ertf,efd->ertd', inner, down).astype(weights.dtype)
+  return jnp.sum(out * jnp.moveaxis(weights, -1, 0)[..., None], axis=0).astype(x.dtype)
+
+
+def _sorted(x, ids, weights, gate, up, down, first) -> Array:
+  """`_mixed` with tokens sorted by their experts.
 
   A grouped product leaves anything in rows of no group; neither that nor its gradient goes on.
   """

@@ -70,10 +70,10 @@ def collectives(
     kind = place.instruction.op.removesuffix('-start')
     if kind not in KINDS:
       continue
-    # A TPU overlaps a collective with work by fusing its parts with several pieces of that.
-    channel = place.instruction.attribute('channel_id')
-    key = (channel or place.instruction.name, _loops(place.frame))
-    if not channel or key not in seen:
+    # A TPU overlaps a collective with work by fusing its parts with several pieces of that. Apart
+    # from those, collectives may share a channel: all that stand in a shard_map do.
+    key = (place.instruction.attribute('channel_id'), _loops(place.frame))
+    if not (place.is_fused and key[0] and key in seen):
       found += _read(kind, place, dict(mesh_shape or {}))
     seen.add(key)
   return found
