@@ -48,7 +48,9 @@ class Placement:
     policies = {'policy': apart, 'reference': apart, 'base': model.policy}
     return lora, {'base': model.params}, policies, {'policy': params}
 
-  def mover(self, policy: Policy, role: str, cast: Any) -> layouts.Mover | None:
+  def mover(
+    self, policy: Policy, role: str, cast: Callable[[PyTree], PyTree] | None
+  ) -> layouts.Mover | None:
     """What takes the parameters of a role from where they train to where they sample, if they
     stand elsewhere; in the compute dtype.
 

@@ -53,10 +53,17 @@ WAYS = {
       sources=dict(task=dict(name='rollouts.sources.demonstrations')),
     )
   ),
+  'adapters': dict(
+    lora=dict(name='models.lora', rank=2, alpha=8.0),
+    sample_mesh=dict(data=4, fsdp=1, tensor=2),
+    rl=dict(kl_coef=0.1),
+  ),
+  'offloaded': dict(offload=dict(optimizer=True, reference=True), rl=dict(kl_coef=0.1)),
   'stale': dict(rl=dict(max_staleness=2, iterations=4)),
   'batch': dict(rewards=dict(reward='host_parts.agreement')),
   'greedy': dict(
     rl=dict(
+      extras=('baseline_rewards',),
       rollout=dict(name='rollouts.greedy_baseline'),
       advantage=dict(name='advantages.greedy_baseline'),
     )
