@@ -60,6 +60,10 @@ FLAGS = {
   'report': [
     ('string', 'to', None, 'file of the page; default: report.html in the work directory'),
   ],
+  'export': [
+    ('string', 'to', None, 'directory of the model'),
+    ('string', 'dtype', 'float32', "of the tensors; or 'bfloat16', 'float16'"),
+  ],
   '': [
     ('boolean', 'traceback', False, 'show where an error comes from'),
     ('boolean', 'help', False, 'print this'),
@@ -72,6 +76,7 @@ PLACES = {
   'show': 'a work directory, or several',
   'samples': 'a work directory',
   'report': 'a work directory',
+  'export': 'a work directory',
 }
 
 

@@ -206,7 +206,7 @@ def assemble(
     ValueError: a missing file, a mesh that does not fit, a model that does not fit the tokenizer;
       each names it.
   """
-  tokenizer = binding.bind(_tokenizer_node(config))({})
+  tokenizer = binding.bind(tokenizer_node(config))({})
   task = binding.bind(config.task)({})
   placement = place(config, mesh)
   rules = placement.rules
@@ -273,7 +273,7 @@ def _the_one(nodes: Sequence[Any], complaint: str) -> Any:
   return nodes[0] if nodes else None
 
 
-def _tokenizer_node(config: Any) -> dict[str, Any]:
+def tokenizer_node(config: Any) -> dict[str, Any]:
   """The tokenizer's node; without a path of its own it comes from the model's directory."""
   node = dict(config.tokenizer)
   if node['name'].endswith('huggingface') and not node.get('path'):

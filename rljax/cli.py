@@ -1,4 +1,4 @@
-"""The command line: its verbs, `rljax train` and `rljax plan`; what only shows is in `listings`."""
+"""The command line: its verbs, and `train`, `plan`, `export`; what only shows is in `listings`."""
 
 from __future__ import annotations
 
@@ -154,12 +154,28 @@ def plan(argv: Sequence[str]) -> int:
   return 0
 
 
+def export(argv: Sequence[str]) -> int:
+  """Writes the policy of a run as a Hugging Face directory, which transformers and vLLM load.
+
+  rljax export runs/quickstart/20261122-101500-s0 --to=my-model --dtype=bfloat16
+  """
+  args, (path,) = parse('export', argv, export.__doc__)
+  if not args.to:
+    raise UsageError('export needs --to=<directory>')
+
+  from rljax.exports import export_run
+
+  print(export_run(path, args.to, dtype=args.dtype))
+  return 0
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
   'train': train,
   'show': listings.show,
   'samples': listings.samples,
   'report': listings.report,
   'plan': plan,
+  'export': export,
   'configs': listings.configs,
   'catalogue': listings.catalogue,
   'methods': listings.methods,

@@ -38,7 +38,7 @@ FLOORS = {
   ),
   '4': (
     'config catalogue methods overrides workdir build_model placement assembly stages progress '
-    'health out_of_memory train scanned plan report arguments listings cli __main__ docs',
+    'health out_of_memory train exports scanned plan report arguments listings cli __main__ docs',
     'absl ml_collections etils flax optax',
   ),
 }

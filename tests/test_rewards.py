@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import numpy as np
 import psutil
@@ -404,3 +405,12 @@ def test_inverted():
   answer = {'answer': 5, 'metadata': {}, 'tokens': (), 'truncated': False}
   for text, expected in (('2+3=5', 0.0), ('2+3=6', 1.0)):
     assert inverted(text, '', **answer, reward='tasks.arithmetic.reward') == expected
+
+
+def test_what_a_notebook_defines_reaches_a_worker_by_its_name(monkeypatch):
+  # As in a notebook: a module __main__ without a file, of which the worker has another one.
+  main = types.ModuleType('__main__')
+  exec('def half(completion, *, of=1.0):\n  return of / 2', vars(main))
+  monkeypatch.setitem(sys.modules, '__main__', main)
+  with Scorer({'name': '__main__.half', 'of': 3.0}, workers=1) as scorer:
+    assert scorer.score(completions(['a'])).rewards.tolist() == [1.5]

@@ -34,7 +34,9 @@ def resolve(
     reward = reward['name']
   if isinstance(reward, str):
     function = binding.resolve(reward)
-    how = ('name', reward, hyper)
+    # A worker has a __main__ of its own: what a script or a notebook defines travels by value.
+    travels = by_value and reward.startswith('__main__.')
+    how = (*_locate(function), hyper) if travels else ('name', reward, hyper)
   else:
     function = reward
     if not callable(function):
