@@ -2,7 +2,7 @@
 
   JAX_PLATFORMS=cpu python colab/execute.py                    # all of them
   JAX_PLATFORMS=cpu python colab/execute.py losses_tour scale  # these
-  python colab/execute.py --links                              # only the badges, after the URL changed
+  python colab/execute.py --links                              # only the badges, for another URL
 
 Each runs in an empty folder with an empty cache of compiled programs. Its first cell then says how
 long that took, and README.md beside it lists all. Where pyproject.toml has a repository URL the
@@ -51,7 +51,7 @@ def repository_url(project: pathlib.Path = PROJECT) -> str:
 
 
 def badge(url: str, name: str) -> str:
-  """Markdown of the badge of a notebook, with an empty line after it; '' without a URL on GitHub."""
+  """Markdown of the badge of a notebook and an empty line; '' without a URL on GitHub."""
   if not url.startswith('https://github.com/'):
     return ''
   place = f'{url.removeprefix("https://github.com/")}/blob/main/colab/{name}.ipynb'

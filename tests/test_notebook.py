@@ -26,9 +26,49 @@ config.rewards.workers, config.health_check = 1, False
 """,
   ),
   'losses_tour': ('grid', 'POINTS = 5\nRATIOS, ADVANTAGES = RATIOS[::12][:10], ADVANTAGES[::15]'),
+  'own_task': (
+    'config',
+    """
+large_config = small_config
+def small_config():
+  config = large_config()
+  config.sft.update(iterations=2, stop_accuracy=0.0)
+  config.rl.update(iterations=2, prompts=4, samples=4)
+  config.evaluation.update(num_prompts=4, samples=2, ks=(1, 2), batch=16)
+  config.model.update(num_layers=1, d_model=32)
+  config.rewards.workers, config.health_check = 1, False
+  return config
+""",
+  ),
+  'bring_a_model': (
+    'config',
+    'SIZE = dict(num_layers=1, d_model=32, num_heads=2, num_kv_heads=1, d_ff=32)\n'
+    'SFT_ITERATIONS, RL_ITERATIONS = 2, 2',
+  ),
+  'paper_claim': (
+    'config',
+    """
+SEEDS, KS, large = (0, 1), (1, 2), small
+def small(name):
+  config = large(name)
+  config.sft.update(iterations=2, stop_accuracy=0.0)
+  config.rl.update(iterations=2, prompts=4, samples=4)
+  config.evaluation.update(num_prompts=4, batch=16)
+  config.model.update(num_layers=1, d_model=32)
+  config.health_check = False
+  return config
+""",
+  ),
+  'scale': (
+    'plan-config',
+    'PLAN |= {"model.num_layers": 1, "model.d_model": 256, "model.d_ff": 256, "rl.prompts": 4}',
+  ),
   'own_loop': ('model', 'WIDTH = 8'),
 }
-PICTURES = {'quickstart': 2, 'losses_tour': 8, 'own_loop': 2}
+PICTURES = {
+  'quickstart': 2, 'losses_tour': 8, 'own_task': 2, 'bring_a_model': 1, 'paper_claim': 1,
+  'scale': 2, 'own_loop': 2,
+}  # fmt: skip
 
 
 def ran(name, folder, monkeypatch):
