@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from rljax import hosts
+from rljax import files, hosts
 from rljax.assembly import World
-from rljax.checkpoint import FOLDER, Checkpointer
+from rljax.checkpoint import FOLDER, Checkpointer, DamagedError
 from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 
@@ -40,7 +42,11 @@ class Progress:
   def __init__(self, path: Any, *, keep: int, compiled: Any, memory: Any):
     self.checkpointer = Checkpointer(path / FOLDER, keep=keep)
     self.resumed = self.checkpointer.latest() is not None
-    saved = self.checkpointer.host() if self.resumed else {}
+    try:
+      saved = self.checkpointer.host() if self.resumed else {}
+    except DamagedError:
+      self.checkpointer.close()
+      raise
     self.stage: int = saved.get('stage', 0)
     self.done: int = saved.get('done', 0)
     self.draws: int = saved.get('draws', 0)
@@ -128,6 +134,33 @@ class Progress:
       'compile_seconds': self._cost['compile_seconds'] + self._compiled.seconds,
       'peak_mib': max(self._cost['peak_mib'], self._memory.peak_mib),
     }
+
+
+@contextlib.contextmanager
+@contextlib.contextmanager
+def set_aside(path: Any) -> Iterator[None]:
+  """Takes the newest checkpoint of a work directory out of the way if the block finds it damaged.
+
+  Raises:
+    DamagedError: there is none before it.
+  """
+  try:
+    yield
+  except DamagedError as damage:
+    folder = path / FOLDER
+    found = sorted(int(name) for name in files.names(folder / 'state') if name.isdigit())
+    hosts.meet('the damaged checkpoint')  # all have looked
+    if len(found) < 2:
+      raise
+    target = folder / 'damaged' / f'{found[-1]}-{time.time_ns()}'
+    if hosts.is_first():
+      files.make_folder(target.parent)
+      files.move(folder / 'state' / str(found[-1]), target)
+    hosts.meet('the checkpoint before it')
+    print(
+      f'WARNING: {damage}. The run goes on from the one before it; this one stands in {target}',
+      flush=True,
+    )
 
 
 def _outline(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:

@@ -17,7 +17,7 @@ from rljax import devices, files, health, hosts, interruptions, metrics, out_of_
 from rljax.assembly import World, assemble
 from rljax.build_model import MODEL
 from rljax.health import HealthError
-from rljax.progress import Progress, is_due
+from rljax.progress import Progress, is_due, set_aside
 from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 from rljax.workdir import default_workdir, open_workdir, versions
@@ -69,12 +69,12 @@ def train(
       metrics.print_summary(work.summary, next_commands=[n.format(work.path) for n in NEXT])
       return work.summary
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
-      with contextlib.closing(assemble(config)) as world:
-        print(_overview(world), *world.warnings(), *devices.warnings(), sep='\n', flush=True)
-        progress = Progress(
-          work.path, keep=config.keep_checkpoints, compiled=compiled, memory=memory
-        )
-        return Run(world, work.path, progress, interruption, held).go()
+      while True:  # again, when the newest checkpoint was set aside
+        with set_aside(work.path), contextlib.closing(assemble(config)) as world:
+          print(_overview(world), *world.warnings(), *devices.warnings(), sep='\n', flush=True)
+          watches = {'compiled': compiled, 'memory': memory}
+          progress = Progress(work.path, keep=config.keep_checkpoints, **watches)
+          return Run(world, work.path, progress, interruption, held).go()
 
 
 class Run:

@@ -54,6 +54,16 @@ class Sender:
   close = flush
 
 
+def damage(states):
+  """Flips a bit of the newest checkpoint, in its largest file."""
+  newest = max(states.iterdir(), key=lambda p: int(p.name))
+  largest = max(newest.rglob('d/*'), key=lambda p: p.stat().st_size)
+  content = bytearray(largest.read_bytes())
+  content[len(content) // 2] ^= 1
+  largest.write_bytes(content)
+  return newest
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_an_exception_until_a_run_waits(number):
   before = signal.getsignal(number)
@@ -76,7 +86,10 @@ def test_a_second_ctrl_c_leaves_at_once_whatever_runs(times, status):
 
 
 def test_sigterm_saves_the_iteration(tmp_path, tmp_path_factory, monkeypatch, capfd):
-  """In each stage, between two checkpoints; the run is then the one that was never stopped."""
+  """In each stage, between two checkpoints, of which the last is damaged afterwards.
+
+  The run is then the one that was never stopped.
+  """
   changes = dict(writers=('jsonl', 'test_interruptions.Sender'), checkpoint_every=100)
   with small_machine(tmp_path_factory.getbasetemp() / 'programs'):
     run(tmp_path / 'whole', **changes)
@@ -91,5 +104,10 @@ def test_sigterm_saves_the_iteration(tmp_path, tmp_path_factory, monkeypatch, ca
       with checkpoint.Checkpointer(tmp_path / 'stopped' / 'checkpoints', read_only=True) as saved:
         assert saved.host()['done'] == done
     monkeypatch.setattr(Sender, 'row', None)
+    newest = damage(tmp_path / 'stopped' / 'checkpoints' / 'state')
+    capfd.readouterr()
     run(tmp_path / 'stopped', **changes)
+    said = capfd.readouterr().out
+    assert f'WARNING: checkpoint {newest}' in said and 'goes on from the one before it' in said
+    assert len(list((tmp_path / 'stopped' / 'checkpoints' / 'damaged').iterdir())) == 1
   assert_same_run(tmp_path / 'whole', tmp_path / 'stopped')

@@ -1,6 +1,14 @@
 """Checkpoints: asynchronous, restorable onto another mesh, with errors that name the leaf."""
 
 from rljax.checkpoint.checkpointer import FOLDER, Checkpointer, load_params
-from rljax.checkpoint.records import CheckpointError, decode, encode
+from rljax.checkpoint.records import CheckpointError, DamagedError, decode, encode
 
-__all__ = ['FOLDER', 'CheckpointError', 'Checkpointer', 'decode', 'encode', 'load_params']
+__all__ = [
+  'FOLDER',
+  'CheckpointError',
+  'Checkpointer',
+  'DamagedError',
+  'decode',
+  'encode',
+  'load_params',
+]

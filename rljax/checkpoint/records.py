@@ -16,6 +16,10 @@ class CheckpointError(ValueError):
   """A checkpoint that is missing, incomplete or of another shape."""
 
 
+class DamagedError(CheckpointError):
+  """A checkpoint that is there and cannot be what was written."""
+
+
 def encode(value: Any, where: str = 'host') -> Any:
   """`value` as JSON: besides JSON's own types tuples, bytes, arrays, NaN and any keys of dicts.
 

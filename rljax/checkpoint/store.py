@@ -6,16 +6,21 @@ checkpoint of another shape is refused with the leaf's path before anything is r
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rljax.checkpoint.records import CheckpointError
+from rljax import files
+from rljax.checkpoint.fingerprints import fingerprint
+from rljax.checkpoint.records import CheckpointError, DamagedError
 
 PyTree = Any
 
@@ -130,24 +135,42 @@ class Store:
       for name, leaf in flat.items()
       if np.size(leaf)  # orbax refuses empty arrays
     }
+    table = table_of(flat)
+    for name, leaf in arrays.items():
+      if hasattr(leaf, 'dtype'):
+        table[name]['sum'] = fingerprint(leaf)
+    record = {**record, 'leaves': table}
     args = self._ocp.args
     return self.manager.save(
       step,
       args=args.Composite(
-        state=args.PyTreeSave(arrays), host=args.JsonSave({**record, 'leaves': table_of(flat)})
+        state=args.PyTreeSave(arrays), host=args.JsonSave({**record, 'sum': _sum(record)})
       ),
       force=True,  # a role's version may be older than the newest
     )
 
   def record(self, step: int) -> dict[str, Any]:
-    """The JSON that stands beside the arrays, and under 'leaves' the table of shapes."""
+    """The JSON that stands beside the arrays, and under 'leaves' the table of shapes.
+
+    Raises:
+      DamagedError: it is not what was written.
+    """
     args = self._ocp.args
-    return self.manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
+    with self._reading(step):
+      record = self.manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
+      expected = record.pop('sum', None)  # older checkpoints have none
+    if expected not in (None, _sum(record)):
+      raise DamagedError(f'checkpoint {self._place(step)}: the record is not what was written')
+    return record
 
   def arrays(
     self, step: int, examples: Mapping[str, Any], table: Mapping[str, Any]
   ) -> dict[str, Any]:
-    """The leaves named by `examples`; None as example: a numpy array."""
+    """The leaves named by `examples`; None as example: a numpy array.
+
+    Raises:
+      DamagedError: one is not what was written.
+    """
     ocp, targets, how = self._ocp, {}, {}
     for name, example in examples.items():
       if math.prod(table[name]['shape']) == 0:
@@ -160,7 +183,13 @@ class Store:
         how[name] = ocp.RestoreArgs(restore_type=np.ndarray)
     args = ocp.args
     restore = args.PyTreeRestore(targets, restore_args=how, partial_restore=True)
-    values = self.manager.restore(step, args=args.Composite(state=restore)).state
+    with self._reading(step):
+      values = self.manager.restore(step, args=args.Composite(state=restore)).state
+    for name, value in values.items():
+      expected, kept = table[name].get('sum'), str(value.dtype) == table[name]['dtype']
+      if expected is not None and (kept or 'impl' in table[name]):
+        if fingerprint(value) != expected:
+          raise DamagedError(f'checkpoint {self._place(step)}: {name} is not what was written')
     for name in examples.keys() - values.keys():
       values[name] = np.zeros(table[name]['shape'], jnp.dtype(table[name]['dtype']))
     for name, example in examples.items():
@@ -171,6 +200,24 @@ class Store:
   def restore(self, step: int, example: PyTree, table: Mapping[str, Any]) -> PyTree:
     """The pytree of `step`, structured and placed like `example`."""
     flat = flatten(example)
-    compare(table, table_of(flat), os.fspath(self.directory / str(step)))
+    compare(table, table_of(flat), self._place(step))
     values = self.arrays(step, flat, table)
     return jax.tree.unflatten(jax.tree.structure(example), [values[name] for name in flat])
+
+  def _place(self, step: int) -> str:
+    return os.fspath(self.directory / str(step))
+
+  @contextlib.contextmanager
+  def _reading(self, step: int) -> Iterator[None]:
+    """What orbax says of files that it cannot read, as damage; of a network it may be anything."""
+    try:
+      yield
+    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+      if files.is_remote(self.directory):
+        raise
+      why = ' '.join(str(error).split())[:200]
+      raise DamagedError(f'checkpoint {self._place(step)} cannot be read: {why}') from error
+
+
+def _sum(record: Mapping[str, Any]) -> int:
+  return zlib.crc32(json.dumps(record, sort_keys=True).encode())
