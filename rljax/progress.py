@@ -137,7 +137,6 @@ class Progress:
 
 
 @contextlib.contextmanager
-@contextlib.contextmanager
 def set_aside(path: Any) -> Iterator[None]:
   """Takes the newest checkpoint of a work directory out of the way if the block finds it damaged.
 

@@ -72,7 +72,7 @@ def test_damage_is_never_read_as_something_else(tmp_path):
       assert jax.random.key_data(state['key']).tolist() == jax.random.key_data(tree['key']).tolist()
       assert host == {'text': 'abc' * 50} and state['n'] == 4
     path.write_bytes(kept[path])
-  assert found['damage'] > 8, found
+  assert found['damage'] > 3, found
 
 
 def test_the_only_checkpoint_stays_where_it_is(tmp_path, tmp_path_factory, monkeypatch):

@@ -58,6 +58,21 @@ def test_a_last_line_without_its_newline_is_cut_even_if_it_is_json(tmp_path):
   assert path.read_text() == '{"i": 0}\n'
 
 
+def test_a_full_disk_takes_whole_lines_or_none(tmp_path):
+  """The limit on the size of files stands for the disk."""
+  code = (
+    'import resource, signal, sys; from rljax import files\n'
+    'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+    'resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)); lines = files.LineFile(sys.argv[1])\n'
+    'lines.append("1\\n22\\n")\n'
+    'try: lines.append("333\\n4444\\n")\n'
+    'except OSError: lines.append("55\\n")\n'
+  )
+  path = tmp_path / 'lines.jsonl'
+  subprocess.run([sys.executable, '-c', code, str(path)], check=True)
+  assert path.read_text() == '1\n22\n55\n'
+
+
 def test_a_broken_line_is_named(tmp_path):
   path = tmp_path / 'rows.jsonl'
   path.write_text('{"i": 0}\nnonsense\n{"i": 1}\n')

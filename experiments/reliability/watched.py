@@ -1,4 +1,4 @@
-"""What the long run's config names: a reward that waits as a judge does, and the writer that looks.
+"""What the runs name: rewards that wait, hang, leak and die, and the writer that looks.
 
 Reward workers import this module, so it loads nothing heavy.
 """
@@ -20,6 +20,29 @@ def judged(completion: str, answer: str, *, seconds: float = 0.0) -> float:
   """Fraction of the places where the completion is right, after the wait of a judge's answer."""
   time.sleep(seconds)
   return sum(a == b for a, b in zip(completion, answer)) / max(len(completion), len(answer), 1)
+
+
+def hanging(completion: str, answer: str) -> float:
+  """`judged`, that never answers for some completions."""
+  if completion.startswith('a'):
+    time.sleep(1000)
+  return judged(completion, answer)
+
+
+def leaking(completion: str, answer: str) -> float:
+  """`judged`, that takes all memory for some completions."""
+  if completion.startswith('a'):
+    taken = []
+    while True:
+      taken.append(bytearray(MIB))
+  return judged(completion, answer)
+
+
+def dying(completion: str, answer: str) -> float:
+  """`judged`, whose process is killed at some completions."""
+  if completion.startswith('a'):
+    os.kill(os.getpid(), 9)
+  return judged(completion, answer)
 
 
 class Watcher:

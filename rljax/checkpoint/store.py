@@ -212,8 +212,10 @@ class Store:
     """What orbax says of files that it cannot read, as damage; of a network it may be anything."""
     try:
       yield
-    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
-      if files.is_remote(self.directory):
+    except Exception as error:  # orbax raises this very type, among others
+      of_machine = (OSError, MemoryError, jax.errors.JaxRuntimeError)
+      gone = isinstance(error, FileNotFoundError)
+      if files.is_remote(self.directory) or (isinstance(error, of_machine) and not gone):
         raise
       why = ' '.join(str(error).split())[:200]
       raise DamagedError(f'checkpoint {self._place(step)} cannot be read: {why}') from error

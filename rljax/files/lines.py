@@ -44,17 +44,23 @@ class LineFile:
     self._text = ''
 
   def append(self, text: str) -> None:
-    """Adds whole lines; they are there when the call returns."""
+    """Adds whole lines; they are there when the call returns, and none of them if it fails."""
     if not self._in_parts:
       make_folder(self._path.parent)
-      with open(self._path, 'a', encoding='utf-8', newline='') as file:
-        file.write(text)
+      with open(self._path, 'ab', buffering=0) as file:
+        end, content = file.tell(), memoryview(text.encode())
+        try:
+          while content:
+            content = content[file.write(content) :]
+        except OSError:  # of a full disk, which takes a part of them
+          file.truncate(end)
+          raise
       return
     if self._part is None:
       last = [int(part.stem) for part in parts(self._path)[-1:] if part != self._path]
       self._part = self._path / f'{sum(last) + 1:06}{self._path.suffix}'
+    write_text(self._part, self._text + text)
     self._text += text
-    write_text(self._part, self._text)
 
   def end_part(self) -> None:
     """What comes now stands in a part of its own."""

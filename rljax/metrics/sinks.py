@@ -79,9 +79,10 @@ class JsonlWriter:
       self._write_pending()
 
   def _write_pending(self) -> None:
-    for name, texts in self._pending.items():
-      self._files[name].append(''.join(texts))
-    self._pending = {}
+    while self._pending:
+      name = next(iter(self._pending))
+      self._files[name].append(''.join(self._pending[name]))
+      del self._pending[name]  # not before: what follows may fail, and be tried again
     self._flushed = time.monotonic()
 
   def flush(self) -> None:
