@@ -5,8 +5,9 @@ import sys
 
 def main() -> None:
   """The entry point of the command line."""
-  from rljax import cli  # here, because reward workers import this module again
+  from rljax import cli, redaction  # here, because reward workers import this module again
 
+  sys.excepthook = redaction.excepthook
   sys.exit(cli.main(sys.argv[1:]))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 import rljax
-from rljax import binding, config, devices, hosts, interruptions, listings
+from rljax import binding, config, devices, hosts, interruptions, listings, redaction
 from rljax.arguments import UsageError, configure, import_first, parse, seeds_of
 from rljax.listings import folded
 
@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
   except Exception:
     if hosts.count() == 1:
       raise
-    traceback.print_exc()  # jax would wait for the others before it ends
+    # jax would wait for the others before it ends.
+    print(redaction.redacted(traceback.format_exc()), file=sys.stderr)
     status = 1
   if status and hosts.count() > 1:
     hosts.abandon(status)
@@ -69,7 +70,7 @@ def _run(argv: Sequence[str]) -> int:
   except (ValueError, OSError, devices.DeviceError, hosts.HostError) as error:
     if '--traceback' in argv:
       raise
-    print(f'rljax: {" ".join(str(error).split())}', file=sys.stderr)
+    print(f'rljax: {redaction.redacted(" ".join(str(error).split()))}', file=sys.stderr)
     return 1 if isinstance(error, hosts.HostError) else 2
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rljax import binding, files
+from rljax import binding, files, redaction
 
 # Numbers of a stage that may be schedules, besides every float hyper-parameter.
 SCHEDULED = ('kl_coef', 'entropy_coef', 'value_coef', 'auxiliary_coef', 'jsd_beta', 'temperature')
@@ -122,7 +122,7 @@ def resolve(config: Mapping[str, Any]) -> ConfigDict:
   Raises:
     ConfigError: an unknown or missing key, a wrong type, an unknown function or hyper-parameter.
   """
-  resolved, _ = check(config)
+  redaction.check(resolved := check(config)[0])
   return ConfigDict(resolved, type_safe=False).lock()
 
 

@@ -18,7 +18,8 @@ PACKAGE = ROOT / 'rljax'
 # what stands left of it. Heavy libraries that are missing here are imported on use.
 FLOORS = {
   '0': (
-    'known_errors renamed files structs prompts masking traits trips binding tokenization',
+    'known_errors renamed files redaction structs prompts masking traits trips binding '
+    'tokenization',
     'chex flax etils',
   ),
   '1a': (

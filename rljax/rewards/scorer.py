@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rljax import redaction
 from rljax.prompts import Completion
 from rljax.rewards import calls, delivery
 from rljax.rewards.pool import Call, Pool
@@ -192,9 +193,10 @@ def _scores(outcomes: list[calls.Outcome]) -> Scores:
   names = dict.fromkeys(name for outcome in outcomes for name in outcome.components)
   messages: dict[str, int] = {}
   for outcome in outcomes:
-    known = outcome.message in messages or len(messages) < _MAX_MESSAGES
-    if outcome.message and known:
-      messages[outcome.message] = messages.get(outcome.message, 0) + 1
+    if outcome.message:
+      said = redaction.redacted(outcome.message)
+      if said in messages or len(messages) < _MAX_MESSAGES:
+        messages[said] = messages.get(said, 0) + 1
   timeouts = sum(outcome.timed_out for outcome in outcomes)
   return Scores(
     rewards=np.array([outcome.reward for outcome in outcomes], np.float32),

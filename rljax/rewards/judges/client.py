@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rljax import redaction
 from rljax.rewards import calls
 from rljax.rewards.judges import transport
 from rljax.rewards.judges.cache import Cache
@@ -102,6 +103,7 @@ class Client:
     output_price: float = 0.0,
   ) -> None:
     _check_address(base_url, key_variable)
+    redaction.hide(key_variable)
     limits = dict(concurrency=concurrency, timeout_seconds=timeout_seconds, max_tokens=max_tokens)
     others = dict(retries=retries, backoff_seconds=backoff_seconds,
                   requests_per_minute=requests_per_minute)
