@@ -20,7 +20,7 @@ import sys
 import kills
 import trial
 from faults import FAULTS, NAMES
-from trial import PHASES
+from trial import EVERY, PHASES
 
 HERE = pathlib.Path(__file__).resolve().parent
 MARKERS = ('<!-- campaign: written by campaign.py -->', '<!-- end of campaign -->')
@@ -88,9 +88,19 @@ def markdown(rows, others):
   lines += [
     '',
     f'{len(rows)} kills; {unfinished} of them found a checkpoint that was being written (it is '
-    f'dropped, and the one before is used).',
+    f'dropped, and the one before is used). {_lost(rows)}',
   ]
   return '\n'.join(lines) + '\n'
+
+
+def _lost(rows):
+  """How many kills cost more iterations than lie between two checkpoints."""
+  lost = [row for row in rows if int(row['recomputed'] or 0) > EVERY]
+  unfinished = sum(row['unfinished'] in ('1', 1) for row in lost)
+  return (
+    f'After {len(lost)} kills more than the {EVERY} iterations between two checkpoints were '
+    f'recomputed, which counts as a violation; {unfinished} of these had found one unfinished.'
+  )
 
 
 def _line(name, rows, outcome):

@@ -98,7 +98,7 @@ def _complete(row, board, seconds):
   again = range(resumed + 1, int(row['row']) + 1)
   row['recomputed'] = sum(place not in (0, trial.FIRST_OF_RL) for place in again)
   row['lost'] = int(row['recomputed']) > trial.EVERY
-  if row['lost'] and not row['unfinished']:
+  if row['lost']:
     row['violations'] = '; '.join(
       filter(None, [row['violations'], f'{row["recomputed"]} iterations were recomputed'])
     )
