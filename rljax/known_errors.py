@@ -151,7 +151,7 @@ ERRORS = (
   Known(
     'Rows are not divided by the mesh',
     r'are no multiple of data × fsdp',
-    'The rows of a micro-batch are divided over the mesh axes `data` and `fsdp`.',
+    'The rows of a micro-batch are divided over the mesh axes `data`, `fsdp` and `expert`.',
     'Make `rows` of the stage a multiple of their product.',
   ),
   Known(

@@ -85,7 +85,7 @@ def fsdp_tp_sp(
 
 def ep(
   *,
-  vocab: Axes = ('tensor', 'fsdp', 'expert'),
+  vocab: Axes = ('tensor', 'expert', 'fsdp'),
   embed: Axes = 'fsdp',
   heads: Axes = 'tensor',
   kv_heads: Axes = 'tensor',

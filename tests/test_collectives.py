@@ -92,6 +92,11 @@ def test_loops_of_a_compiled_program():
   assert {(c.shape, c.depth) for c in sums} == {((), 0)} and 'fsdp' in sums[0].axes
 
 
+def compiled(test):
+  """Marks a test of programs for TPUs: eight are compiled, which takes long on a busy machine."""
+  return pytest.mark.slow(pytest.mark.timeout(0)(test))
+
+
 @pytest.fixture(scope='module')
 def travels(tmp_path_factory):
   """Name of a TPU program → its collectives."""
@@ -113,7 +118,7 @@ def told(one):
   return {key: one[key] for key in keys}
 
 
-@pytest.mark.slow
+@compiled
 @pytest.mark.parametrize('layout', tpu_programs.LAYOUTS)
 def test_no_head_and_no_wide_weights_travel_in_the_loops_of_the_update(layout, travels):
   """Loops in the update: micro-batches, and in them the layers or the chunks of log-probs."""
@@ -121,7 +126,7 @@ def test_no_head_and_no_wide_weights_travel_in_the_loops_of_the_update(layout, t
   head = tpu_programs.VOCAB * tpu_programs.WIDTH // 4  # its part of a tensor group of four
   assert [told(c) for c in found if math.prod(c['shape']) >= head] == []
   least = tpu_programs.WIDTH * tpu_programs.MLP // 16
-  layers = [c for c in found if c['times'] == tpu_programs.LAYERS]
+  layers = [c for c in found if c['times'] == tpu_programs.VISITS]
   gathered = [c for c in layers if c['kind'] == 'all-gather' and math.prod(c['shape']) >= least]
   assert gathered and {c['dtype'] for c in gathered} == {'bf16'}
   for c in layers:
@@ -129,15 +134,15 @@ def test_no_head_and_no_wide_weights_travel_in_the_loops_of_the_update(layout, t
       assert c['kind'] in ('all-reduce', 'reduce-scatter') and 'transpose' in c['source'], told(c)
 
 
-@pytest.mark.slow
+@compiled
 def test_gradients_of_experts_are_parted_as_they_are_summed(travels):
   matrix = tpu_programs.EXPERTS['d_expert'] * tpu_programs.WIDTH * 2  # experts of a device
-  layers = [c for c in travels['update ep'] if c['times'] == tpu_programs.LAYERS]
+  layers = [c for c in travels['update ep'] if c['times'] == tpu_programs.VISITS]
   parted = [c for c in layers if math.prod(c['shape']) == matrix and 'fsdp' in c['axes']]
   assert {c['kind'] for c in parted} == {'all-gather', 'reduce-scatter'}, list(map(told, parted))
 
 
-@pytest.mark.slow
+@compiled
 def test_no_weights_travel_while_tokens_are_drawn(travels):
   found = [c for c in travels['sampler fsdp_tp'] if c['depth']]
   assert {c['kind'] for c in found} == {'all-reduce'}
@@ -146,7 +151,7 @@ def test_no_weights_travel_while_tokens_are_drawn(travels):
   assert max(math.prod(c['shape']) for c in found) <= 32 // 4 * 64 * tpu_programs.WIDTH
 
 
-@pytest.mark.slow
+@compiled
 @pytest.mark.parametrize('layout', tpu_programs.LAYOUTS)
 def test_weights_move_to_the_sampler_in_the_compute_dtype(layout, travels):
   found = [c for c in travels[f'reshard {layout}'] if math.prod(c['shape']) > 10_000]

@@ -9,9 +9,10 @@ import os
 import pathlib
 import sys
 
-LAYERS, VOCAB, WIDTH, MLP = 4, 6144, 512, 1536
+LAYERS, VOCAB, WIDTH, MLP = 4, 8192, 512, 1536
 ROWS, SLOTS, CHUNK, SAMPLES = 16, 256, 32, 64
-EXPERTS = dict(num_experts=8, experts_per_token=2, d_expert=256)
+VISITS = LAYERS * SAMPLES // ROWS  # of a layer's weights by an update
+EXPERTS = dict(num_experts=8, experts_per_token=2, d_expert=384)
 LAYOUTS = {
   'fsdp': dict(fsdp=16),
   'fsdp_tp': dict(fsdp=4, tensor=4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rljax import files
@@ -59,4 +60,6 @@ def _row(tried: searching.Tried) -> str:
     return f'{tried.choice.flags}: refused: {tried.refused}'
   most = max(phase.total for phase in tried.plan.residents.phases)
   fits = 'fits' if tried.plan.fits else 'does NOT fit'
-  return f'{tried.choice.flags}: {tried.plan.seconds:.3g} s, {most / GIB:.2f} GiB, {fits}'
+  seconds = tried.plan.seconds
+  time = 'time not known' if math.isnan(seconds) else f'{seconds:.3g} s'
+  return f'{tried.choice.flags}: {time}, {most / GIB:.2f} GiB, {fits}'
