@@ -251,6 +251,8 @@ def test_a_plan_on_the_local_devices(tiny):
 
 def test_its_report(tiny):
   told = report.text(tiny)
+  numbers = json.loads(json.dumps(report.numbers(tiny), allow_nan=False))
+  assert numbers['seconds'] == {'sampler': None, 'update': None}  # nothing is known of a CPU
   for part in ('| sampler |', '| update |', '| rollout |', '| reshard |', 'at capacity'):
     assert part in told
 

@@ -83,8 +83,11 @@ def line(row: tuple, found: dict[str, Any] | None) -> list[str]:
     *(f'{found["gib"][phase]:.2f}' for phase in ('rollout', 'update')),
     f'{found["capacity_gib"]:g}: {"fits" if found["fits"] else "does NOT fit"}',
     ' / '.join(str(n) for n in found['slots']),
-    f'{found["seconds"]["sampler"]:.3g} s, {found["bound"]["sampler"]}',
-    f'{found["seconds"]["update"]:.3g} s, {found["bound"]["update"]}',
+    *(
+      'does not compile' if found['seconds'][name] is None
+      else f'{found["seconds"][name]:.3g} s, {found["bound"][name]}'
+      for name in ('sampler', 'update')
+    ),
     f'{ratio.get("update", float("nan")):.2f}',
   ]
 

@@ -35,7 +35,7 @@ def numbers(plan: Plan) -> dict[str, Any]:
     'fits': plan.fits,
     'slots': found.slots or (),
     'context': found.context,
-    'seconds': {one.name: one.time for one in plan.programs},
+    'seconds': {one.name: one.time if one.times else None for one in plan.programs},
     'bound': {one.name: one.bound for one in plan.programs},
     'flops': {one.name: one.work.flops for one in plan.programs},
     'hlo_over_model_flops': {
