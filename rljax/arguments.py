@@ -19,7 +19,7 @@ class UsageError(ValueError):
 # Verb -> (kind, name, default, meaning) of its flags; '' has those of all verbs.
 FLAGS = {
   'train': [
-    ('string', 'config', None, 'name of a config, or path of a .py file'),
+    ('string', 'config', None, 'name of a config, or path of a .py file, which is run as code'),
     ('string', 'workdir', None, 'where the run lives; default: a new directory under runs/'),
     ('integer', 'seed', None, "instead of the config's"),
     ('list', 'seeds', [], 'several, one run after the other, in <workdir>-s<seed>'),

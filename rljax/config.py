@@ -1,8 +1,8 @@
 """Configs: found by name, checked against `default` and the functions they name, overridden.
 
-A config file has a `get_config()` that returns an `ml_collections.ConfigDict`, mostly by changing
-another one: `config = rljax.load_config('default')`. A node with a key `name` stands for a
-function (`rljax.binding`); what it does not say is the default in the function's signature.
+A config file is code: read a stranger's before you run it. Its `get_config()` returns a
+`ConfigDict`, mostly by changing another: `config = rljax.load_config('default')`. A node with a key
+`name` stands for a function (`rljax.binding`); what it leaves out is the default in its signature.
 """
 
 from __future__ import annotations

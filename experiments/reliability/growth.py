@@ -38,6 +38,7 @@ from rljax.rewards import (
 from rljax.rewards.grading import equality, notation, values
 from rljax.rewards.judges import conversation
 from rljax.rewards.short_answer import short_answer
+from rljax.rewards.tool_calls import tool_calls
 
 LENGTH = flags.DEFINE_integer('length', 20_000, 'n, characters of the shortest text.')
 PAIRS = flags.DEFINE_integer('pairs', 4, 'Pieces that each piece is paired with.')
@@ -73,7 +74,7 @@ READERS: dict[str, Callable[[str], Any]] = {
   'structures.choice': lambda s: structures.choice(s, 'B'),
   'structures.answer_set': lambda s: structures.answer_set(s, '{1,2}', symbolic=False),
   'structures.json_value': lambda s: structures.json_value(s, {'a': 1}),
-  'structures.tool_calls': lambda s: structures.tool_calls(s, [{'name': 'a', 'arguments': {}}]),
+  'tool_calls': lambda s: tool_calls(s, [{'name': 'a', 'arguments': {}}]),
   'documents.permutation': lambda s: documents.permutation(s, {'1': 1.0, '2': 2.0}),
   'documents.numbers': documents.numbers,
   'fences.fenced_block': lambda s: fences.fenced_block(s, ('python',)),

@@ -225,6 +225,9 @@ def read_metrics(workdir: files.PathLike) -> list[dict[str, Any]]:
     [0.3, 0.6]
   """
   rows = files.read_jsonl(files.as_path(workdir) / sinks.METRICS)
-  for row in rows:
-    row.update({name: float(text) for name, text in row.pop('nonfinite', {}).items()})
+  try:
+    for row in rows:
+      row.update({name: float(text) for name, text in row.pop('nonfinite', {}).items()})
+  except (AttributeError, TypeError) as error:
+    raise ValueError(f'{workdir}/{sinks.METRICS}: a line is no row of metrics: {error}') from None
   return rows

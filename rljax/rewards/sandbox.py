@@ -3,6 +3,11 @@
 A program has a process of its own with limits, and where Linux allows it namespaces of its own: no
 network, no other process to be seen, Python and the system's libraries as the only files, and an
 empty /tmp in memory that vanishes. `probe()` says what of this holds on this machine.
+
+It is no virtual machine: a fault of the kernel lets a program out, and nothing keeps it from using
+the time and the caches that it shares with its neighbours, or from seeing which CPU it runs on.
+Where programs are those of an adversary and not of a policy, run the trainer in a machine of its
+own that holds nothing worth having.
 """
 
 from __future__ import annotations
