@@ -136,9 +136,10 @@ def test_no_head_and_no_wide_weights_travel_in_the_loops_of_the_update(layout, t
 
 @compiled
 def test_gradients_of_experts_are_parted_as_they_are_summed(travels):
-  matrix = tpu_programs.EXPERTS['d_expert'] * tpu_programs.WIDTH * 2  # experts of a device
+  """Of gate and up; of down, which is divided along its last axis, libtpu 0.0.51 makes a sum."""
+  matrix = [tpu_programs.WIDTH, tpu_programs.EXPERTS['d_expert']]
   layers = [c for c in travels['update ep'] if c['times'] == tpu_programs.VISITS]
-  parted = [c for c in layers if math.prod(c['shape']) == matrix and 'fsdp' in c['axes']]
+  parted = [c for c in layers if c['shape'][-2:] == matrix and 'fsdp' in c['axes']]
   assert {c['kind'] for c in parted} == {'all-gather', 'reduce-scatter'}, list(map(told, parted))
 
 
