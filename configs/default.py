@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
   return ConfigDict(
     dict(
       seed=0,  # drives initialisation, data order, draws and reward workers
+      deterministic=False,  # GPUs: the same bits in each run, at a price; elsewhere it is so anyway
       stages=('sft', 'rl'),  # in this order; each names a key below, which says its `kind`
       task=dict(name='tasks.countdown'),  # prompts, their reward, their evaluation
       environment=None,  # or dict(name='environments.tools', …): what answers the policy's turns
@@ -65,6 +66,14 @@ def get_config() -> ConfigDict:
       keep_checkpoints=2,  # the latest ones; two survive a kill while one is written
       health_check=True,  # stop early if nothing can be learnt (equal rewards, no end of text)
       health_iterations=3,  # looked at: enough to tell bad luck from a broken set-up
+      guard=dict(  # looks at updates that go wrong; batches and samples of them are saved
+        nonfinite='skip',  # of a step whose loss or gradient is not finite; 'stop' ends the run
+        skips=5,  # iterations in a row with such a step that end the run all the same
+        batches=3,  # of such iterations that are saved, for `rljax replay`
+        spike=10.0,  # times its running median: a gradient norm or KL to be recorded; 0 = none is
+        window=32,  # iterations of the running median; none is a spike before they are there
+        samples=32,  # recorded of such an iteration, those that changed most first
+      ),
       sft=_sft(),
       preference=_preference(),
       reward_model=_reward_model(),

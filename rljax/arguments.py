@@ -57,6 +57,12 @@ FLAGS = {
     ('string', 'prompt', '', 'only prompts with this text in them'),
     ('integer', 'count', 20, 'completions at most'),
   ],
+  'replay': [
+    ('integer', 'step', None, 'iteration of the stage, from 1 on'),
+    ('string', 'stage', '', 'its name; default: the last one that has the iteration'),
+    ('string', 'batch', '', 'instead: a saved batch, as in --batch=nonfinite/rl-000012'),
+    ('boolean', 'allow_cpu', False, 'go on if jax does not see the accelerator'),
+  ],
   'report': [
     ('string', 'to', None, 'file of the page; default: report.html in the work directory'),
   ],
@@ -75,6 +81,7 @@ FLAGS = {
 PLACES = {
   'show': 'a work directory, or several',
   'samples': 'a work directory',
+  'replay': 'a work directory',
   'report': 'a work directory',
   'export': 'a work directory',
 }

@@ -1,4 +1,4 @@
-"""The command line: its verbs, and `train`, `plan`, `export`; what only shows is in `listings`."""
+"""The command line: its verbs, and `train`, `replay`, `plan`, `export`; others in `listings`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from rljax.listings import folded
 USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
 
 verbs:"""
+DIFFERS = 3  # the exit status of a replay that is not its run
 EXITS = f"""exit status:
   0    done
   1    the run stopped itself, another host stopped, or a mistake of the program (a traceback)
   2    something in the command, the config, the files or the disk is wrong; one line says what
+  {DIFFERS}    a replay differs from its run
   {interruptions.STATUS}   SIGTERM or Ctrl-C: the iteration is ended and saved; start again to go on
   {interruptions.AT_ONCE}  a second Ctrl-C: left at once; start again, from the last checkpoint"""
 
@@ -95,6 +97,8 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
   path = config.find(args.config)
   print(f'config {path}', flush=True)
   resolved = configure(path, changes, seeds[0])
+  if resolved.deterministic:
+    devices.make_deterministic()  # before anything looks at the devices
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
   print(*folded(config.describe(resolved)), sep='\n', flush=True)
   devices.keep_compiled_programs()
@@ -170,10 +174,34 @@ def export(argv: Sequence[str]) -> int:
   return 0
 
 
+def replay(argv: Sequence[str]) -> int:
+  """Repeats an iteration of a run from disk and compares it bit by bit; status 3 if it differs.
+
+  rljax replay runs/quickstart/20261122-101500-s0 --step=40
+  """
+  args, (path,) = parse('replay', argv, replay.__doc__)
+  if (args.step is None) == (not args.batch):
+    raise UsageError('replay needs --step=<iteration> or --batch=<folder of a saved batch>')
+  from rljax.workdir import read_config
+
+  if read_config(path)['config'].get('deterministic'):
+    devices.make_deterministic()
+  print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
+  devices.keep_compiled_programs()
+
+  from rljax.replay import replay as repeat
+  from rljax.replay import table
+
+  outcome = repeat(path, args.step, stage=args.stage, batch=args.batch)
+  print(*table(outcome), sep='\n')
+  return DIFFERS if outcome.differing else 0
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
   'train': train,
   'show': listings.show,
   'samples': listings.samples,
+  'replay': replay,
   'report': listings.report,
   'plan': plan,
   'export': export,

@@ -16,8 +16,12 @@ _GOOGLE = '0x1ae0'
 _TPUS = ('0x0027', '0x0056', '0x005e', '0x0062', '0x0063', '0x006f', '0x0076')
 
 
+# It excludes operations whose bits differ from run to run, and kernels chosen by a stopwatch.
+_REPEATABLE = '--xla_gpu_deterministic_ops'
+
+
 class DeviceError(RuntimeError):
-  """An accelerator is there, but jax does not see it; the message says what to do."""
+  """An accelerator is there, but jax does not use it as it must; the message says what to do."""
 
 
 def hardware() -> str:
@@ -99,6 +103,37 @@ def warnings() -> list[str]:
     return []
   there = hardware()
   return [f'warning: {_unseen(there)}'] if there else []
+
+
+def make_deterministic() -> None:
+  """Lets programs give the same bits each time, on a GPU too, by a flag of XLA.
+
+  On CPUs and TPUs programs do so anyway. On a GPU sums by atomic additions have no order, and the
+  kernel of a product is the one that was the fastest when the program was compiled.
+
+  Raises:
+    DeviceError: jax has begun to use the GPU without the flag, or the flag says the opposite.
+
+  Source: openxla/xla, pull request 12520 (`xla_gpu_deterministic_ops`).
+  """
+  if hardware() != 'gpu':
+    return
+  flags = os.environ.get('XLA_FLAGS', '')
+  said = [flag for flag in flags.split() if flag.partition('=')[0] == _REPEATABLE]
+  if said and said[-1].partition('=')[2].lower() in ('', 'true', '1'):
+    return
+  import jax
+  from jax._src import xla_bridge  # there is no public way to ask whether it has begun
+
+  began = xla_bridge.backends_are_initialized()
+  if began and jax.default_backend() != 'gpu':
+    return
+  if said or began:
+    why = f'XLA_FLAGS says {said[-1]}' if said else 'jax has begun to use the GPU without the flag'
+    raise DeviceError(
+      f'config.deterministic: {why}; set XLA_FLAGS={_REPEATABLE}=true before jax is used first'
+    )
+  os.environ['XLA_FLAGS'] = f'{flags} {_REPEATABLE}=true'.strip()
 
 
 def keep_compiled_programs() -> None:

@@ -11,7 +11,7 @@ __all__ = ['HealthError', 'check']
 
 
 class HealthError(RuntimeError):
-  """The run cannot learn anything as it is set up; the message says why."""
+  """The run cannot go on as it is; the message says why."""
 
 
 def check(config: Any, history: Sequence[Mapping[str, Any]], done: int) -> None:

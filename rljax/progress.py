@@ -12,10 +12,13 @@ import jax
 from rljax import files, hosts
 from rljax.assembly import World
 from rljax.checkpoint import FOLDER, Checkpointer, DamagedError
+from rljax.guard.batches import pinned
 from rljax.stages import Stage, make_stage
 from rljax.structs import PyTree, TrainState
 
-REMEMBERED = ('stage', 'done', 'draws', 'tokens', 'stopped', 'start', 'end', 'trained', 'versions')
+REMEMBERED = (
+  'stage', 'done', 'draws', 'tokens', 'stopped', 'start', 'end', 'trained', 'versions', 'watched'
+)  # fmt: skip
 
 
 def is_due(done: int, every: int) -> bool:
@@ -25,6 +28,12 @@ def is_due(done: int, every: int) -> bool:
 
 class Progress:
   """Where a run stands. Opened on a directory with checkpoints, it stands where the last one does.
+
+  Args:
+    path: the work directory.
+    keep: checkpoints that are kept.
+    compiled, memory: `CompileWatch` and `MemoryWatch` of the run.
+    at: the checkpoint to stand at instead, 0 = at the start; then nothing is written.
 
   Attributes:
     stage: index of the stage in `config.stages`.
@@ -36,14 +45,20 @@ class Progress:
     trained: roles that the run has trained, in this stage or before.
     versions: role → version of the parameters that the stage needs and does not train: the
       reference, and what earlier stages have trained.
+    watched: what `guard.Guard` remembers.
     resumed: whether there was a checkpoint.
   """
 
-  def __init__(self, path: Any, *, keep: int, compiled: Any, memory: Any):
-    self.checkpointer = Checkpointer(path / FOLDER, keep=keep)
-    self.resumed = self.checkpointer.latest() is not None
+  def __init__(
+    self, path: Any, *, keep: int, compiled: Any, memory: Any, at: int | None = None
+  ):
+    self.checkpointer = Checkpointer(
+      path / FOLDER, keep=keep, pinned=pinned(path), read_only=at is not None
+    )
+    self._step = self.checkpointer.latest() if at is None else at or None
+    self.resumed = self._step is not None
     try:
-      saved = self.checkpointer.host() if self.resumed else {}
+      saved = self.checkpointer.host(self._step) if self.resumed else {}
     except DamagedError:
       self.checkpointer.close()
       raise
@@ -56,6 +71,7 @@ class Progress:
     self.end: dict[str, float] = saved.get('end', {})
     self.trained: list[str] = saved.get('trained', [])
     self.versions: dict[str, int] = saved.get('versions', {})
+    self.watched: dict[str, Any] = saved.get('watched', {})
     self._saves: int = saved.get('saves', 0)
     self._moved: PyTree | None = None  # a reference that no checkpoint knows yet
     self._stage_state = saved.get('stage_state')
@@ -91,7 +107,7 @@ class Progress:
       )
       for fresh in jax.tree.leaves((state.params, state.opt_state, world.base)):
         fresh.delete()  # to make room for the saved ones
-      state, _ = self.checkpointer.restore(like)
+      state, _ = self.checkpointer.restore(like, self._step)
       kept = {
         role: self.checkpointer.restore_role(role, version, outlines[role])
         for role, version in self.versions.items()
@@ -114,7 +130,8 @@ class Progress:
     """Saves parameters that the stage's checkpoints need and do not hold."""
     self._saves += 1
     self.versions[role] = self._saves
-    self.checkpointer.save_role(role, self._saves, tree)
+    if not self.checkpointer.read_only:
+      self.checkpointer.save_role(role, self._saves, tree)
 
   def save(self, stage: Stage, state: TrainState) -> None:
     """A checkpoint of everything that remembers; metrics so far must be on disk before."""

@@ -10,12 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-
 from rljax import config as configs
 from rljax import devices, files, health, hosts, interruptions, metrics, out_of_memory
 from rljax.assembly import World, assemble
 from rljax.build_model import MODEL
+from rljax.guard import Guard
 from rljax.health import HealthError
 from rljax.progress import Progress, is_due, set_aside
 from rljax.stages import Stage, make_stage
@@ -51,12 +50,15 @@ def train(
 
   Raises:
     ValueError: config, data, files or work directory are not as they must be.
-    HealthError: the first RL iterations show that nothing can be learnt.
+    HealthError: the first RL iterations show that nothing can be learnt, or updates are not finite.
+    DeviceError: config.deterministic comes too late for the GPU.
     Interrupted: SIGTERM or SIGINT came; the iteration is ended and saved (`rljax.interruptions`).
     OutOfMemoryError: a device has no memory left; says what stands there and three knobs.
   """
   given = configs.plain(config)
   config = configs.resolve(given if seed is None else {**given, 'seed': seed})
+  if config.deterministic:
+    devices.make_deterministic()
   opened = (workdir, name, config.to_dict(), config.seed)
   with (
     hosts.together(**config.hosts),
@@ -71,7 +73,7 @@ def train(
     with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
       while True:  # again, when the newest checkpoint was set aside
         with set_aside(work.path), contextlib.closing(assemble(config)) as world:
-          print(_overview(world), *world.warnings(), *devices.warnings(), sep='\n', flush=True)
+          print(world.overview(), *world.warnings(), *devices.warnings(), sep='\n', flush=True)
           watches = {'compiled': compiled, 'memory': memory}
           progress = Progress(work.path, keep=config.keep_checkpoints, **watches)
           return Run(world, work.path, progress, interruption, held).go()
@@ -89,20 +91,23 @@ class Run:
     held: dict[str, Any],
   ):
     self.world, self.config, self.path, self.progress = world, world.config, path, progress
-    self.interruption = interruption
-    self.held = held  # what stands on the devices, by kind
+    self.interruption, self.held = interruption, held  # what stands on the devices, by kind
     for name in self.config.stages:
       make_stage(name, world)  # what is wrong with a later stage is said now
     stages = {name: self.config[name].iterations for name in self.config.stages}
     place = (self.config.stages[progress.stage], progress.done) if progress.resumed else None
     if place:
       print(f'continues after iteration {place[1]} of stage {place[0]}', flush=True)
-    elif hosts.is_first():
+    elif path and hosts.is_first():  # a replay has none
       files.write_json(path / MODEL, world.model)
-    self.writers = metrics.make_writers(
-      self.config.writers, path, stages=stages, after=place, config=self.config.to_dict()
-    )
-    self.delayed = metrics.Delayed(self.writers)
+    self.writers = self.open_writers(stages=stages, after=place)
+    self.guard = Guard(path, self.config, self.writers, progress)
+    self.delayed = metrics.Delayed(self.guard)
+
+  def open_writers(self, **told: Any) -> metrics.MultiWriter:
+    """The writers; what they have written behind the checkpoint goes."""
+    names, config = self.config.writers, self.config.to_dict()
+    return metrics.make_writers(names, self.path, config=config, **told)
 
   def go(self) -> dict[str, Any]:
     """All stages that are left, then the summary."""
@@ -132,6 +137,7 @@ class Run:
       collected = stage.collect(state, progress.done)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(progress.done))
       progress.done, progress.draws = progress.done + 1, stage.draws
+      self.guard.hold(stage, state, progress.done, collected.batch)
       told = {**collected.metrics, **stage.rename(seen)}
       state, reference = stage.renew(state, frozen, progress.done, told)
       progress.keep_reference(frozen, reference)
@@ -192,9 +198,3 @@ class Run:
     )
     metrics.print_summary(summary, next_commands=[n.format(self.path) for n in NEXT])
     return summary
-
-
-def _overview(world: World) -> str:
-  size = sum(leaf.size for leaf in jax.tree.leaves(world.params['policy']))
-  stages = ', '.join(f'{name} {world.config[name].iterations}' for name in world.config.stages)
-  return f'trains {size:,} parameters on {world.task.name}: {stages} iterations at most'

@@ -66,6 +66,10 @@ def make_update_step(
   prepare → epochs × minibatches by scan → micro-batches by fori_loop(0, num_micro[k]) with the
   gradient inside the body, summed in float32 → gradient clip and optimizer.
 
+  A step whose loss or gradient is not finite leaves parameters and optimizer states as they were,
+  bit by bit, and is counted: `update/nonfinite` (and in `update/skipped`, where empty minibatches
+  count, too). An iteration with such a step leaves the method state as it was. `step` goes on.
+
   Args:
     objective: the stage's.
     policies: role -> Policy, 'policy' at least.
@@ -111,7 +115,7 @@ def make_update_step(
         hyper,
         batch.num_micro[k],
       )
-      carry, logs = _apply(carry, grads, optimizers, hyper['optimizer'], batch.num_micro[k])
+      carry, logs = _apply(carry, grads, seen, optimizers, hyper, batch.num_micro[k])
       return carry, {**seen, **logs}
 
     (params, opt_state, count), logs = jax.lax.scan(
@@ -119,6 +123,7 @@ def make_update_step(
     )
     metrics |= of_pairs(_over_steps(logs), objective)
     method_state |= _steered(objective, hyper, method_state, batch, metrics)
+    method_state = _keep(metrics['update/nonfinite'] == 0, method_state, state.method_state)
     state = state.replace(
       step=count, params=params, opt_state=opt_state, key=key, method_state=method_state
     )
@@ -208,17 +213,17 @@ def accumulate(
     num_micro: int32 scalar ≤ M.
 
   Returns:
-    (gradients in at least float32, metrics of the minibatch).
+    (gradients in at least float32, metrics of the minibatch; `update/loss`: what is minimized).
   """
   # Traced twice, for its shapes and in the loop: inside jit the second time is a look-up.
-  gradient = jax.jit(jax.grad(loss, has_aux=True), inline=True)
+  gradient = jax.jit(jax.value_and_grad(loss, has_aux=True), inline=True)
 
   def micro(m):
-    grads, seen = gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)
-    return {**seen, 'grads': grads}
+    (value, seen), grads = gradient(params, jax.tree.map(lambda x: x[m], rows), samples, hyper)
+    return {**seen, 'loss': value, 'grads': grads}
 
   total = _sum_micro(micro, num_micro, rows['tokens'].shape[0])
-  return total.pop('grads'), _as_metrics(total)
+  return total.pop('grads'), {'update/loss': total.pop('loss'), **_as_metrics(total)}
 
 
 def _sum_micro(
@@ -258,21 +263,26 @@ def _cast(policies: Mapping[str, Policy], params: Mapping[str, PyTree]) -> dict[
   return {role: cast[role](tree) if cast[role] else tree for role, tree in params.items()}
 
 
-def _apply(carry, grads, optimizers, hyper, num_micro):
-  """One optimizer step for each trained role; skipped if a gradient is not finite."""
+def _keep(good: Array, new: PyTree, old: PyTree) -> PyTree:
+  """`new` if `good`, else `old`."""
+  return jax.tree.map(lambda x, before: jnp.where(good, x, before), new, old)
+
+
+def _apply(carry, grads, seen, optimizers, hyper, num_micro):
+  """One optimizer step for each trained role; skipped if loss or gradient is not finite."""
   params, opt_state, count = carry
   away, opt_state = opt_state, layouts.fetch(opt_state)
   norm = optax.tree.norm(grads)
-  good = jnp.isfinite(norm) & (num_micro > 0)
+  finite = jnp.isfinite(norm) & jnp.isfinite(seen['update/loss'])
+  good = finite & (num_micro > 0)
   new_params, new_opt_state = {}, {}
   for role, role_params in params.items():
-    transform = optimizers[role]({}, hyper[role])
+    transform = optimizers[role]({}, hyper['optimizer'][role])
     updates, new_opt_state[role] = transform.update(grads[role], opt_state[role], role_params)
     new_params[role] = optax.apply_updates(role_params, updates)
-  keep = partial(jax.tree.map, lambda new, old: jnp.where(good, new, old))
-  kept = layouts.put_back(keep(new_opt_state, opt_state), away)
-  carry = (keep(new_params, params), kept, count + 1)
-  logs = {'update/grad_norm': norm, 'update/skipped': 1.0 - good}
+  kept = layouts.put_back(_keep(good, new_opt_state, opt_state), away)
+  carry = (_keep(good, new_params, params), kept, count + 1)
+  logs = {'update/grad_norm': norm, 'update/skipped': 1.0 - good, 'update/nonfinite': 1.0 - finite}
   main = 'policy' if 'policy' in params else next(iter(params))
   for _, rate in optax.tree.get_all_with_path(new_opt_state[main], 'learning_rate')[:1]:
     logs['update/lr'] = rate  # optimizers that keep their rate in their state
@@ -280,10 +290,10 @@ def _apply(carry, grads, optimizers, hyper, num_micro):
 
 
 def _over_steps(logs: Mapping[str, Array]) -> dict[str, Array]:
-  """Metrics [steps] → one number an iteration: sum of skipped steps, maxima, else means."""
+  """Metrics [steps] → one number an iteration: sums of skipped steps, maxima, else means."""
 
   def reduce(name, values):
-    if name == 'update/skipped':
+    if name in ('update/skipped', 'update/nonfinite'):
       return jnp.sum(values)
     return jnp.max(values) if name.endswith('_max') else jnp.mean(values)
 

@@ -1,5 +1,6 @@
 """The command line: verbs, flags, messages, exit codes; and the accelerator that must be seen."""
 
+import os
 import subprocess
 import sys
 import types
@@ -97,6 +98,38 @@ def test_a_dropped_hyper_parameter_is_printed(here, trained, capsys):
   assert 'advantages.gae -> advantages.group_normalize; dropped: gae_lambda=' in (
     capsys.readouterr().out
   )
+
+
+def test_deterministic_sets_the_flag_before_a_gpu_is_used(monkeypatch):
+  import jax
+  from jax._src import xla_bridge
+
+  flag, began = '--xla_gpu_deterministic_ops', [False]
+  monkeypatch.setattr(devices, 'hardware', lambda: 'gpu')
+  monkeypatch.setattr(xla_bridge, 'backends_are_initialized', lambda: began[0])
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setenv('XLA_FLAGS', '--xla_a=1')
+  devices.make_deterministic()
+  devices.make_deterministic()
+  assert os.environ['XLA_FLAGS'] == f'--xla_a=1 {flag}=true'
+  began[0] = True
+  devices.make_deterministic()  # it is there
+  monkeypatch.setenv('XLA_FLAGS', '')
+  with pytest.raises(devices.DeviceError, match='jax has begun to use the GPU without the flag'):
+    devices.make_deterministic()
+  monkeypatch.setenv('XLA_FLAGS', f'{flag}=false')
+  with pytest.raises(devices.DeviceError, match=f'XLA_FLAGS says {flag}=false'):
+    devices.make_deterministic()
+  monkeypatch.setattr(devices, 'hardware', lambda: '')
+  devices.make_deterministic()
+  assert os.environ['XLA_FLAGS'] == f'{flag}=false'
+
+
+def test_deterministic_is_a_switch_of_the_config(here, trained, monkeypatch):
+  asked = []
+  monkeypatch.setattr(devices, 'make_deterministic', lambda: asked.append(True))
+  assert cli.main(['train', '--config=quickstart']) == 0 and not asked
+  assert cli.main(['train', '--config=quickstart', '--config.deterministic']) == 0 and asked
 
 
 def test_compiled_programs_are_kept(here, trained, monkeypatch):

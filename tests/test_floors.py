@@ -38,8 +38,9 @@ FLOORS = {
     'optax flax',
   ),
   '4': (
-    'config catalogue methods overrides workdir build_model placement assembly stages progress '
-    'health out_of_memory train exports scanned plan report arguments listings cli __main__ docs',
+    'config catalogue methods overrides workdir build_model placement assembly stages health '
+    'guard progress out_of_memory train replay exports scanned plan report arguments listings '
+    'cli __main__ docs',
     'absl ml_collections etils flax optax',
   ),
 }

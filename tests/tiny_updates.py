@@ -145,6 +145,6 @@ def make(stage, *, epochs=1, learning_rate=1e-2):
 def batches(seed, **arguments):
   rollout, rewards = random_rollout(seed)
   layout = make_layout(
-    samples=24, group_size=4, max_length=20, rows=2, row_length=40, **arguments
+    **{**dict(samples=24, group_size=4, max_length=20, rows=2, row_length=40), **arguments}
   )
   return pack(rollout, rewards, layout)[0]

@@ -7,7 +7,7 @@ roles/<name>/<version>/    parameters of frozen roles, each version once
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -27,16 +27,27 @@ class Checkpointer:
   Args:
     directory: local or `gs://`; made if it is not there.
     keep: number of states that are kept.
+    pinned: steps of further states that are kept.
     read_only: nothing is made, written or cleaned up (another run may be at work there).
   """
 
-  def __init__(self, directory: files.PathLike, *, keep: int = 2, read_only: bool = False):
+  def __init__(
+    self,
+    directory: files.PathLike,
+    *,
+    keep: int = 2,
+    pinned: Iterable[int] = (),
+    read_only: bool = False,
+  ):
     path = files.as_path(directory)
     self.directory = path if files.is_remote(directory) else path.absolute()
-    self._read_only = read_only
+    self.read_only = read_only
     if read_only and not (self.directory / 'state').exists():
       raise CheckpointError(f'there is no checkpoint in {directory}')
-    self._states = Store(self.directory / 'state', keep=keep, read_only=read_only)
+    self._pinned = set(pinned)
+    self._states = Store(
+      self.directory / 'state', keep=keep, pinned=self._pinned, read_only=read_only
+    )
     self._roles: dict[str, Store] = {}
 
   # -- states
@@ -84,6 +95,10 @@ class Checkpointer:
   def host(self, step: int | None = None) -> Any:
     """The host record alone."""
     return decode(self._states.record(self._step(step))['host'])
+
+  def pin(self, step: int) -> None:
+    """Keeps the checkpoint, however many follow."""
+    self._pinned.add(step)
 
   def latest(self) -> int | None:
     """The newest step, or None."""
@@ -161,7 +176,7 @@ class Checkpointer:
       if not NAME.fullmatch(name):  # a record that has been tampered with
         raise CheckpointError(f'{self.directory}: {name[:80]!r} is no name of a role')
       folder = self.directory / 'roles' / name
-      self._roles[name] = Store(folder, read_only=self._read_only)
+      self._roles[name] = Store(folder, read_only=self.read_only)
     return self._roles[name]
 
   def _prune(self, roles: Mapping[str, int]) -> None:

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -107,10 +107,38 @@ def _finish(value: Any, example: Any, impl: str | None) -> Any:
   return jax.random.wrap_key_data(value, impl=impl) if impl else value
 
 
-class Store:
-  """Numbered flat dicts with their tables in one folder."""
+class _Kept:
+  """Which checkpoints stay: the latest ones, and those that something else needs.
 
-  def __init__(self, directory: Any, *, keep: int | None = None, read_only: bool = False):
+  It has the method that orbax asks of a preservation policy.
+  """
+
+  def __init__(self, keep: int | None, pinned: Collection[int]):
+    self.keep, self.pinned = keep, pinned
+
+  def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+    first = 0 if self.keep is None else len(checkpoints) - self.keep
+    return [i >= first or one.step in self.pinned for i, one in enumerate(checkpoints)]
+
+
+class Store:
+  """Numbered flat dicts with their tables in one folder.
+
+  Args:
+    directory: where.
+    keep: how many of the latest stay; None = all.
+    pinned: others that stay; it may grow.
+    read_only: nothing is made, written or cleaned up.
+  """
+
+  def __init__(
+    self,
+    directory: Any,
+    *,
+    keep: int | None = None,
+    pinned: Collection[int] = (),
+    read_only: bool = False,
+  ):
     import orbax.checkpoint as ocp  # not at the top: it takes most of a second
 
     self._ocp = ocp
@@ -118,7 +146,7 @@ class Store:
     self.manager = ocp.CheckpointManager(
       directory,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
+        preservation_policy=_Kept(keep, pinned),
         create=not read_only,
         save_root_metadata=not read_only,
         cleanup_tmp_directories=not read_only,  # what a kill during a save left behind

@@ -1,5 +1,6 @@
 """Local and remote (`gs://` …) files: the one place that opens, writes, lists and removes them."""
 
+from rljax.files.arrays import read_arrays, write_arrays
 from rljax.files.json_files import parse_json, plain, read_json, write_json
 from rljax.files.lines import (
   LineFile,
@@ -43,6 +44,7 @@ __all__ = [
   'parse_json',
   'parts',
   'plain',
+  'read_arrays',
   'read_bytes',
   'read_json',
   'read_jsonl',
@@ -50,6 +52,7 @@ __all__ = [
   'remove',
   'truncate_jsonl',
   'upload',
+  'write_arrays',
   'write_bytes',
   'write_json',
   'write_text',

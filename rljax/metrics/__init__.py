@@ -6,7 +6,7 @@ from rljax.metrics.curves import first_and_last, plot_curves
 from rljax.metrics.memory import MemoryWatch, device_memory
 from rljax.metrics.names import MetricNameError, check_name
 from rljax.metrics.seeds import print_seeds
-from rljax.metrics.sinks import METRICS, SAMPLES, WriterError
+from rljax.metrics.sinks import METRICS, SAMPLES, SPIKES, WriterError
 from rljax.metrics.summary import (
   evaluation_record,
   print_summary,
@@ -19,6 +19,7 @@ from rljax.metrics.writers import Delayed, MultiWriter, cut, make_writers, read_
 __all__ = [
   'METRICS',
   'SAMPLES',
+  'SPIKES',
   'CompileWatch',
   'Delayed',
   'MemoryWatch',

@@ -34,6 +34,7 @@ ALARMS = (
   ('reward/errors', 'reward errors'),
   ('reward/timeouts', 'reward timeouts'),
   ('update/skipped', 'skipped updates'),
+  ('update/nonfinite', 'not finite'),
 )
 
 

@@ -45,7 +45,7 @@ LISTED = {
   ),
   'policy': ('loss', 'ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old', 'entropy'),
   'value': ('loss', 'explained_variance'),
-  'update': ('grad_norm', 'lr', 'skipped'),
+  'update': ('loss', 'grad_norm', 'lr', 'skipped', 'nonfinite', 'spikes'),
 }
 STAGE = ('loss', 'accuracy', 'margin')  # of a stage other than 'rl'
 EVALUATION = (

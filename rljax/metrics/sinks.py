@@ -15,6 +15,7 @@ from rljax import files
 
 METRICS = 'metrics.jsonl'
 SAMPLES = 'samples.jsonl'
+SPIKES = 'spikes.jsonl'  # samples of iterations that were out of the ordinary: `rljax.guard`
 REMOTE_SECONDS = 60.0  # between two writes of an object that grows
 
 
@@ -71,7 +72,7 @@ class JsonlWriter:
     self._append(METRICS, [line])
 
   def samples(self, row: int, record: Mapping[str, Any], rows: Sequence[Mapping]) -> None:
-    self._append(SAMPLES, [files.plain({**record, **r}, nonfinite=_null) for r in rows])
+    self._append(SAMPLES, sample_lines(record, rows))
 
   def _append(self, name: str, lines: list[Any]) -> None:
     self._pending.setdefault(name, []).append(files.json_lines(lines))
@@ -92,6 +93,11 @@ class JsonlWriter:
 
   def close(self) -> None:
     self.flush()
+
+
+def sample_lines(record: Mapping[str, Any], rows: Sequence[Mapping]) -> list[dict[str, Any]]:
+  """Samples of an iteration as `samples.jsonl` has them."""
+  return [files.plain({**record, **row}, nonfinite=_null) for row in rows]
 
 
 def _null(_: float) -> None:

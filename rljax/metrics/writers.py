@@ -137,7 +137,7 @@ class Delayed:
 
 
 def cut(workdir: files.PathLike, timeline: Timeline, after: tuple[str, int] | None) -> None:
-  """Drops metrics and samples behind (stage, iteration) `after`; None: all of them.
+  """Drops metrics, samples and spikes behind (stage, iteration) `after`; None: all of them.
 
   Examples:
     >>> writers = metrics.make_writers(('jsonl',), 'run', stages={'rl': 2})
@@ -154,7 +154,7 @@ def cut(workdir: files.PathLike, timeline: Timeline, after: tuple[str, int] | No
     known = line['stage'] in timeline.stages
     return known and timeline.row(line['stage'], line['iteration']) <= last
 
-  for name in (sinks.METRICS, sinks.SAMPLES):
+  for name in (sinks.METRICS, sinks.SAMPLES, sinks.SPIKES):
     files.truncate_jsonl(files.as_path(workdir) / name, keep)
 
 
