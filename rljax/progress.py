@@ -121,6 +121,15 @@ class Progress:
       frozen['reward'] = params['reward']
     return stage, state, frozen
 
+  def count(self, draws: int, tokens: int) -> None:
+    """One more iteration is done.
+
+    A checkpoint that is still being written is whole before: a kill costs no more iterations than
+    lie between two checkpoints.
+    """
+    self.checkpointer.wait()
+    self.done, self.draws, self.tokens = self.done + 1, draws, self.tokens + tokens
+
   def keep_reference(self, frozen: dict[str, PyTree], reference: PyTree | None) -> None:
     """Puts another reference in the place of the old one; None: it stays."""
     if reference is not None:

@@ -136,12 +136,11 @@ class Run:
       started = time.perf_counter()
       collected = stage.collect(state, progress.done)
       state, seen = stage.update(state, frozen, collected.batch, stage.hyper(progress.done))
-      progress.done, progress.draws = progress.done + 1, stage.draws
+      progress.count(stage.draws, collected.metrics['rollout/tokens'] if stage.samples else 0)
       self.guard.hold(stage, state, progress.done, collected.batch)
       told = {**collected.metrics, **stage.rename(seen)}
       state, reference = stage.renew(state, frozen, progress.done, told)
       progress.keep_reference(frozen, reference)
-      progress.tokens += collected.metrics['rollout/tokens'] if stage.samples else 0
       costs = {'time/iteration': time.perf_counter() - started, **metrics.device_memory()}
       step = progress.done * stage.steps_per_iteration
       self.delayed.write(progress.done, {**told, **costs}, stage=stage.name, step=step)
