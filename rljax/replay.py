@@ -7,8 +7,8 @@ the work directory says. Nothing is written there.
 What may be expected. Bit-equal, on the same devices, with the same versions and the same config:
 a run, the run started again, the run continued after any kill, an iteration replayed, and in each
 of them every metric but time and memory, every sample, the parameters and the optimizer's state.
-On CPUs and TPUs that is so; on GPUs with `config.deterministic`, without which sums by atomic
-additions have no order. Bit-equal on any devices: the noise of a token, which depends on nothing
+Tests hold it on CPUs. On GPUs it takes `config.deterministic`, without which sums by atomic
+additions have no order; neither there nor on TPUs has it been run. Bit-equal on any devices: the noise of a token, which depends on nothing
 but (seed, draw, sample, position); and tokens, however many slots the sampler has.
 
 Equal to rounding (1e-5 of a gradient's norm in float32, 1e-10 in float64): other meshes and numbers
