@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -69,6 +70,9 @@ def _run(argv: Sequence[str]) -> int:
   except KeyboardInterrupt:
     print('\nrljax: stopped', file=sys.stderr)
     return interruptions.AT_ONCE
+  except BrokenPipeError:  # as of `rljax configs | head`: nobody reads on
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
   except (ValueError, OSError, devices.DeviceError, hosts.HostError) as error:
     if '--traceback' in argv:
       raise
@@ -100,7 +104,9 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
   if resolved.deterministic:
     devices.make_deterministic()  # before anything looks at the devices
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
-  print(*folded(config.describe(resolved)), sep='\n', flush=True)
+  print('settings besides those of configs/default.py (config.json will have all):')
+  special = config.describe(resolved, config.resolve(config.load('default')))
+  print(*folded(special), sep='\n', flush=True)
   devices.keep_compiled_programs()
 
   from rljax import metrics, workdir

@@ -57,7 +57,10 @@ def catalogue(argv: Sequence[str]) -> int:
     lines += [f'presets: {", ".join(entry.presets)}'] if entry.presets else []
     print(*folded(lines), sep='\n')
   if not found:
-    raise UsageError(f'no function, equation, source or preset has {args.find!r} in it')
+    raise UsageError(
+      f'no function, equation, source or preset has {args.find!r} in it; tasks, rewards and models '
+      'are in the reference of the site'
+    )
   return 0
 
 

@@ -69,7 +69,7 @@ def micro_loss(
     gap = jnp.where(drawn, gap, 0)
     seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
   for name, bound in objective.terms.items():
-    term_loss, diagnostics = bound(known, hyper[name])
+    term_loss, diagnostics = _of_term(bound, known, hyper[name])
     weights = rows['weights'].get(name, rows['weights']['full']).reshape(term_loss.shape)
     part = masking.weighted_sum(term_loss, weights)
     loss += part if name == 'policy' else hyper['coefficients'][name] * part
@@ -87,6 +87,18 @@ def micro_loss(
   means['count'] = jnp.sum(sampled).astype(jnp.float32)
   means['drawn'] = jnp.sum(sampled & drawn).astype(jnp.float32)
   return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})
+
+
+def _of_term(bound: Any, known: Mapping[str, Any], hyper: Any) -> tuple[Array, Mapping]:
+  """What a loss returns, if it returns what a loss does."""
+  found = bound(known, hyper)
+  if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+    kind = f'a tuple of {len(found)}' if isinstance(found, tuple) else f'a {type(found).__name__}'
+    raise ValueError(
+      f'{bound.name} is named as a loss and returns {kind}; a loss returns (its values [..., T] or '
+      '[N], a dict of diagnostics of that shape, maybe {})'
+    )
+  return found
 
 
 def _counted(rows: Mapping[str, Any], objective: Objective) -> Array:

@@ -8,8 +8,9 @@ What may be expected. Bit-equal, on the same devices, with the same versions and
 a run, the run started again, the run continued after any kill, an iteration replayed, and in each
 of them every metric but time and memory, every sample, the parameters and the optimizer's state.
 Tests hold it on CPUs. On GPUs it takes `config.deterministic`, without which sums by atomic
-additions have no order; neither there nor on TPUs has it been run. Bit-equal on any devices: the noise of a token, which depends on nothing
-but (seed, draw, sample, position); and tokens, however many slots the sampler has.
+additions have no order; neither there nor on TPUs has it been run. Bit-equal on any devices: the
+noise of a token, which depends on nothing but (seed, draw, sample, position); and tokens, however
+many slots the sampler has.
 
 Equal to rounding (1e-5 of a gradient's norm in float32, 1e-10 in float64): other meshes and numbers
 of hosts, rows packed or padded, prompts shared or not, micro-batches, the sampler's log-probs and

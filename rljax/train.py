@@ -23,7 +23,7 @@ from rljax.workdir import default_workdir, open_workdir, versions
 
 __all__ = ['HealthError', 'default_workdir', 'train']
 
-NEXT = ('rljax report {}', 'rljax samples {}')
+NEXT = ('look at {}/curves.png', 'rljax report {}', 'rljax samples {}')
 
 
 def train(
@@ -158,7 +158,7 @@ class Run:
       if ends or leaves or is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
       if progress.stopped:
-        print(f'{stage.name} ends here: stop_accuracy is reached', flush=True)
+        print(f'{stage.name} ends at {progress.done}: stop_accuracy is reached', flush=True)
       if leaves:
         progress.checkpointer.wait()
         self.interruption.leave(f'iteration {progress.done} of stage {stage.name} is saved')

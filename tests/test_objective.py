@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rollouts import random_rollout
 
-from rljax import binding, objective, update
+from rljax import binding, loss_pass, objective, update
 from rljax.data.packing import make_layout, pack
 from rljax.models import decoder
 
@@ -205,3 +205,19 @@ def test_what_remembers_needs_a_beginning(remembering):
   del remembering.advantage_init
   with pytest.raises(binding.BindingError, match='advantage_init must stand beside it'):
     binding.bind(dict(name='my_memory.advantage'))
+
+
+@pytest.mark.parametrize(
+  ('returned', 'kind'), [(lambda x: x, 'a '), (lambda x: (x, x, {}), 'a tuple of 3')]
+)
+def test_a_loss_that_returns_something_else_is_named(monkeypatch, returned, kind):
+  def soft_clip(logprobs):
+    return returned(logprobs)
+
+  soft_clip.__module__ = 'my_loss'
+  module = types.ModuleType('my_loss')
+  module.soft_clip = soft_clip
+  monkeypatch.setitem(sys.modules, 'my_loss', module)
+  bound = binding.bind(dict(name='my_loss.soft_clip'))
+  with pytest.raises(ValueError, match=f'soft_clip is named as a loss and returns {kind}'):
+    loss_pass._of_term(bound, {'logprobs': jnp.zeros(2)}, {})

@@ -5,6 +5,8 @@ import re
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from rljax import config, methods, objective, overrides
 
@@ -36,6 +38,23 @@ def test_the_reward_runs_where_its_command_puts_it(tmp_path, monkeypatch):
   assert reward('abhckpqwxz', 'abchkpqwxz') == {'reward': 0.1, 'right': 0.0, 'start': 0.2}
   assert reward('', 'abchkpqwxz')['reward'] == 0.0
   sys.modules.pop('my_reward')
+
+
+def test_a_loss_of_ones_own(tmp_path, monkeypatch):
+  (code,) = (b for b in BLOCKS if b.startswith('# my_loss.py'))
+  (tmp_path / 'my_loss.py').write_text(code)
+  monkeypatch.syspath_prepend(tmp_path)
+  command = re.search(r'^    rljax train (.*my_loss.*)$', README, re.MULTILINE)[1].split()
+  changed, _ = overrides.override(config.load('quickstart'), command[1:])
+  bound = objective.build(config.resolve(changed).rl).terms['policy']
+  old, given = jnp.zeros((1, 2)), jnp.array([[0.3, -2.0]])
+  known = {'logprobs': given, 'old_logprobs': old, 'advantages': jnp.array([[1.0, -1.0]])}
+  loss, seen = bound(known, bound.hyper(0))
+  clipped = 0.1 * np.tanh((np.exp(given) - 1) / 0.1)
+  np.testing.assert_allclose(loss, -known['advantages'] * clipped, rtol=1e-5)
+  assert np.all(np.abs(loss) < 0.1)
+  np.testing.assert_allclose(seen['ratio'], np.exp(given), rtol=1e-6)
+  sys.modules.pop('my_loss')
 
 
 def test_a_method_of_ones_own(tmp_path, monkeypatch):

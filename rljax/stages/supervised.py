@@ -36,6 +36,8 @@ class Supervised(Stage):
       shares=world.shares,
     )
     super().__init__(name, world, layout=layout, draws=draws)
+    if self.node.stop_accuracy:
+      world.held_out(world.config.evaluation.num_prompts, 1)  # raises if there is none
 
   def is_good_enough(self, state: TrainState, done: int) -> bool:
     """True once `stop_accuracy` is reached: pass@1 (temperature 1) on held-out prompts."""
