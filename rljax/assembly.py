@@ -174,10 +174,8 @@ class World:
   def overview(self) -> str:
     size = sum(leaf.size for leaf in jax.tree.leaves(self.params['policy']))
     stages = ', '.join(f'{name} {self.config[name].iterations}' for name in self.config.stages)
-    return (
-      f'trains {size:,} parameters on {self.task.name}: {stages} iterations at most; the first of '
-      'each stage compiles its programs'
-    )
+    where = f'{size:,} parameters on {self.task.name}'
+    return f'trains {where}: {stages} iterations at most, the first of a stage compiles'
 
   def warnings(self) -> list[str]:
     """What training prompts and the held-out ones of the evaluation have in common, if anything."""

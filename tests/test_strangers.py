@@ -29,6 +29,7 @@ ALLOWED = {
   'binding.py': ('import_module', 'the functions that a config names; a config is code'),
   'catalogue.py': ('import_module', "the package's own modules"),
   'config.py': ('exec_module', 'config files are code, and the documentation says so'),
+  'files/arrays.py': ('allow_pickle', 'False: arrays that a run has saved'),
   'hosts.py': ('allow_pickle', 'False: arrays of the other hosts'),
   'models/kernels.py': ('import_module', 'modules of jax by their names'),
   'renamed.py': ('import_module', "the package's own modules, by a table in its code"),
