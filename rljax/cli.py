@@ -14,7 +14,7 @@ from absl import flags
 import rljax
 from rljax import binding, config, devices, hosts, interruptions, listings, redaction
 from rljax.arguments import UsageError, configure, import_first, parse, seeds_of
-from rljax.listings import folded
+from rljax.listings import describe, folded
 
 USAGE = """usage: rljax <verb> [--flag=value …]; rljax <verb> --help lists the flags
 
@@ -105,7 +105,7 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
     devices.make_deterministic()  # before anything looks at the devices
   print(f'devices {devices.check_accelerator(allow_cpu=args.allow_cpu)}', flush=True)
   print('settings besides those of configs/default.py (config.json will have all):')
-  special = config.describe(resolved, config.resolve(config.load('default')))
+  special = describe(resolved, config.resolve(config.load('default')))
   print(*folded(special), sep='\n', flush=True)
   devices.keep_compiled_programs()
 

@@ -276,29 +276,3 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_node(value: Any) -> bool:
   return isinstance(value, Mapping) and 'name' in value
-
-
-def describe(config: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> list[str]:
-  """A config as lines to read: one for each group of values, one for each function.
-
-  Stages that the run does not have, and empty dicts, are left out; so are values that are those of
-  the resolved config `usual`, but not those of another function than it has there.
-  """
-  lines, tree = [], plain(config)
-  stages = tree.get('stages', ())
-  idle = [k for k, v in tree.items() if isinstance(v, Mapping) and 'kind' in v and k not in stages]
-
-  def walk(tree: Mapping[str, Any], path: str, known: Any) -> None:
-    values = {k: v for k, v in tree.items() if not isinstance(v, Mapping) or 'schedule' in v}
-    name = values.pop('name', '') if _is_node(tree) else ''
-    known = known if isinstance(known, Mapping) and known.get('name', '') == name else {}
-    values = {k: v for k, v in values.items() if k not in known or known[k] != v}
-    said = ', '.join(f'{k}={v!r}' for k, v in values.items())
-    if said or (name and not known) or usual is None:
-      lines.append(f'{path or "run"}: {f"{name}({said})" if name else said}')
-    for key, value in tree.items():
-      if isinstance(value, Mapping) and value and 'schedule' not in value:
-        walk(value, f'{path}.{key}' if path else key, known.get(key))
-
-  walk({k: v for k, v in tree.items() if k not in idle}, '', plain(usual or {}))
-  return lines

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rljax import config, files
 from rljax.arguments import UsageError, configure, parse
@@ -20,7 +21,7 @@ def configs(argv: Sequence[str]) -> int:
   if changes and not args.show:
     raise UsageError(f'unknown argument {changes[0]!r}')
   if args.show:
-    print('\n'.join(folded(config.describe(configure(config.find(args.show), changes)))))
+    print('\n'.join(folded(describe(configure(config.find(args.show), changes)))))
     return 0
   if not args.copy:
     found = config.listing()
@@ -132,6 +133,32 @@ def report(argv: Sequence[str]) -> int:
 
   print(write_page(path, args.to))
   return 0
+
+
+def describe(settings: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> list[str]:
+  """A config as lines to read: one for each group of values, one for each function.
+
+  Stages that the run does not have, and empty dicts, are left out; so are values that are those of
+  the resolved config `usual`, but not those of another function than it has there.
+  """
+  lines, tree = [], config.plain(settings)
+  stages = tree.get('stages', ())
+  idle = [k for k, v in tree.items() if isinstance(v, Mapping) and 'kind' in v and k not in stages]
+
+  def walk(tree: Mapping[str, Any], path: str, known: Any) -> None:
+    values = {k: v for k, v in tree.items() if not isinstance(v, Mapping) or 'schedule' in v}
+    name = values.pop('name', '') if 'name' in tree else ''
+    known = known if isinstance(known, Mapping) and known.get('name', '') == name else {}
+    values = {k: v for k, v in values.items() if k not in known or known[k] != v}
+    said = ', '.join(f'{k}={v!r}' for k, v in values.items())
+    if said or (name and not known) or usual is None:
+      lines.append(f'{path or "run"}: {f"{name}({said})" if name else said}')
+    for key, value in tree.items():
+      if isinstance(value, Mapping) and value and 'schedule' not in value:
+        walk(value, f'{path}.{key}' if path else key, known.get(key))
+
+  walk({k: v for k, v in tree.items() if k not in idle}, '', config.plain(usual or {}))
+  return lines
 
 
 def folded(lines: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import rljax
-from rljax import binding, cli, config, objective, overrides
+from rljax import binding, cli, config, listings, objective, overrides
 from rljax.stages import KINDS
 
 # Those of the others are built, bound and traced in test_presets.py.
@@ -172,7 +172,7 @@ def test_a_reward_may_be_a_function_of_a_notebook(default):
 
 
 def test_describe_says_every_value_once(default):
-  lines = config.describe(config.resolve(default))
+  lines = listings.describe(config.resolve(default))
   assert not any(line.startswith(('preference', 'distill', 'reward_model')) for line in lines)
   assert any(line.startswith('rl.loss: losses.clipped_surrogate(') for line in lines)
   assert sum('max_new_tokens=' in line for line in lines) == 1
