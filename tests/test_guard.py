@@ -307,10 +307,10 @@ def by_the_clock(completion):
 
 @pytest.mark.thorough
 def test_a_reward_that_depends_on_the_time_is_found(tmp_path):
-  rewards = dict(reward='test_health.by_the_clock')
+  rewards = dict(reward='test_guard.by_the_clock')
   run(tmp_path / 'w', stages=('rl',), rewards=rewards, rl=dict(iterations=2))
   found = replay.replay(tmp_path / 'w', 2)
-  assert found.differing[0] == 'reward/mean' and 'samples' in found.differing
+  assert {'reward/mean', 'samples'} <= {*found.differing}
   # The draws of the first iteration are the same all the same.
   first = replay.replay(tmp_path / 'w', 1)
   assert 'reward/mean' in first.differing and 'rollout/tokens' not in first.differing

@@ -108,7 +108,8 @@ def instrument(board):
   write, cut = writers.Delayed.write, writers.cut
 
   def written(self, iteration, *args, stage, **kwargs):
-    board.row = self._writer.timeline.row(stage, iteration)
+    guard = self._writer  # which stands before the writers
+    board.row = guard._writer.timeline.row(stage, iteration)
     return write(self, iteration, *args, stage=stage, **kwargs)
 
   def cutting(workdir, timeline, after):
