@@ -87,6 +87,21 @@ def test_samples_are_of_one_iteration_and_the_others_are_counted(run):
   assert printed(report.show_samples, report.read_run(run), iteration=4000)[1] == 0
 
 
+def test_what_strangers_wrote_steers_no_terminal(run):
+  folder = run.parent / '[red]\x1b[2J'
+  shutil.copytree(run, folder)
+  record = files.read_json(folder / 'config.json')
+  files.write_json(folder / 'config.json', {**record, 'name': '[/x]\x07'})
+  with metrics.make_writers(('jsonl',), folder, stages={'rl': 1}) as writer:
+    said = {'prompt': 'p\x9b1m', 'completion': 'a\x1b]52;c;\x7fb', 'reward': 1.0}
+    writer.samples(701, [{**said, 'components': {'c\x1b[m': 1.0}}], stage='rl')
+  found = report.read_run(folder)
+  calls = ((report.show, found), (report.compare, [found, found]), (report.show_samples, found))
+  shown = ''.join(printed(function, what)[0] for function, what in calls)
+  assert not re.search('[\x00-\x08\x0b-\x1f\x7f-\x9f]', shown)
+  assert '[red]␛[2J' in shown and '[/x]␇' in shown and 'a␛]52;c;␡b' in shown
+
+
 def test_a_curve_of_a_line_shows_what_is_not_finite():
   assert report.sparkline([0.0, 1.0, float('nan'), 0.5]) == '▁█·▅'
   assert len(report.sparkline(range(1000), width=20)) == 20 and report.sparkline([]) == ''

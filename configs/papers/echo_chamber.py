@@ -36,6 +36,7 @@ def get_config():
       for name, n in dict(easy=2, hard=3).items()
     },
   )
+  config.evaluation.num_prompts = 64  # the other half is for `stop_accuracy`
   config.tokenizer = dict(name='tokenization.characters', alphabet=ALPHABET)
   config.sft.max_length = 40
   config.rl.update(max_prompt=12, max_new_tokens=28)

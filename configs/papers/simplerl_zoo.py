@@ -38,6 +38,7 @@ def get_config():
       for tier, n in tiers.items()
     },
   )
+  config.evaluation.num_prompts = 96  # the other half is for `stop_accuracy`
   config.tokenizer = dict(name='tokenization.characters', alphabet=ALPHABET)
   config.sft.update(max_length=56, stop_accuracy=0.2)  # a base that solves some of the easy ones
   config.rl.update(max_prompt=16, max_new_tokens=40)

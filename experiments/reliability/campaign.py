@@ -20,9 +20,9 @@ import sys
 import kills
 import trial
 from faults import FAULTS, NAMES
+from publishing import publish
 from trial import EVERY, PHASES
 
-HERE = pathlib.Path(__file__).resolve().parent
 MARKERS = ('<!-- campaign: written by campaign.py -->', '<!-- end of campaign -->')
 
 
@@ -61,7 +61,7 @@ def main():
   (out / 'table.md').write_text(table)
   print(table)
   if args.publish:
-    publish(out, table)
+    publish(out, ('kills.csv', 'faults.json'), table, MARKERS)
   found = [r['violations'] for r in (*rows, *(r for many in others.values() for r in many))]
   return int(any(found))
 
@@ -108,15 +108,6 @@ def _line(name, rows, outcome):
   took = f'{statistics.median(seconds):.1f}, {max(seconds):.1f}' if seconds else ''
   wrong = sum(bool(row['violations']) for row in rows)
   return f'| {name} | {len(rows)} | {outcome} | {took} | {wrong} |'
-
-
-def publish(out, table):
-  """Results beside this file, the table into the README."""
-  for name in ('kills.csv', 'faults.json'):
-    shutil.copyfile(out / name, HERE / name)
-  readme = HERE / 'README.md'
-  before, rest = readme.read_text().split(MARKERS[0])
-  readme.write_text(f'{before}{MARKERS[0]}\n{table}{MARKERS[1]}{rest.split(MARKERS[1])[1]}')
 
 
 if __name__ == '__main__':

@@ -15,9 +15,9 @@ import shutil
 import sys
 
 import numpy as np
+from publishing import publish
 from watched import FIELDS
 
-HERE = pathlib.Path(__file__).resolve().parent
 MARKERS = ('<!-- soak: written by soak.py -->', '<!-- end of soak -->')
 SLOPE = 1.0  # MiB per 100 iterations: more is a leak
 WARM_UP = 0.1  # of the iterations: programs, pools and caches fill
@@ -47,7 +47,7 @@ def main():
   plot(args.out / 'soak.png', rows)
   print(found)
   if args.publish:
-    publish(args.out, found)
+    publish(args.out, ('soak.csv', 'soak.png'), found, MARKERS)
   return 0 if is_flat else 1
 
 
@@ -137,15 +137,6 @@ def plot(path, rows):
   figure.tight_layout()
   figure.savefig(path, dpi=120)
   pyplot.close(figure)
-
-
-def publish(out, table):
-  """Results beside this file, the table into the README."""
-  for name in ('soak.csv', 'soak.png'):
-    shutil.copyfile(out / name, HERE / name)
-  readme = HERE / 'README.md'
-  before, rest = readme.read_text().split(MARKERS[0])
-  readme.write_text(f'{before}{MARKERS[0]}\n{table}{MARKERS[1]}{rest.split(MARKERS[1])[1]}')
 
 
 if __name__ == '__main__':

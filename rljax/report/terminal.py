@@ -11,6 +11,9 @@ from rljax.report.runs import RunRecord, Series
 
 BLOCKS = '▁▂▃▄▅▆▇█'
 WIDTH = 40  # characters of a curve
+# Of C0, DEL and C1, but line feed and tab.
+PICTURES = {chr(i): chr(0x2400 + i) for i in range(32) if chr(i) not in '\n\t'}
+PICTURES |= {chr(i): '␡' if i == 127 else '\ufffd' for i in range(127, 160)}
 # What is worth a line, in this order; a stage other than 'rl' has its loss first.
 TOLD = (
   '{stage}/loss', '{stage}/accuracy', 'reward/mean', 'reward/std', 'group/zero_variance',
@@ -32,25 +35,27 @@ def show(run: RunRecord, *, console: Any = None) -> None:
     next: rljax samples run, rljax report run
   """
   from rich.table import Table
+  from rich.text import Text
 
   console = console or _console()
-  console.print(f'[bold]{run.title}[/]  {run.name}, seed {run.seed}: {run.state}, {_place(run)}')
+  where = f'  {run.name}, seed {run.seed}: {run.state}, {_place(run)}'
+  console.print(Text.assemble((_visible(run.title), 'bold'), _visible(where)))
   for stage in run.stages:
     series = run.series(stage)
     names = [name for name in (told.format(stage=stage) for told in TOLD) if name in series]
     names += _parts(series) + [name for name in series if name.endswith(('/greedy', '/pass@1'))]
     if not names:
       continue
-    table = Table(title=stage, title_justify='left', box=None, pad_edge=False)
+    table = Table(title=_cell(stage), title_justify='left', box=None, pad_edge=False)
     for column in ('', 'first', '', 'last'):
       table.add_column(column, justify='left' if not column else 'right')
     for name in names:
       first, last = _ends(series[name])
-      table.add_row(name, first, sparkline([v for _, v in series[name]]), last)
+      table.add_row(_cell(name), first, sparkline([v for _, v in series[name]]), last)
     console.print(table)
   if run.summary:
     metrics.print_summary(run.summary, console=console)
-  commands = [f'rljax {verb} {run.path}' for verb in ('samples', 'report')]
+  commands = [_visible(f'rljax {verb} {run.path}') for verb in ('samples', 'report')]
   console.print(f'next: {commands[0]}, {commands[1]}', markup=False, soft_wrap=True)
 
 
@@ -77,9 +82,9 @@ def compare(runs: Sequence[RunRecord], *, console: Any = None) -> None:
   series = [run.series(run.stages[-1]) if run.stages else {} for run in runs]
   table = Table(title='first → last', title_justify='left')
   for title in ('', *(run.title for run in runs)):
-    table.add_column(title, justify='right' if title else 'left', overflow='fold')
+    table.add_column(_cell(title), justify='right' if title else 'left', overflow='fold')
   table.add_row('state', *(f'{run.state}, {_place(run)}' for run in runs))
-  table.add_row('config, seed', *(f'{run.name}, {run.seed}' for run in runs))
+  table.add_row('config, seed', *(_cell(f'{run.name}, {run.seed}') for run in runs))
   rows = [{label: cells for label, *cells, _ in metrics.summary_rows(*pair)} for pair in records]
   for label in dict.fromkeys(label for row in rows for label in row):
     table.add_row(label, *(_change(*row.get(label, (None, None))) for row in rows))
@@ -124,15 +129,32 @@ def show_samples(
   for sample in chosen[:count]:
     place = (sample['stage'], sample['iteration'], sample.get('draw_id'))
     if place != last:
-      console.print(Text(f'\n{place[0]} {place[1]}  {sample.get("prompt")}', style='bold'))
+      said = _visible(f'\n{place[0]} {place[1]}  {sample.get("prompt")}')
+      console.print(Text(said, style='bold'))
       last = place
     parts = ' '.join(f'{k}={_number(v)}' for k, v in (sample.get('components') or {}).items())
     cut = ' (cut off)' if sample.get('truncated') else ''
-    console.print(Text(f'  {_number(sample.get("reward")):>8}  {parts}{cut}', style='cyan'))
-    console.print(Text(f'    {sample.get("completion")}'))
+    told = _visible(f'  {_number(sample.get("reward")):>8}  {parts}{cut}')
+    console.print(Text(told, style='cyan'))
+    console.print(Text(_visible(f'    {sample.get("completion")}')))
   if len(chosen) > count:
     console.print(f'… {len(chosen) - count} more; --count={len(chosen)} shows them')
   return len(chosen)
+
+
+def _visible(text: str) -> str:
+  """Text of a model or a stranger as a terminal may print it: control characters as pictures.
+
+  An escape would move the cursor, change the title, or write to the clipboard.
+  """
+  return ''.join(PICTURES.get(c, c) for c in text)
+
+
+def _cell(text: str) -> str:
+  """A cell of a table, in which brackets are no markup."""
+  from rich.markup import escape
+
+  return escape(_visible(text))
 
 
 def sparkline(values: Iterable[float], width: int = WIDTH) -> str:

@@ -45,7 +45,7 @@ def causes(
   num_values: int = 2,
   tolerance: float = 2.0,
   num_train: int = 100_000,
-  num_test: int = 512,
+  num_test: int = 1024,
   test_fraction: float = 0.1,
   seed: int = 0,
 ) -> Task:

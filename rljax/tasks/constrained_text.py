@@ -30,7 +30,7 @@ def constrained_text(
   lenient: bool = False,
   partial: bool = False,
   num_train: int = 100_000,
-  num_test: int = 512,
+  num_test: int = 1024,
   test_fraction: float = 0.1,
   seed: int = 0,
 ) -> Task:

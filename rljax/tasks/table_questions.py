@@ -32,7 +32,7 @@ def table_questions(
   num_databases: int = 2,
   high: int = 99,
   num_train: int = 100_000,
-  num_test: int = 512,
+  num_test: int = 1024,
   test_fraction: float = 0.1,
   seed: int = 0,
   partial: float = 0.0,
