@@ -60,6 +60,10 @@ def top_k(logits: Array, k: Array) -> Array:
   **Source:** Fan, Lewis, Dauphin 2018 (arXiv:1805.04833), section 5.1.
   **Differs from the source:** logits that tie with the k-th are all kept, so that the result does
   not depend on the order of the vocabulary.
+
+  Examples:
+    >>> print(filters.top_k(jnp.array([2.0, 1.0, 1.0, 0.0]), 2))  # a tie stays
+    [  2.   1.   1. -inf]
   """
   logits = masking.widen(logits)
   k = jnp.asarray(k)
@@ -82,6 +86,10 @@ def top_p(logits: Array, p: Array) -> Array:
 
   **Source:** Holtzman et al. 2019 (arXiv:1904.09751), section 3.1.
   **Differs from the source:** tokens that tie at the boundary are all kept.
+
+  Examples:
+    >>> print(filters.top_p(jnp.log(jnp.array([0.5, 0.3, 0.2])), 0.6) > -jnp.inf)
+    [ True  True False]
   """
   logits = masking.widen(logits)
   p = jnp.asarray(p).astype(logits.dtype)
@@ -103,6 +111,10 @@ def min_p(logits: Array, p: Array) -> Array:
 
   **Source:** Nguyen et al. 2024 (arXiv:2407.01082), section 3.
   **Differs from the source:** nothing; it is written with logits.
+
+  Examples:
+    >>> print(filters.min_p(jnp.log(jnp.array([0.5, 0.3, 0.2])), 0.5) > -jnp.inf)
+    [ True  True False]
   """
   logits = masking.widen(logits)
   p = jnp.clip(jnp.asarray(p).astype(logits.dtype), 0, 1)
@@ -131,6 +143,11 @@ def apply_filters(
 
   **Source:** as the three functions; the order of Hugging Face's generation.
   **Differs from the source:** ties, see `top_k` and `top_p`.
+
+  Examples:
+    >>> logits = jnp.log(jnp.array([0.5, 0.3, 0.2]))
+    >>> print(filters.apply_filters(logits, top_k=2, top_p=1.0, min_p=0.0) > -jnp.inf)
+    [ True  True False]
   """
   check_filters(filters)
   logits = masking.widen(logits)
@@ -142,7 +159,13 @@ def apply_filters(
 
 
 def check_filters(filters: tuple[str, ...]) -> None:
-  """Raises ValueError with the name of an unknown filter."""
+  """Raises ValueError with the name of an unknown filter.
+
+  Examples:
+    >>> filters.check_filters(('top_k', 'top_q'))
+    Traceback (most recent call last):
+    ValueError: unknown filter 'top_q'; there are top_k, top_p, min_p
+  """
   for name in filters:
     if name not in FILTERS:
       raise ValueError(f'unknown filter {name!r}; there are {", ".join(FILTERS)}')

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 
 from rljax import trips
 from rljax.masking import widen
-from rljax.vocabulary import STATISTICS, Slot
+from rljax.vocabulary import STATISTICS, Slot, is_target, log_softmax
 
 Array = jax.Array
 PyTree = Any
 Unembed = Callable[[PyTree, Array], Array]
+
 
 def token_statistics(
   unembed: Unembed,
@@ -85,6 +86,15 @@ def token_statistics(
 
   Raises:
     ValueError: an unknown statistic, or one of a role that `others` lacks, or of nothing stored.
+
+  Examples:
+    >>> head, hidden = jnp.eye(4), jnp.zeros((1, 3, 4))  # four entries, all equally likely
+    >>> rows = dict(tokens=jnp.array([[1, 2, 3]]), segment_ids=jnp.array([[0, 0, -1]]))
+    >>> names = ('logprobs', 'entropy')
+    >>> found = logprobs.token_statistics(
+    ...   lambda head, h: h @ head, head, hidden, **rows, temperature=1.0, statistics=names)
+    >>> print(found['logprobs'], found['entropy'])
+    [[ 0.     -1.3863  0.    ]] [[0.     1.3863 0.    ]]
   """
   others = dict(others or {})
   _check(statistics, others, stored)
@@ -192,22 +202,6 @@ def _loop(
     return jax.lax.fori_loop(0, last, step, carry)
 
 
-def _log_softmax(
-  logits: Array, temperature: Array, lse: Array | None = None
-) -> tuple[Array, Array]:
-  """(log p [..., V], log-normaliser [...]) of logits / temperature."""
-  scaled = widen(logits) / temperature[..., None]
-  lse = jax.nn.logsumexp(scaled, axis=-1) if lse is None else lse
-  return scaled - lse[..., None], lse
-
-
-def _is_target(target: Array, vocab_size: int) -> Array:
-  # A comparison and not a gather: it fuses, and it needs no exchange where V is sharded.
-  return target[..., None] == jax.lax.broadcasted_iota(
-    jnp.int32, (*target.shape, vocab_size), target.ndim
-  )
-
-
 def _clean(hidden: Array, valid: Array) -> Array:
   return jnp.where(valid[..., None], hidden, jnp.zeros((), hidden.dtype))
 
@@ -226,14 +220,14 @@ class _Pass(NamedTuple):
     self, logits: Array, fixed: PyTree, s: dict[str, Any], lse: Array | None = None
   ) -> tuple[dict[str | None, Slot], Array]:
     """(what a statistic sees, by the role that it compares with, log-normaliser)."""
-    logp, lse = _log_softmax(logits, s['temperature'], lse)
-    chosen = _is_target(s['target'], logp.shape[-1])
+    logp, lse = log_softmax(logits, s['temperature'], lse)
+    chosen = is_target(s['target'], logp.shape[-1])
     known = (fixed['jsd_beta'], self.top_k, fixed['top_p'], s.get('stored'))
     own = Slot(logp, jnp.exp(logp), chosen, None, *known)
     seen = {None: own}
     for role, unembed in self.unembeds:
       other = unembed(fixed['heads'][role], _clean(s['others'][role], s['valid']))
-      seen[role] = own._replace(logq=_log_softmax(other, s['temperature'])[0])
+      seen[role] = own._replace(logq=log_softmax(other, s['temperature'])[0])
     return seen, lse
 
   def forward_chunk(self, head: PyTree, fixed: PyTree, s: dict[str, Any]) -> dict[str, Array]:

@@ -44,17 +44,31 @@ def table(
     expert: experts.
     layers: the stack of layers; they are scanned, so it is whole in all presets.
     slots: the sequence of activations: None or 'sequence'.
+
+  Examples:
+    >>> {axis: on for axis, on in rules.table(mlp='tensor', embed='fsdp').items() if on}
+    {'embed': 'fsdp', 'mlp': 'tensor'}
   """
   return dict(locals())
 
 
 def dp() -> Rules:
-  """Data parallel: weights are whole on each device, rows are divided."""
+  """Data parallel: weights are whole on each device, rows are divided.
+
+  Examples:
+    >>> set(rules.dp().values())
+    {None}
+  """
   return table()
 
 
 def fsdp(*, vocab: Axes = 'fsdp', embed: Axes = 'fsdp') -> Rules:
-  """Weights and optimizer state are divided like the rows, and gathered layer by layer."""
+  """Weights and optimizer state are divided like the rows, and gathered layer by layer.
+
+  Examples:
+    >>> {axis: on for axis, on in rules.fsdp().items() if on}
+    {'vocab': 'fsdp', 'embed': 'fsdp'}
+  """
   return table(vocab=vocab, embed=embed)
 
 
@@ -66,7 +80,12 @@ def fsdp_tp(
   kv_heads: Axes = 'tensor',
   mlp: Axes = 'tensor',
 ) -> Rules:
-  """`fsdp`, and heads, MLP and vocabulary are divided over `tensor`."""
+  """`fsdp`, and heads, MLP and vocabulary are divided over `tensor`.
+
+  Examples:
+    >>> rules.fsdp_tp(kv_heads=None)['mlp']  # key heads whole, where they are too few
+    'tensor'
+  """
   return table(vocab=vocab, embed=embed, heads=heads, kv_heads=kv_heads, mlp=mlp)
 
 
@@ -79,7 +98,12 @@ def fsdp_tp_sp(
   mlp: Axes = 'tensor',
   slots: Axes = 'sequence',
 ) -> Rules:
-  """`fsdp_tp`, and activations are divided along the sequence over `sequence`."""
+  """`fsdp_tp`, and activations are divided along the sequence over `sequence`.
+
+  Examples:
+    >>> rules.fsdp_tp_sp()['slots']
+    'sequence'
+  """
   return table(vocab=vocab, embed=embed, heads=heads, kv_heads=kv_heads, mlp=mlp, slots=slots)
 
 
@@ -96,6 +120,10 @@ def ep(
   """`fsdp_tp_sp`, and experts are divided over `expert`: the fullest, for every mesh.
 
   Devices along `expert` have rows of their own and send their tokens to each other's experts.
+
+  Examples:
+    >>> rules.ep()['expert'], rules.ep()['vocab']
+    ('expert', ('tensor', 'expert', 'fsdp'))
   """
   return table(
     vocab=vocab, embed=embed, heads=heads, kv_heads=kv_heads, mlp=mlp, expert=expert, slots=slots

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from rljax import filters
+from rljax.masking import widen
 
 Array = jax.Array
 
@@ -53,6 +54,25 @@ class Statistic(NamedTuple):
   slope: Callable[[Slot, Array], Array]
   role: str | None = None
   of_stored: bool = False
+
+
+def log_softmax(
+  logits: Array, temperature: Array, lse: Array | None = None
+) -> tuple[Array, Array]:
+  """(log p [..., V], log-normaliser [...]) of logits / temperature."""
+  scaled = widen(logits) / temperature[..., None]
+  lse = jax.nn.logsumexp(scaled, axis=-1) if lse is None else lse
+  return scaled - lse[..., None], lse
+
+
+def is_target(target: Array, vocab_size: int) -> Array:
+  """bool [..., V]: the entry of each token, target int32 [...].
+
+  A comparison and not a gather: it fuses, and it needs no exchange where V is sharded.
+  """
+  return target[..., None] == jax.lax.broadcasted_iota(
+    jnp.int32, (*target.shape, vocab_size), target.ndim
+  )
 
 
 def times(p: Array, x: Array) -> Array:

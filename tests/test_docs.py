@@ -19,6 +19,9 @@ PUBLIC = public_api.public()
 def exported(package):
   """Name → object of what a package exports, as Python has it."""
   module = importlib.import_module(f'rljax.{package}')
+  if package in public_api.MODULES:
+    own = [getattr(module, name) for name in vars(module) if not name.startswith('_')]
+    return {x.__name__: x for x in own if getattr(x, '__module__', '') == module.__name__}
   chosen = getattr(module, '__all__', None)
   if chosen is None:
     files = {path.stem for path in public_api.PACKAGE.joinpath(*package.split('.')).iterdir()}

@@ -51,8 +51,9 @@ def run_group(name, x, ids, where):
 
 @pytest.mark.parametrize('name', STATISTICS)
 def test_group_statistics(name, monkeypatch):
-  for pairs in (masking.PAIRS_AT_ONCE, 60):  # all at once; five samples at a time, the last filled
-    monkeypatch.setattr(masking, 'PAIRS_AT_ONCE', pairs)
+  # All at once; five samples at a time, the last filled.
+  for pairs in (masking.groups.PAIRS_AT_ONCE, 60):
+    monkeypatch.setattr(masking.groups, 'PAIRS_AT_ONCE', pairs)
     for where in (None, WHERE):
       counted = (IDS >= 0) if where is None else where & (IDS >= 0)
       dirty = jnp.where(counted, X, np.nan)
@@ -68,8 +69,8 @@ def test_group_statistics(name, monkeypatch):
 
 
 def test_group_rank(monkeypatch):
-  for pairs in (masking.PAIRS_AT_ONCE, 60):
-    monkeypatch.setattr(masking, 'PAIRS_AT_ONCE', pairs)
+  for pairs in (masking.groups.PAIRS_AT_ONCE, 60):
+    monkeypatch.setattr(masking.groups, 'PAIRS_AT_ONCE', pairs)
     x = np.round(X)  # with ties
     found = masking.group_rank(jnp.asarray(x), jnp.asarray(IDS))
     for group in set(IDS[IDS >= 0]):
@@ -85,7 +86,7 @@ def test_gradient_of_a_group_mean(monkeypatch):
     return jnp.sum(jnp.sin(masking.group_mean(x, ids)))
 
   whole = jax.grad(loss)(jnp.asarray(X))
-  monkeypatch.setattr(masking, 'PAIRS_AT_ONCE', 60)
+  monkeypatch.setattr(masking.groups, 'PAIRS_AT_ONCE', 60)
   np.testing.assert_allclose(jax.grad(loss)(jnp.asarray(X)), whole, **TOLERANCE)
   for i, group in enumerate(IDS):
     members = X[IDS == group]

@@ -101,7 +101,7 @@ def pkpo(
 
 def _sums_at_or_below(group_ids: Array, rank: Array) -> Callable[[Array], Array]:
   """x [N] -> [N]: Σ x over the samples of the group from one's own place downwards."""
-  block = max(1, masking.PAIRS_AT_ONCE // max(group_ids.shape[0], 1))
+  block = max(1, masking.groups.PAIRS_AT_ONCE // max(group_ids.shape[0], 1))
 
   def run(x):
     def one(own):

@@ -1,4 +1,7 @@
-"""What is public: the names that the packages' `__init__` files export. Read without importing."""
+"""What is public: what the packages' `__init__` files export, and a few modules define.
+
+Read without importing.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import pathlib
 from typing import NamedTuple
 
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+MODULES = ('filters', 'logprobs', 'rules', 'structs')  # in no package, and their names are public
 
 
 class Public(NamedTuple):
@@ -27,11 +31,11 @@ class Public(NamedTuple):
 
 
 def packages() -> list[str]:
-  """The packages that export something, as one writes them after `rljax.`; sorted."""
+  """The packages that export something, and `MODULES`, as one writes them after `rljax.`."""
   names = (
     '.'.join(path.parent.relative_to(PACKAGE).parts) for path in PACKAGE.rglob('*/__init__.py')
   )
-  return sorted(name for name in names if name != 'docs' and _exports(name))
+  return sorted((*MODULES, *(name for name in names if name != 'docs' and _exports(name))))
 
 
 @functools.cache
@@ -55,6 +59,13 @@ def summary(package: str) -> str:
 def _exports(package: str) -> dict[str, tuple[str, str]]:
   """Exported name -> (path of the definition, kind)."""
   tree = _tree(_init(package))
+  if package in MODULES:
+    nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return {
+      node.name: (f'rljax.{package}.{node.name}', _kind(node))
+      for node in nodes
+      if not node.name.startswith('_')
+    }
   named = [
     ast.literal_eval(node.value)
     for node in tree.body
@@ -97,6 +108,8 @@ def _kind(node: ast.stmt) -> str:
 
 
 def _init(package: str) -> pathlib.Path:
+  if package in MODULES:
+    return PACKAGE / f'{package}.py'
   return PACKAGE / package.replace('.', '/') / '__init__.py'
 
 
