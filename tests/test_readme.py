@@ -47,7 +47,7 @@ def test_a_loss_of_ones_own(tmp_path, monkeypatch):
   command = re.search(r'^    rljax train (.*my_loss.*)$', README, re.MULTILINE)[1].split()
   changed, _ = overrides.override(config.load('quickstart'), command[1:])
   bound = objective.build(config.resolve(changed).rl).terms['policy']
-  old, given = jnp.zeros((1, 2)), jnp.array([[0.3, -2.0]])
+  old, given = jnp.zeros((1, 2)), jnp.array([[0.3, -1.0]])
   known = {'logprobs': given, 'old_logprobs': old, 'advantages': jnp.array([[1.0, -1.0]])}
   loss, seen = bound(known, bound.hyper(0))
   clipped = 0.1 * np.tanh((np.exp(given) - 1) / 0.1)
