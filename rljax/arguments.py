@@ -49,6 +49,7 @@ FLAGS = {
     ('string', 'topology', 'local', "'v5e:4x4', 'v5p:2x4x4' … in chips, or the local devices"),
     ('string', 'stage', '', 'of the config; default: the first that samples, else the first'),
     ('boolean', 'search', False, 'try meshes and micro-batches: the fastest that fits'),
+    ('string', 'among', '', "with --search: what is tried, 'tensor=2,4 expert=1 rows=1,2'"),
     ('string', 'out', '', 'file for the report besides'),
   ],
   'show': [],

@@ -198,14 +198,14 @@ class World:
 def assemble(
   config: Any,
   *,
-  mesh: jax.sharding.Mesh | None = None,
+  devices: Sequence[Any] | None = None,
   make: Callable[..., PyTree] = layouts.computed,
 ) -> World:
   """Builds everything that the stages of a resolved config share.
 
   Args:
     config: resolved.
-    mesh: None = as the config says, of all devices.
+    devices: those that there are; None = `jax.devices()`.
     make: how new parameters are made, see `build_model`.
 
   Raises:
@@ -214,7 +214,7 @@ def assemble(
   """
   tokenizer = binding.bind(tokenizer_node(config))({})
   task = binding.bind(config.task)({})
-  placement = place(config, mesh)
+  placement = place(config, devices)
   rules = placement.rules
   build = partial(build_model, tokenizer=tokenizer, mesh=placement.mesh, make=make)
   stages = [config[name] for name in config.stages]

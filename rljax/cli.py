@@ -161,7 +161,8 @@ def plan(argv: Sequence[str]) -> int:
 
   from rljax.plan import verb
 
-  verb.run(resolved, args.topology, stage=args.stage, search=args.search, out=args.out)
+  among = verb.among(args.among, args.search)
+  verb.run(resolved, args.topology, stage=args.stage, among=among, out=args.out)
   return 0
 
 

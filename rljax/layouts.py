@@ -44,19 +44,20 @@ def check_mesh(mesh: Mesh, rules: Rules, name: str) -> None:
       )
 
 
-def devices_of(text: str, what: str) -> list[Any]:
+def devices_of(text: str, what: str, there: Sequence[Any] | None = None) -> list[Any]:
   """The devices that a config names.
 
   Args:
-    text: 'first:end' of `jax.devices()`; '' = none.
+    text: 'first:end' of them; '' = none.
     what: the knob, for messages.
+    there: None = `jax.devices()`.
 
   Raises:
     ValueError: no such devices.
   """
   if not text:
     return []
-  there = jax.devices()
+  there = jax.devices() if there is None else there
   found = re.fullmatch(r'(\d+):(\d+)', text)
   first, end = map(int, found.groups()) if found else (0, 0)
   if not first < end <= len(there):

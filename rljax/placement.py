@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -104,23 +104,22 @@ class Placement:
     return out
 
 
-def place(config: Any, mesh: jax.sharding.Mesh | None = None) -> Placement:
+def place(config: Any, devices: Sequence[Any] | None = None) -> Placement:
   """The placement that a config asks for.
 
   Args:
     config: resolved.
-    mesh: of the training; None = as the config says.
+    devices: those that there are; None = `jax.devices()`.
 
   Raises:
     ValueError: devices that there are not, a mesh that does not fit them, rules that do not fit the
       mesh, or memory of the host that the devices cannot reach.
   """
   train, apart = (
-    layouts.devices_of(config.devices[name], f'devices.{name}') or None
+    layouts.devices_of(config.devices[name], f'devices.{name}', devices) or None
     for name in ('train', 'sample')
   )
-  if mesh is None:
-    mesh = sharding.make_mesh(**config.mesh, **({'devices': train} if train else {}))
+  mesh = sharding.make_mesh(**config.mesh, devices=train or devices)
   sample_mesh = layouts.sampling_mesh(mesh, config.sample_mesh, apart)
   if any(config.offload.values()):
     layouts.check_host_memory(mesh)

@@ -24,6 +24,7 @@ from rljax.plan import (
   run,
   search,
   topology,
+  verb,
 )
 from rljax.plan.chips import CHIPS
 from rljax.plan.instructions import read
@@ -203,23 +204,78 @@ def test_meshes_that_are_tried():
   assert found == {(8, 1, 1), (4, 1, 2), (4, 2, 1), (2, 2, 2)}
 
 
+class Searched:
+  """A search of which nothing is compiled: what a program of each choice takes is made up."""
+
+  def __init__(self, monkeypatch, **model):
+    self.tried, self.model = [], model
+    for name in ('abstract', 'measured_sampler', 'residents', 'plan_of'):
+      monkeypatch.setattr(search, name, getattr(self, name))
+
+  def abstract(self, given, stage, devices):
+    return types.SimpleNamespace(mesh=given.mesh, rows=given[stage].rows, requests=())
+
+  def measured_sampler(self, given, devices):
+    self.tried.append((given.mesh.fsdp, given.mesh.tensor))
+    failed = 'Ran out of hbm.\nBuffers: …' if given.mesh.tensor == 4 else ''
+    return measure.Measured('sampler', temporary=given.mesh.fsdp, failed=failed)
+
+  def residents(self, given, update, sampler, capacity):
+    fits = given.mesh.tensor != 1  # the copy of the weights alone is too large
+    phase = types.SimpleNamespace(name='rollout', total=20 * 2**30, fits=fits)
+    return types.SimpleNamespace(phases=[phase])
+
+  def plan_of(self, given, devices, sampler):
+    self.tried.append((given.mesh.fsdp, given.mesh.tensor, given.rows, sampler.temporary))
+    if given.rows == 4:
+      raise jax.errors.JaxRuntimeError('INTERNAL: no such layout')
+    took = 64 / given.rows + given.mesh.fsdp
+    update = measure.Measured('update', times={'memory': took})
+    phase = types.SimpleNamespace(name='update', total=2**30, fits=given.rows < 16)
+    return types.SimpleNamespace(
+      programs=[update], residents=types.SimpleNamespace(phases=[phase]), fits=phase.fits,
+      seconds=took,
+    )  # fmt: skip
+
+  def __call__(self, **among):
+    given = config.resolve(tiny_runs.tiny_config(model=self.model))
+    devices = topology.Topology('v5e:2x4', jax.devices(), CHIPS['v5e'], (2, 4))
+    return search.search(given, 'rl', devices, among=among)
+
+
 def test_a_search_compiles_no_more_than_it_must(monkeypatch):
-  """A sampler once a mesh; no larger micro-batch where a smaller one does not fit."""
-  tried = []
+  """A sampler once a mesh; nothing where the arrays alone or a smaller micro-batch do not fit."""
+  searched = Searched(monkeypatch, num_heads=4, num_kv_heads=4)
+  rows = {one.choice.flags: verb._row(one)[-1] for one in searched()}
+  assert searched.tried == [(4, 2), (4, 2, 4, 4), (4, 2, 8, 4), (4, 2, 16, 4), (2, 4)]
+  large = 'does NOT fit: the rollout takes 20.00 of 15.75 GiB without temporaries'
+  assert rows == {
+    'mesh.fsdp=4 mesh.tensor=2 rows=8': 'fits',
+    'mesh.fsdp=4 mesh.tensor=2 rows=16': 'does NOT fit',
+    'mesh.fsdp=4 mesh.tensor=2 rows=4': 'does not compile: INTERNAL: no such layout',
+    'mesh.fsdp=8 mesh.tensor=1 rows=8': large,
+    'mesh.fsdp=8 mesh.tensor=1 rows=16': 'fewer rows do not fit',
+    'mesh.fsdp=8 mesh.tensor=1 rows=32': 'fewer rows do not fit',
+    'mesh.fsdp=2 mesh.tensor=4 rows=2': 'the sampler does not compile: Ran out of hbm.',
+    'mesh.fsdp=2 mesh.tensor=4 rows=4': 'fewer rows do not fit',
+    'mesh.fsdp=2 mesh.tensor=4 rows=8': 'fewer rows do not fit',
+  }
+  assert next(iter(rows)) == 'mesh.fsdp=4 mesh.tensor=2 rows=8'  # the fastest that fits
 
-  def plan_of(config, stage, devices, sampler):
-    mesh, rows = config.mesh, config[stage].rows
-    tried.append((mesh.fsdp, mesh.tensor, rows, sampler))
-    return types.SimpleNamespace(fits=rows < 16, seconds=64 / rows + mesh.fsdp, sampler=mesh.fsdp)
 
-  monkeypatch.setattr(search, 'make_plan', plan_of)
-  given = config.resolve(tiny_runs.tiny_config(model=dict(num_kv_heads=2)))
-  found = search.search(given, 'rl', topology.find('local'))
-  assert tried == [(8, 1, 8, None), (8, 1, 16, 8), (4, 2, 4, None), (4, 2, 8, 4), (4, 2, 16, 4)]
-  best = [(one.choice.fsdp, one.choice.tensor, one.choice.rows) for one in found]
-  assert best[:3] == [(4, 2, 8), (8, 1, 8), (4, 2, 4)]
-  assert found[-1].refused == 'fewer rows do not fit'
-  assert found[0].choice.flags == 'mesh.fsdp=4 mesh.tensor=2 rows=8'
+def test_a_search_among_some(monkeypatch):
+  searched = Searched(monkeypatch, num_heads=4, num_kv_heads=4)
+  found = searched(**verb.among('tensor=2 rows=4,2', True))
+  assert [one.choice.flags for one in found] == [
+    'mesh.fsdp=4 mesh.tensor=2 rows=8', 'mesh.fsdp=4 mesh.tensor=2 rows=16',
+  ]  # fmt: skip
+  assert verb.among('', False) is None and verb.among('', True) == {}
+  with pytest.raises(ValueError, match='--among: tensor=3: no mesh of 8 devices'):
+    searched(tensor=[3])
+  with pytest.raises(ValueError, match="'rows=0' is none of tensor, expert, rows"):
+    verb.among('tensor=2 rows=0', True)
+  with pytest.raises(ValueError, match='--among=rows=1: it goes with --search'):
+    verb.among('rows=1', False)
 
 
 # -- a plan
@@ -300,10 +356,31 @@ def test_of_an_environment_the_update_is_planned():
   assert given.batch.tokens.shape[2:] == (64, 40)
 
 
-def test_devices_of_their_own_are_refused():
-  apart = tiny_runs.tiny_config(devices=dict(train='0:4', sample='4:8'))
-  with pytest.raises(ValueError, match='a part of the devices takes is not planned'):
-    programs.abstract(config.resolve(apart), 'rl', jax.devices())
+def test_those_that_sample_elsewhere():
+  """Each program is planned on its share of the devices."""
+  apart = config.resolve(tiny_runs.tiny_config(devices=dict(train='0:2', sample='2:8')))
+  devices = jax.devices()
+  with apart.unlocked():
+    apart.sample_mesh.update(fsdp=6)
+    apart.rl.sampler.slots = 12
+  given = programs.abstract(apart, 'rl', devices)
+  weights = given.stage.generate.program.outline(given.state.params['policy'])
+  shares = ((given.state, given.frozen, given.batch), devices[:2]), (
+    (weights, given.requests), devices[2:],
+  )  # fmt: skip
+  for trees, own in shares:
+    assert {d for x in jax.tree.leaves(trees) for d in x.sharding.device_set} == set(own)
+  assert given.lower_sampler().as_text() and given.lower_update().as_text()
+  update, sampler = measure.Measured('update', code=3), measure.Measured('sampler', code=5)
+  found = {p.name: p.kinds for p in run.residents(given, update, sampler, None).phases}
+  assert 'optimizer' not in found['rollout'] and found['rollout']['code'] == 5
+  assert 'cache' not in found['update'] and found['update']['code'] == 3
+  whole = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(weights))
+  assert found['rollout']['weights to compute with'] == whole
+  assert whole / 2 <= found['reshard']['weights to compute with'] < whole
+  assert any('of the chips 6 sample' in note and '2 train' in note for note in given.notes)
+  with pytest.raises(ValueError, match='devices must be empty'):
+    search.search(apart, 'rl', topology.find('local'))
 
 
 def test_the_verb_wants_a_config_and_a_stage(capsys):

@@ -69,14 +69,10 @@ def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
     devices: of the mesh: those of a topology, or local ones.
 
   Raises:
-    ValueError: what a run would refuse too; a model whose shape is in files that are not there;
-      roles with devices of their own.
+    ValueError: what a run would refuse too; a model whose shape is in files that are not there.
   """
-  if any(config.devices.values()):
-    raise ValueError('plan: config.devices is set; what a part of the devices takes is not planned')
   config, notes = _without_files(config, devices[0].platform)
-  mesh = sharding.make_mesh(**config.mesh, devices=devices)
-  world = assemble(config, mesh=mesh, make=outlines)
+  world = assemble(config, devices=devices, make=outlines)
   try:
     made = make_stage(stage, world)
     state = _state(made)
@@ -87,6 +83,9 @@ def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
     if requests is not None and world.environment is not None:
       requests = None
       notes.append('the turns of an environment are several programs: the rollout is not planned')
+    if requests is not None and samples_apart(made):
+      here, there = world.mesh.size, made.generate.program.mesh.size
+      notes.append(f'of the chips {there} sample: their memory is the line rollout; {here} train')
     frozen = {**world.frozen, **world.base, **kept}
     return Abstract(world, made, state, frozen, _batch(made, rollout), requests, notes)
   finally:
@@ -139,6 +138,12 @@ def _give_shape(node: Any) -> None:
   node.update({**found, **{k: x for k, x in node.items() if k != 'path'}})
 
 
+def samples_apart(stage: Stage) -> bool:
+  """Whether a stage samples on other devices than those that train."""
+  move = stage.generate.program.move
+  return move is not None and move.elsewhere
+
+
 # -- what the programs take
 
 
@@ -169,14 +174,14 @@ def _state(stage: Stage) -> TrainState:
 
 def _rollout(stage: Stage, state: TrainState) -> tuple[PyTree, Rollout]:
   """(requests of the sampler as shapes, an empty rollout of the shapes that it gives)."""
-  generate, mesh = stage.generate, stage.world.mesh
+  generate = stage.generate
   placeholder = dataclasses.replace(next(iter(stage.world.task.train)), tokens=(0,))
   requests = generate.requests([placeholder], [0])
   shapes = jax.eval_shape(
     generate.program.whole, generate.program.outline(state.params['policy']), requests,
     np.uint32(0), generate.settings.replace(turns=False),
   )  # fmt: skip
-  where = sharding.request_shardings(requests, mesh)
+  where = sharding.request_shardings(requests, generate.program.mesh)
   requests = jax.tree.map(lambda x, s: _outline(np.asarray(x), s), requests, where)
   return requests, _empty(shapes)
 

@@ -8,7 +8,7 @@ import math
 import jax
 
 from rljax.plan.measure import Measured, on_device, on_host
-from rljax.plan.programs import Abstract
+from rljax.plan.programs import Abstract, samples_apart
 from rljax.sampling.slots import cache_options, given_room
 from rljax.sharding import sample_shards
 
@@ -50,20 +50,25 @@ def residents(
 ) -> Residents:
   """The resident set of each phase.
 
+  Where a stage samples on other devices, 'rollout' is what stands on one of those, the rest what
+  stands on one that trains.
+
   Args:
     given: the stage.
-    update, sampler: its programs; both stay loaded.
+    update, sampler: its programs; both stay loaded on devices that do both.
     capacity: bytes of a chip.
   """
   stay = {
     'parameters': on_device(given.state.params),
     'optimizer': on_device(given.state.opt_state),
     'frozen roles': on_device(given.frozen),
-    'code': update.code + (sampler.code if sampler else 0),
+    'code': update.code,
   }
+  apart = sampler is not None and samples_apart(given.stage)
+  both = stay if apart or sampler is None else {**stay, 'code': update.code + sampler.code}
 
-  def phase(name, **more):
-    kinds = {**stay, **more}
+  def phase(name, beside=both, **more):
+    kinds = {**beside, **more}
     fits = None if capacity is None else sum(kinds.values()) <= capacity
     return Phase(name, kinds, fits)
 
@@ -75,7 +80,7 @@ def residents(
     rest = max(0, sampler.temporary - cache - (0 if moved else copy))
     took = {'weights to compute with': copy, 'cache': cache, 'temporaries': rest}
     took['requests and samples'] = on_device(given.requests) + sampler.kept
-    phases.append(phase('rollout', **took))
+    phases.append(phase('rollout', {'code': sampler.code} if apart else both, **took))
     if capacity is not None:
       free = capacity - (phases[-1].total - cache)
       slots = places, max(0, int(free // (cache / places)))
@@ -86,14 +91,17 @@ def residents(
   phases.append(phase('prepare', **told))  # a part of the update's program: one plan of its memory
   phases.append(phase('update', **told))
   phases.append(phase('save'))  # copies go to the host
-  phases.append(phase('reshard', **({'weights to compute with': copy} if moved else {})))
+  # Where they sample elsewhere, they are cast where they train and then sent.
+  cast = _cast_bytes(given) if apart else copy
+  phases.append(phase('reshard', **({'weights to compute with': cast} if moved else {})))
   host = on_host((given.state.params, given.state.opt_state, given.frozen))
   return Residents(phases, host, slots, context, groups)
 
 
 def cache_bytes(given: Abstract) -> tuple[int, int, int, int]:
   """(bytes of the cache on a chip, slots of a group, tokens of a slot, groups)."""
-  generate, mesh = given.stage.generate, given.world.mesh
+  generate = given.stage.generate
+  mesh = generate.program.mesh
   groups = sample_shards(mesh)
   samples = generate.prompts * generate.samples
   settings = generate.settings
@@ -110,12 +118,19 @@ def cache_bytes(given: Abstract) -> tuple[int, int, int, int]:
 
 def _copy_bytes(given: Abstract) -> int:
   """The weights in the compute dtype, where they sample."""
+  program = given.stage.generate.program
+  if program.move is not None:
+    params = given.state.params.get('policy', given.world.params['policy'])
+    return on_device(program.move.outline(program.together(params)))
+  return _cast_bytes(given)
+
+
+def _cast_bytes(given: Abstract) -> int:
+  """The weights in the compute dtype, where they train."""
   program, policy = given.stage.generate.program, given.world.policies['policy']
   params = given.state.params.get('policy', given.world.params['policy'])
-  if program.move is not None:
-    return on_device(program.move.outline(program.together(params)))
-  if program.beside:  # the sampler adds the adapters to their base
-    cast = jax.eval_shape(program.policy.cast, program.outline(params))
+  if program.beside:  # the adapters are added to their base
+    cast = jax.eval_shape(program.policy.cast, program.together(params))
     params = program.beside['base']
   else:
     cast = jax.eval_shape(policy.cast, params) if policy.cast else params

@@ -75,15 +75,16 @@ def make_plan(
   Raises:
     ValueError: as `programs.abstract`.
   """
-  given = abstract(config, stage, topology.devices)
-  mesh = given.world.mesh
-  if given.requests is not None and sampler is None:
-    flops = model_work.sampler_flops(given)
-    sampler = measure('sampler', given.lower_sampler(), topology, mesh, flops)
+  return plan_of(abstract(config, stage, topology.devices), topology, sampler)
+
+
+def plan_of(given: Abstract, topology: Topology, sampler: Measured | None = None) -> Plan:
+  """The plan of a stage that stands as shapes; see `make_plan`."""
+  if sampler is None:
+    sampler = measured_sampler(given, topology)
   flops = model_work.update_flops(given)
-  update = measure('update', given.lower_update(), topology, mesh, flops)
-  capacity = topology.chip.hbm if topology.chip else None
-  found = residents(given, update, sampler, capacity)
+  update = measure('update', given.lower_update(), topology, given.world.mesh, flops)
+  found = residents(given, update, sampler, topology.capacity)
   notes = list(given.notes)
   for one in (sampler, update):
     if one is not None:
@@ -91,6 +92,15 @@ def make_plan(
       notes += [f'{one.name}: counted once: the loop {name}' for name in one.work.uncounted]
   plan = Plan(given, topology, update, sampler, found, notes, [])
   return plan if plan.fits else dataclasses.replace(plan, advice=advise(found))
+
+
+def measured_sampler(given: Abstract, topology: Topology) -> Measured | None:
+  """The sampler of a stage, compiled; None where the stage does not sample."""
+  if given.requests is None:
+    return None
+  flops = model_work.sampler_flops(given)
+  mesh = given.stage.generate.program.mesh
+  return measure('sampler', given.lower_sampler(), topology, mesh, flops)
 
 
 def advise(found: Residents) -> list[str]:

@@ -33,6 +33,11 @@ class Topology:
   chip: Chip | None
   edges: tuple[int, ...]
 
+  @property
+  def capacity(self) -> float | None:
+    """Bytes of a chip; None where they are not known."""
+    return self.chip.hbm if self.chip else None
+
 
 def find(name: str) -> Topology:
   """The devices of a topology.
