@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
@@ -68,6 +69,11 @@ def plan_all(rows: list[tuple]) -> None:
     )  # fmt: skip
     if done.returncode:
       print(done.stderr[-2000:], file=sys.stderr)
+      continue
+    file = HERE / 'plans' / f'{key(row)}.json'
+    now = datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M')
+    found = {**json.loads(file.read_text()), 'planned': now}
+    file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + '\n')
 
 
 def line(row: tuple, found: dict[str, Any] | None) -> list[str]:
@@ -75,7 +81,7 @@ def line(row: tuple, found: dict[str, Any] | None) -> list[str]:
   name, where, _ = row
   start = [f'`scale/{name}`', f'{where} ({SLICES[where][1]} chips, `{SLICES[where][0]}`)']
   if found is None:
-    return [*start, 'not planned yet', *[''] * 7]
+    return [*start, 'not planned yet', *[''] * 8]
   ratio = found['hlo_over_model_flops']
   return [
     *start,
@@ -89,6 +95,7 @@ def line(row: tuple, found: dict[str, Any] | None) -> list[str]:
       for name in ('sampler', 'update')
     ),
     f'{ratio.get("update", float("nan")):.2f}',
+    found['planned'],
   ]
 
 
@@ -97,12 +104,13 @@ def table() -> str:
   names = [
     'config', 'slice', 'mesh', 'rollout, GiB', 'update, GiB', 'of GiB', 'slots a group: used / fit',
     'rollout takes at least', 'update takes at least', 'HLO / model FLOPs of the update',
+    'planned (UTC)',
   ]  # fmt: skip
   rows = []
   for row in ROWS:
     file = HERE / 'plans' / f'{key(row)}.json'
     rows.append(line(row, json.loads(file.read_text()) if file.exists() else None))
-  rows += [[f'`scale/{n}`', where, 'compiled only on a GPU: not measured', *[''] * 7]
+  rows += [[f'`scale/{n}`', where, 'compiled only on a GPU: not measured', *[''] * 8]
            for n, where in ON_A_GPU]  # fmt: skip
   return '\n'.join('| ' + ' | '.join(r) + ' |' for r in [names, ['---'] * len(names), *rows])
 
