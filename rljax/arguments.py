@@ -52,11 +52,16 @@ FLAGS = {
     ('string', 'among', '', "with --search: what is tried, 'tensor=2,4 expert=1 rows=1,2'"),
     ('string', 'out', '', 'file for the report besides'),
   ],
-  'show': [],
+  'show': [
+    ('boolean', 'follow', False, 'of a live run: draw it anew as it goes on, until it ends'),
+  ],
   'samples': [
     ('integer', 'iteration', None, 'of the stage; default: the last one that has samples'),
     ('string', 'prompt', '', 'only prompts with this text in them'),
-    ('integer', 'count', 20, 'completions at most'),
+    ('float', 'below', None, 'only rewards below this'),
+    ('float', 'above', None, 'only rewards above this'),
+    ('integer', 'count', None, 'completions on a page; default: 20, on a terminal all, in a pager'),
+    ('integer', 'page', 1, 'which one, from 1 on'),
   ],
   'replay': [
     ('integer', 'step', None, 'iteration of the stage, from 1 on'),
@@ -121,7 +126,12 @@ def parse(verb: str, argv: Sequence[str], about: str) -> tuple[flags.FlagValues,
     return values, changes
   if changes:
     raise UsageError(f'unknown argument {changes[0]!r}: {verb} reads what a run has written')
-  if not left or (len(left) > 1 and 'several' not in PLACES[verb]):
+  if len(left) > 1 and 'several' not in PLACES[verb]:
+    raise UsageError(
+      f'{verb} takes one work directory, and here are {len(left)}: call it for each; '
+      f'rljax show {" ".join(left)} compares them'
+    )
+  if not left:
     raise UsageError(f'{verb} needs {PLACES[verb]}, as in: rljax {verb} runs/quickstart/…')
   return values, left
 

@@ -14,11 +14,16 @@ import difflib
 import importlib
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 RESERVED = ('key', 'state')
+CUTOFF = 0.6  # likeness of names below which one is no hint for the other
+ABBREVIATED = 0.9  # likeness of a name and its initials, one of its words, or its beginning
+SHORTEST = 3  # letters of such a beginning
+PLACE = 0.3  # what standing in the right place counts against being called alike
 
 
 class BindingError(ValueError):
@@ -26,9 +31,35 @@ class BindingError(ValueError):
 
 
 def near(name: str, known: Iterable[str]) -> str:
-  """A hint for a message: '; did you mean …?' or ''."""
-  close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-  return f'; did you mean {", ".join(close)}?' if close else ''
+  """A hint for a message: '; did you mean …?' or ''; the nearest first.
+
+  Of a path (dots or slashes) the last part counts most: a key is rather looked for in the wrong
+  place than called by another name.
+  """
+  scores = {other: _likeness(name, other) for other in known}
+  close = sorted((o for o, score in scores.items() if score), key=scores.get, reverse=True)
+  close = close or difflib.get_close_matches(name, list(scores), cutoff=CUTOFF)
+  return f'; did you mean {", ".join(close[:3])}?' if close else ''
+
+
+def _likeness(name: str, other: str) -> tuple[float, float] | None:
+  """How near a known name is to the one that was written; None: too far."""
+  (*parents, last), (*known, end) = re.split('[./]', name), re.split('[./]', other)
+  whole, own = _ratio(name, other), _ratio(last, end)
+  parts = end.split('_')
+  if last == ''.join(part[:1] for part in parts) or last in parts:  # lr, kl
+    own = max(own, ABBREVIATED)
+  elif len(last) >= SHORTEST and end.startswith(last):
+    own = max(own, ABBREVIATED)
+  if own < CUTOFF:
+    return None
+  there = sum(part in known for part in parents) / len(parents) if parents else 1.0
+  nearness = max(there, _ratio('.'.join(parents), '.'.join(known)))
+  return own + PLACE * nearness, whole
+
+
+def _ratio(a: str, b: str) -> float:
+  return difflib.SequenceMatcher(None, a, b).ratio()
 
 
 def resolve(name: str) -> Callable[..., Any]:

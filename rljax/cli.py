@@ -149,7 +149,7 @@ def _train(args: flags.FlagValues, changes: Sequence[str], argv: Sequence[str]) 
 
 
 def plan(argv: Sequence[str]) -> int:
-  """Says what a config takes on a topology that need not be there: memory, FLOPs, traffic, time.
+  """Says what a config takes on hardware that need not be there: memory, traffic, time.
 
   rljax plan --config=scale/qwen2_5_7b --topology=v5e:4x4
   """
@@ -167,7 +167,7 @@ def plan(argv: Sequence[str]) -> int:
 
 
 def export(argv: Sequence[str]) -> int:
-  """Writes the policy of a run as a Hugging Face directory, which transformers and vLLM load.
+  """Writes the policy of a run as a Hugging Face directory, for transformers and vLLM.
 
   rljax export runs/quickstart/20261122-101500-s0 --to=my-model --dtype=bfloat16
   """
@@ -182,7 +182,7 @@ def export(argv: Sequence[str]) -> int:
 
 
 def replay(argv: Sequence[str]) -> int:
-  """Repeats an iteration of a run from disk and compares it bit by bit; status 3 if it differs.
+  """Repeats an iteration of a run and compares it bit by bit; status 3 if it differs.
 
   rljax replay runs/quickstart/20261122-101500-s0 --step=40
   """

@@ -13,7 +13,7 @@ from rljax.arguments import UsageError, configure, parse
 
 
 def configs(argv: Sequence[str]) -> int:
-  """Lists the configs; --copy=NAME puts one beside you to be edited, --show=NAME prints one whole.
+  """Lists the configs; --copy=NAME copies one to be edited, --show=NAME prints one whole.
 
   rljax configs --copy=quickstart --to=configs/mine.py
   """
@@ -24,10 +24,11 @@ def configs(argv: Sequence[str]) -> int:
     print('\n'.join(folded(describe(configure(config.find(args.show), changes)))))
     return 0
   if not args.copy:
-    found = config.listing()
+    found, own = config.listing(), config.shipped().resolve()
     width = max(len(name) for name in found)
     for name, (path, line) in sorted(found.items()):
-      print(f'{name:{width}}  {line}  ({path})')
+      where = '' if path.resolve().is_relative_to(own) else f'  ({path})'
+      print(f'{name:{width}}  {line}{where}')
     return 0
   source, target = config.find(args.copy), Path(args.to or f'configs/{args.copy}.py')
   if target.exists():
@@ -38,7 +39,7 @@ def configs(argv: Sequence[str]) -> int:
 
 
 def catalogue(argv: Sequence[str]) -> int:
-  """Lists the functions of the library: what each is, where it comes from, which presets use it.
+  """Lists the functions of the library: their equations, sources and presets.
 
   rljax catalogue --find=gspo
   """
@@ -91,31 +92,40 @@ def methods(argv: Sequence[str]) -> int:
 
 
 def show(argv: Sequence[str]) -> int:
-  """Shows a run, live or finished: curves, parts of the reward, before and after; compares several.
+  """Shows a run, live or finished: curves, before and after; compares several.
 
-  rljax show runs/quickstart/20261122-101500-s0
+  rljax show runs/quickstart/20261122-101500-s0 --follow
   """
-  _, paths = parse('show', argv, show.__doc__)
+  args, paths = parse('show', argv, show.__doc__)
+  if args.follow and len(paths) > 1:
+    raise UsageError(f'show --follow takes one work directory, and here are {len(paths)}')
 
   from rljax import report
 
+  if args.follow:
+    report.follow(paths[0])
+    return 0
   found = [report.read_run(path) for path in paths]
   report.show(found[0]) if len(found) == 1 else report.compare(found)
   return 0
 
 
 def samples(argv: Sequence[str]) -> int:
-  """Shows prompts of a run with their completions and rewards.
+  """Pages through prompts of a run with their completions, rewards and expected answers.
 
-  rljax samples runs/quickstart/20261122-101500-s0 --iteration=40
+  rljax samples runs/quickstart/20261122-101500-s0 --iteration=40 --below=0.5
   """
   args, (path,) = parse('samples', argv, samples.__doc__)
 
   from rljax import report
 
   run = report.read_run(path)
-  chosen = dict(iteration=args.iteration, prompt=args.prompt, count=args.count)
-  if not report.show_samples(run, **chosen):
+  names = ('iteration', 'prompt', 'below', 'above', 'page')
+  chosen = {name: args[name].value for name in names}
+  with report.paged() as console:
+    count = args.count or (None if console.is_terminal else 20)
+    found = report.show_samples(run, **chosen, count=count, console=console)
+  if not found:
     there = sorted({(row['stage'], row['iteration']) for row in run.samples})
     ends = ' … '.join(f'{stage} {i}' for stage, i in (there[:1] + there[-1:])) or 'none'
     raise UsageError(f'{path} has no such samples; there are those of {ends}')

@@ -23,6 +23,7 @@ from rljax.workdir import default_workdir, open_workdir, versions
 
 __all__ = ['HealthError', 'default_workdir', 'train']
 
+PATIENCE = 3.0  # seconds of a compilation before a line says so
 NEXT = ('look at {}/curves.png', 'rljax report {}', 'rljax samples {}')
 
 
@@ -70,7 +71,7 @@ def train(
     if work.finished:
       metrics.print_summary(work.summary, next_commands=[n.format(work.path) for n in NEXT])
       return work.summary
-    with metrics.CompileWatch() as compiled, metrics.MemoryWatch() as memory:
+    with metrics.CompileWatch(PATIENCE) as compiled, metrics.MemoryWatch() as memory:
       while True:  # again, when the newest checkpoint was set aside
         with set_aside(work.path), contextlib.closing(assemble(config)) as world:
           print(world.overview(), *world.warnings(), *devices.warnings(), sep='\n', flush=True)

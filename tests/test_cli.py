@@ -49,6 +49,7 @@ def test_usage_names_the_verbs(capsys):
   assert cli.main([]) == cli.main(['--help']) == 0
   out = capsys.readouterr().out
   assert 'train ' in out and 'configs ' in out
+  assert len(out.splitlines()) <= 2 * 24 and max(map(len, out.splitlines())) <= 100  # a screen
   assert cli.main(['--version']) == 0 and capsys.readouterr().out.startswith('rljax 0.')
 
 
@@ -64,6 +65,12 @@ def test_usage_names_the_verbs(capsys):
     ('train --config=quickstart --seed=x', '--seed=x'),
     ('train --config=quickstart extra', "unknown argument 'extra'"),
     ('train --config=quickstart --config.rl.sampels=3', 'did you mean rl.samples'),
+    ('train --config=quickstart --config.rl.lr=1', 'did you mean rl.optimizer.learning_rate'),
+    ('train --config=quickstart --config.rl.clip_high=1', 'did you mean rl.loss.clip_high'),
+    ('train --config=quickstart --config.rl.loss.kl_coef=1', 'did you mean rl.kl_coef'),
+    ('train --config=quickstart --config.learning_rate=1', 'mean rl.optimizer.learning_rate'),
+    ('train --config=quickstart --config.rl.loss.nme=1', 'did you mean rl.loss'),
+    ('train --config=grpo', 'did you mean presets/grpo'),
     ('train --config=quickstart --config.rl.samples=x', 'rl.samples=x'),
     ('train --config=quickstart --config.rl.loss.name=losses.nope', "no 'nope'"),
     ('configs --copy=quikstart', 'did you mean quickstart'),
@@ -181,10 +188,16 @@ def test_configs_lists_shows_and_copies(here, capsys):
   lines = capsys.readouterr().out.splitlines()
   assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
   assert any(line.startswith('quickstart ') and 'Sorting' in line for line in lines)
+  assert not any('.py' in line for line in lines)  # where rljax's own stand is nobody's business
 
   assert cli.main(['configs', '--copy=quickstart']) == 0
   mine = here / 'configs' / 'quickstart.py'
   mine.write_text(f'{mine.read_text()}# edited\n')
+  capsys.readouterr()
+  assert cli.main(['configs']) == 0
+  told = [line for line in capsys.readouterr().out.splitlines() if '.py' in line]
+  assert [line.split()[0] for line in told] == ['quickstart']
+  assert told[0].endswith('(configs/quickstart.py)')
   assert cli.main(['configs', '--copy=quickstart']) == 2
   assert 'configs/quickstart.py exists' in capsys.readouterr().err
   assert cli.main(['configs', '--copy=quickstart', '--to=mine.py']) == 0

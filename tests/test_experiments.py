@@ -177,3 +177,16 @@ def test_the_report_of_the_calculator(tmp_path, monkeypatch):
   rows[0]['end'] = 0.45
   page = calculator.markdown(rows)
   assert page.count('**missed**') == 2
+
+
+def test_the_first_line_of_a_command_is_waited_for(tmp_path, monkeypatch):
+  start = copy_of('start', tmp_path, monkeypatch)
+  (tmp_path / 'empty').mkdir()
+  wall, user = start.first_line(['--help'], tmp_path / 'empty')
+  assert wall > 0 and user > 0
+  with pytest.raises(RuntimeError, match='show nowhere has printed nothing'):
+    start.first_line(['show', 'nowhere'], tmp_path / 'empty')
+  commands = {'rljax --help': [(0.5, 0.3), (0.3, 0.2), (0.9, 0.4)], 'slow': [(3.0, 1.0)] * 3}
+  told = start.markdown({'date': 'now', 'machine': 'm', 'load': 1.0, 'commands': commands})
+  assert '| `rljax --help` | 0.50 (0.30 … 0.90) | 0.30 | 2: met |' in told
+  assert '2: **missed**' in told and '3 starts of each' in told

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import types
 
 import jax
@@ -15,8 +16,8 @@ import pytest
 from rich.console import Console
 
 from rljax import files, metrics
+from rljax.metrics import compilations, memory
 from rljax.metrics import console as console_module
-from rljax.metrics import memory
 
 STAGES = {'sft': 3, 'rl': 5}
 
@@ -361,6 +362,31 @@ def test_compilations_are_counted_by_function():
   program(np.ones(4, np.float32))
   assert watch.counts['update'] == 2
   assert watch.seconds > 0
+
+
+def test_a_long_compilation_is_told_while_it_lasts(capsys, monkeypatch):
+  monkeypatch.setattr(compilations, 'AGAIN_SECONDS', 0.1)
+  event, name = compilations.BACKEND_COMPILE, 'jit(update)'
+  said = ''
+  with metrics.CompileWatch(0.05):
+    jax.monitoring.record_scalar(event, 0.0, fun_name='jit(quick)')
+    jax.monitoring.record_event_duration_secs(event, 0.01, fun_name='jit(quick)')
+    jax.monitoring.record_scalar(event, 0.0, fun_name=name)
+    while said.count('compiling update: 0:0') < 2:
+      time.sleep(0.02)
+      said += capsys.readouterr().out
+    assert 'compiled' not in said and 'quick' not in said
+    jax.monitoring.record_event_duration_secs(event, 34.0, fun_name=name)
+    assert 'compiled update in 0:34\n' in capsys.readouterr().out
+
+
+def test_jax_says_when_it_begins_to_compile(monkeypatch):
+  begun = []
+  monkeypatch.setattr(compilations.CompileWatch, '_begin', lambda self, event, value, **details: (
+    begun.append((event, details.get('fun_name')))))  # fmt: skip
+  with metrics.CompileWatch(60.0):
+    jax.jit(lambda x: x * 5)(np.ones(3, np.float32))
+  assert any(event == compilations.BACKEND_COMPILE for event, _ in begun)
 
 
 def test_memory_of_the_process_tree():

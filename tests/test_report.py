@@ -1,40 +1,21 @@
-"""What a run looks like afterwards: in the terminal, as a page, its samples."""
+"""What a run looks like in the terminal, live and afterwards; its samples."""
 
-import json
+import io
+import os
 import re
 import shutil
 import subprocess
 
 import pytest
 import rich.console
+from written_runs import written_run
 
-from rljax import cli, config, files, metrics, report, workdir
-
-NASTY = '</script><img src=x onerror=alert(1)> \u2028 "quoted" {{title}} & so on'
+from rljax import cli, files, metrics, report, workdir
 
 
 @pytest.fixture
 def run(tmp_path):
-  """A run of two stages that has not come to its end, as its files tell it."""
-  folder = tmp_path / 'runs' / 'one'
-  resolved = files.plain({**config.resolve(config.load('quickstart')).to_dict(), 'seed': 3})
-  files.write_json(folder / 'config.json', {'name': 'quickstart', 'seed': 3, 'config': resolved})
-  with metrics.make_writers(('jsonl',), folder, stages={'sft': 4, 'rl': 700}) as writer:
-    for i in range(1, 5):
-      writer.write(i, {'sft/loss': 4.0 / i, 'update/grad_norm': 1.0}, stage='sft')
-    writer.write(0, {'eval/sorting/pass@1': 0.25, 'eval/sorting/pass@4': 0.5}, stage='rl')
-    for i in range(1, 701):
-      scalars = {'reward/mean': i / 700, 'reward/right': i / 1400, 'policy/entropy': 2.0}
-      scalars['policy/loss'] = float('nan') if i == 7 else 0.1 * i
-      writer.write(i, scalars, stage='rl')
-      rows = [
-        {'prompt': f'p{i}', 'completion': NASTY if i == 700 else 'x' * k, 'reward': float(k)}
-        | {'components': {'right': k}, 'draw_id': i, 'sample_index': k, 'truncated': k == 1}
-        for k in range(2)
-      ]
-      writer.samples(i, rows, stage='rl')
-    writer.write(700, {'eval/sorting/pass@1': 0.75, 'eval/sorting/pass@4': 0.9}, stage='rl')
-  return folder
+  return written_run(tmp_path / 'runs' / 'one')
 
 
 def printed(function, *args, **given):
@@ -76,15 +57,107 @@ def test_compare_has_a_column_for_each_run(run):
   found = report.read_run(run)
   text, _ = printed(report.compare, [found, found])
   assert text.count('0.25 → 0.75') == 2 and text.count('runs/one') == 2
+  assert 'the configs are the same but for the seed' in text
+
+
+def test_compare_names_what_differs_between_the_configs(run):
+  other = run.parent / 'two'
+  shutil.copytree(run, other)
+  record = files.read_json(other / 'config.json')
+  record['config']['rl']['loss']['clip_high'] = 0.28
+  record['config']['rl']['extra'] = '[red]\x1b[m'
+  record['config']['seed'] = 4
+  files.write_json(other / 'config.json', {**record, 'seed': 4})
+  found = [report.read_run(path) for path in (run, other, run)]
+  text, _ = printed(report.compare, found)
+  cells = {row[0]: row[1:] for row in ([c.strip() for c in line.split('│')[1:-1]]
+           for line in text.splitlines()) if len(row) == 4}  # fmt: skip
+  assert cells['rl.loss.clip_high'] == ['0.2', '0.28', '0.2']
+  assert cells['rl.extra'] == ['(absent)', '[red]␛[m', '(absent)']
+  assert 'seed' not in cells and 'are the same' not in text
+
+
+def test_a_live_run_is_drawn_as_it_goes_on(run, monkeypatch):
+  resolved = files.read_json(run / 'config.json')['config']
+  held = workdir.open_workdir(run, 'quickstart', resolved, 3)
+  waits = []
+
+  def wait(seconds):
+    waits.append(seconds)
+    if len(waits) == 2:
+      # A reader may come while a line is written: within a character, too.
+      row = '{"stage": "rl", "iteration": 701, "reward/mean": 1.0}\n{"stage": "é'
+      with open(run / 'metrics.jsonl', 'ab') as file:
+        file.write(row.encode()[:-1])
+    if len(waits) == 4:
+      held.__exit__(None, None, None)
+
+  monkeypatch.setattr('time.sleep', wait)
+  with held:
+    text, _ = printed(report.follow, run, seconds=0.25)
+  lines = [line for line in text.splitlines() if 'quickstart, seed 3' in line]
+  assert [line.split(': ')[1] for line in lines] == [
+    'running, rl 700', 'running, rl 701', 'stopped, rl 701'
+  ]  # fmt: skip
+  assert waits == [0.25] * 4 and text.count('reward/mean') == 1  # the whole, at the end
+
+
+def test_who_looks_may_leave(run, monkeypatch):
+  def leave(seconds):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr('time.sleep', leave)
+  resolved = files.read_json(run / 'config.json')['config']
+  with workdir.open_workdir(run, 'quickstart', resolved, 3):
+    console = rich.console.Console(record=True, width=110, force_terminal=True, file=io.StringIO())
+    report.follow(run, console=console)
+  assert 'running, rl 700' in console.export_text() and 'reward/mean' in console.file.getvalue()
 
 
 def test_samples_are_of_one_iteration_and_the_others_are_counted(run):
   text, count = printed(report.show_samples, report.read_run(run), count=1)
-  assert count == 2 and 'rl 700  p700' in text and '1 more; --count=2' in text
+  assert count == 2 and 'rl 700  p700' in text and 'page 1 of 2, 2 samples; --page=2' in text
   assert text.index('right=1') and 'right=0' not in text  # the best comes first
   text, count = printed(report.show_samples, report.read_run(run), iteration=3, prompt='p3')
   assert count == 2 and 'rl 3  p3' in text
   assert printed(report.show_samples, report.read_run(run), iteration=4000)[1] == 0
+  text, count = printed(report.show_samples, report.read_run(run), count=1, page=2)
+  assert count == 2 and 'right=0' in text and 'right=1' not in text and 'the last one' in text
+  with pytest.raises(ValueError, match='there is no page 3; they are counted from 1 to 2'):
+    printed(report.show_samples, report.read_run(run), count=1, page=3)
+
+
+def test_the_expected_answer_stands_beside_the_reward(run):
+  text, _ = printed(report.show_samples, report.read_run(run), iteration=5)
+  line = next(line for line in text.splitlines() if 'right=1' in line)
+  assert line.split() == ['1', 'right=1', '(cut', 'off)', 'expected:', 'a5']
+  text, _ = printed(report.show_samples, report.read_run(run))
+  assert 'expected: a700␛[2J' in text and '\x1b' not in text
+
+
+def test_samples_are_chosen_by_their_reward(run):
+  with metrics.make_writers(('jsonl',), run, stages={'rl': 701}, after=('rl', 700)) as writer:
+    writer.samples(701, [{'prompt': 'q', 'completion': 'c', 'reward': float('nan')}], stage='rl')
+  found = report.read_run(run)
+  for bounds, place in (({'below': 0.5}, 'rl 700'), ({'above': 0.5}, 'rl 700'), ({}, 'rl 701')):
+    text, count = printed(report.show_samples, found, **bounds)
+    assert count == 1 and place in text  # the last iteration that has such samples
+  assert printed(report.show_samples, found, below=1.0, above=0.0)[1] == 0
+
+
+def test_on_a_terminal_samples_go_through_a_pager(run, monkeypatch, tmp_path, capsys):
+  pager, got = tmp_path / 'less', tmp_path / 'got'
+  pager.write_text(f'#!/bin/sh\necho "$LESS" > {got}\ncat >> {got}\n')
+  pager.chmod(0o755)
+  monkeypatch.setenv('PAGER', str(pager))
+  monkeypatch.delenv('LESS', raising=False)
+  monkeypatch.setenv('FORCE_COLOR', '1')  # rich takes standard output for a terminal
+  monkeypatch.setattr('pydoc.pager', lambda text: subprocess.run(
+    [os.environ['PAGER']], input=text, text=True, check=True))  # fmt: skip
+  assert cli.main(['samples', str(run)]) == 0
+  text = got.read_text()
+  assert text.startswith('-FRX\n') and 'p700' in text and 'expected' in text
+  assert capsys.readouterr().out == ''
 
 
 def test_what_strangers_wrote_steers_no_terminal(run):
@@ -107,45 +180,11 @@ def test_a_curve_of_a_line_shows_what_is_not_finite():
   assert len(report.sparkline(range(1000), width=20)) == 20 and report.sparkline([]) == ''
 
 
-def embedded(page):
-  return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
-
-
-def test_the_page_holds_everything_and_nothing_that_a_model_wrote_is_html(run):
-  page = report.write_page(run).read_text()
-  data = embedded(page)
-  assert page.count('</script>') == 2 and '<img' not in page and 'http://' not in page.replace(
-    'http://www.w3.org/2000/svg', ''
-  )
-  assert data['samples'][-2]['completion'] == NASTY and data['all_samples'] == 1400
-  assert data['stages']['sft']['sft/loss']['y'] == [4.0, 2.0, 1.33333, 1.0]
-  assert ['pass@1', 0.25, 0.75, 'fraction'] in data['table']
-
-
-def test_a_long_curve_is_thinned_by_means_and_says_what_is_not_finite(run):
-  curves = embedded(report.write_page(run).read_text())['stages']['rl']
-  reward = curves['reward/mean']
-  assert reward['of'] == 2 and len(reward['x']) == 350 and reward['x'][-1] == 700
-  assert reward['y'][0] == pytest.approx(1.5 / 700, rel=1e-5)
-  assert curves['policy/loss']['nonfinite'] == [7]
-
-
-def test_the_page_works_in_a_browser(run, tmp_path):
-  names = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
-  browser = next((found for name in names if (found := shutil.which(name))), None)
-  if browser is None:
-    pytest.skip(f'no {", ".join(names)} is installed')
-  page = report.write_page(run)
-  flags = ['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=5000']
-  command = [browser, *flags, '--dump-dom', f'file://{page}']
-  shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-  assert '<figure>' in shown and 'reward/mean' in shown and 'class="sample"' in shown
-
-
 def test_the_verbs(run, capsys, tmp_path):
   assert cli.main(['show', str(run)]) == 0 and 'reward/mean' in capsys.readouterr().out
   assert cli.main(['show', str(run), str(run)]) == 0 and '0.25 → 0.75' in capsys.readouterr().out
-  assert cli.main(['samples', str(run), '--count=1']) == 0
+  assert cli.main(['samples', str(run), '--count=1', '--above=0.5']) == 0
+  assert cli.main(['show', str(run), '--follow']) == 0
   assert cli.main(['report', str(run), f'--to={tmp_path}/page.html']) == 0
   assert (tmp_path / 'page.html').exists()
 
@@ -155,7 +194,9 @@ def test_the_verbs(run, capsys, tmp_path):
   [
     (['show'], 'show needs a work directory, or several'),
     (['show', 'nowhere'], 'nowhere: no run of rljax is there'),
-    (['samples', 'a', 'b'], 'samples needs a work directory'),
+    (['samples', 'a', 'b'], 'samples takes one work directory, and here are 2'),
+    (['report', 'a', 'b'], 'call it for each; rljax show a b compares them'),
+    (['show', 'a', 'b', '--follow'], 'show --follow takes one work directory, and here are 2'),
     (['report', 'a', '--config.seed=1'], "unknown argument '--config.seed=1'"),
   ],
 )
@@ -166,3 +207,7 @@ def test_what_a_verb_cannot_read_is_said(arguments, told, capsys):
 def test_samples_that_are_not_there_are_told_with_those_that_are(run, capsys):
   assert cli.main(['samples', str(run), '--iteration=9999']) == 2
   assert 'there are those of rl 1 … rl 700' in capsys.readouterr().err
+  assert cli.main(['samples', str(run), '--page=2']) == 2
+  assert 'there is no page 2' in capsys.readouterr().err
+  assert cli.main(['samples', str(run), '--below=-1']) == 2
+  assert 'has no such samples' in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Scoring in processes: what misbehaves costs its own sample only, and nothing stays behind."""
 
+import inspect
 import math
 import os
 import random
@@ -85,7 +86,8 @@ def test_every_failure_is_counted_and_costs_one_sample(scorer):
   assert np.isnan(scores.rewards[1::3]).all(), 'never 0'
   assert (scores.rewards[0::3] == 1).all() and (scores.rewards[2::3] == 1).all()
   assert (scores.errors, scores.timeouts) == (len(bad) - 2, 2)
-  assert scores.messages['ValueError: no good reward'] == 1
+  line = inspect.getsourcelines(behave)[1] + 3
+  assert scores.messages[f'ValueError: no good reward (test_rewards.py, line {line})'] == 1
   assert scores.messages['over the time limit'] == 2
   assert len(scores.messages) <= 8 and max(map(len, scores.messages)) <= 200
 
@@ -97,7 +99,7 @@ def test_messages_of_each_way_to_die(scorer):
     return next(iter(scores.messages))
 
   assert message('die') == 'the reward ended its process with exit code 3'
-  assert message('exit') == 'SystemExit: 3'
+  assert message('exit').startswith('SystemExit: 3 (test_rewards.py, line ')
   assert message('segfault') == 'the process of the reward was ended by SIGSEGV'
   assert 'SIGKILL (out of memory?)' in message('oom')
   assert message('memory') == 'MemoryError: over the memory limit'

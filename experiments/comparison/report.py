@@ -152,7 +152,8 @@ def primary_table(c):
     if arm != c.baseline:
       effect = c.effect(arm, c.primary)
       said = [number(x, fraction, '+') for x in (effect.mean, effect.low, effect.high)]
-      cells[2] = f'**{said[0]}** [{said[1]}, {said[2]}]'
+      said[0] = f'**{said[0]}**' if is_bold(c, arm, c.primary) else said[0]
+      cells[2] = f'{said[0]} [{said[1]}, {said[2]}]'
       cells[3] = ', '.join(number(x, fraction, '+') for x in effect.each)
     if arm == A_A:
       cells[5] = f'spread {number(c.noise(c.primary), fraction)}'
@@ -184,10 +185,15 @@ def secondary_table(c):
     for name in names:
       effect, fraction = c.effect(arm, name), c.quantities[name][1]
       text = f'{number(effect.mean, fraction, "+")} ± {number(effect.half_width, fraction)}'
-      holds = arm != A_A and effects.verdict(effect, c.noise(name)) in ('holds', 'reversed')
-      cells.append(f'**{text}**' if holds else text)
+      cells.append(f'**{text}**' if is_bold(c, arm, name) else text)
     rows.append(line(f'{arm} − baseline', *cells))
   return [*rows, '', 'Bold: the interval excludes 0, and the mean is twice the A/A spread or more.']
+
+
+def is_bold(c, arm, name):
+  """Whether an effect stands out of its interval and of the noise."""
+  verdict = effects.verdict(c.effect(arm, name), c.noise(name))
+  return arm != A_A and verdict in ('holds', 'reversed')
 
 
 def gates_table(c):

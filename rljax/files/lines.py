@@ -21,8 +21,9 @@ from rljax.files.store import (
   is_remote,
   make_folder,
   names,
-  read_text,
+  read_bytes,
   remove,
+  write_bytes,
   write_text,
 )
 
@@ -121,8 +122,9 @@ def read_jsonl(path: PathLike) -> list[Any]:
 
 
 def _rows(path: epath.Path) -> list[Any]:
-  # Split at newlines only: str.splitlines also splits at characters that JSON strings may hold.
-  *complete, rest = read_text(path).split('\n')
+  # Bytes: a line that is being written may end within a character. Split at newlines only:
+  # splitlines also splits at characters that JSON strings may hold.
+  *complete, rest = read_bytes(path).split(b'\n')
   rows = []
   for number, line in enumerate(complete + ([rest] if _is_json(rest) else []), start=1):
     try:
@@ -134,7 +136,7 @@ def _rows(path: epath.Path) -> list[Any]:
   return rows
 
 
-def _is_json(line: str) -> bool:
+def _is_json(line: bytes) -> bool:
   try:
     parse_json(line)
   except ValueError:
@@ -164,13 +166,13 @@ def truncate_jsonl(path: PathLike, keep: Callable[[Any], bool]) -> int:
 
 
 def _truncate(path: epath.Path, keep: Callable[[Any], bool], in_parts: bool) -> int:
-  text = read_text(path)
-  *complete, rest = text.split('\n')
+  text = read_bytes(path)
+  *complete, rest = text.split(b'\n')
   kept = [line for line in complete if line.strip() and keep(json.loads(line))]
   # A writer ends each row with its newline; what follows the last one was cut off by a kill.
-  content = ''.join(f'{line}\n' for line in kept)
+  content = b''.join(line + b'\n' for line in kept)
   if in_parts and not content:
     remove(path)
   elif content != text:
-    write_text(path, content)
+    write_bytes(path, content)
   return sum(1 for line in complete if line.strip()) - len(kept) + bool(rest.strip())

@@ -194,7 +194,7 @@ def print_summary(
     table.add_column(column, justify='right')
   for label, first, last, kind in summary_rows(start, end):
     texts = _cells(first, last, kind)
-    gained = texts[2].startswith('+') and kind == 'fraction'
+    gained = texts[2].startswith('-' if label == 'truncated' else '+') and kind == 'fraction'
     table.add_row(label, *texts[:2], f'[bold green]{texts[2]}[/]' if gained else texts[2])
   if table.row_count:
     console.print(table)

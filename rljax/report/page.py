@@ -63,7 +63,7 @@ def _data(run: RunRecord) -> dict[str, Any]:
     },
     'samples': [{k: v for k, v in s.items() if k not in ('prompt_id',)} for s in samples],
     'all_samples': len(run.samples),
-    'changes': [[key, *pair] for key, pair in run.changes().items()],
+    'changes': [[key, *pair] for key, pair in sorted(run.changes().items())],
   }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,6 @@ class RunRecord:
       has not come to its end.
     config: resolved.
     rows: of `metrics.jsonl`, an iteration each.
-    samples: of `samples.jsonl`.
     summary: of a finished run.
   """
 
@@ -36,8 +36,13 @@ class RunRecord:
   state: str
   config: Mapping[str, Any]
   rows: Sequence[Mapping[str, Any]]
-  samples: Sequence[Mapping[str, Any]]
   summary: Mapping[str, Any] | None
+
+  @functools.cached_property
+  def samples(self) -> Sequence[Mapping[str, Any]]:
+    """Of `samples.jsonl`, as far as it is written when they are asked for first."""
+    path = self.path / metrics.SAMPLES
+    return files.read_jsonl(path) if files.exists(path) else []
 
   @property
   def title(self) -> str:
@@ -96,7 +101,6 @@ def read_run(workdir: files.PathLike) -> RunRecord:
     raise WorkdirError(f'{path}: no run of rljax is there (no config.json)')
   began = read_config(path)
   summary = metrics.read_summary(path)
-  samples = path / metrics.SAMPLES
   return RunRecord(
     path=path,
     name=began['name'],
@@ -104,6 +108,5 @@ def read_run(workdir: files.PathLike) -> RunRecord:
     state='finished' if summary else 'running' if is_held(path) else 'stopped',
     config=began['config'],
     rows=metrics.read_metrics(path) if files.exists(path / metrics.METRICS) else [],
-    samples=files.read_jsonl(samples) if files.exists(samples) else [],
     summary=summary,
   )

@@ -6,9 +6,13 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
+import pathlib
 import random
 import reprlib
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +29,7 @@ LEVELS = {'sample': FIELDS, 'group': GROUP_FIELDS, 'batch': (*GROUP_FIELDS, 'gro
 
 _ANY = {'sample': 'a reward', 'group': 'a reward of groups', 'batch': 'a reward of batches'}
 _LARGEST = 3.4028234e38  # above this a float32 is inf
+_LONGEST = 200  # characters of what an exception says
 
 
 class Outcome(NamedTuple):
@@ -149,9 +154,29 @@ def call(
 
 
 def raised(error: BaseException) -> Outcome:
-  """The outcome of a sample whose reward raised."""
+  """The outcome of a sample whose reward raised; says where in the code of its author."""
   text = ' '.join(str(error).split())
-  return failure(f'{type(error).__name__}: {text}'[:200])
+  return failure(f'{type(error).__name__}: {text}'[:_LONGEST] + _place(error))
+
+
+def _place(error: BaseException) -> str:
+  """' (file, line n)' of the innermost call that is neither rljax's nor a library's, or ''."""
+  found = ''
+  for frame in traceback.extract_tb(error.__traceback__):
+    if not frame.filename.startswith(_libraries()):
+      # A cell of a notebook has a file of its own, of which nobody knows the name.
+      is_cell = 'ipykernel' in frame.filename
+      file = 'a cell' if is_cell else pathlib.PurePath(frame.filename).name
+      found = f' ({file}, line {frame.lineno})'
+  return found
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+  """Beginnings of the names of files that are not the user's; '<' is generated code."""
+  names = ('stdlib', 'platstdlib', 'purelib', 'platlib')
+  own = pathlib.Path(__file__).resolve().parent.parent
+  return '<', f'{own}{os.sep}', *(f'{sysconfig.get_path(name)}{os.sep}' for name in names)
 
 
 def read_several(returned: Any, size: int) -> list[Outcome]:

@@ -74,7 +74,10 @@ def prompt_means(experience: Experience) -> tuple[list[int], np.ndarray]:
 
 
 def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
-  """The first samples of an iteration for the samples table."""
+  """The first samples of an iteration for the samples table.
+
+  An answer that is text or a number stands beside them; test cases and other records do not.
+  """
   scores = experience.scores
   external = ~experience.is_own
   rows = [
@@ -84,6 +87,7 @@ def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
       'sample_index': c.sample_index,
       'prompt': c.prompt.text,
       'completion': c.transcript or c.text,
+      **_expected(c.prompt.answer),
       'truncated': c.truncated,
       'reward': float(reward),
       'components': {k: float(v[i]) for k, v in scores.components.items()},
@@ -97,6 +101,10 @@ def table_rows(experience: Experience, most: int = 8) -> list[dict[str, Any]]:
   parts = hosts.exchange({'rows': json.dumps(rows)}, 'the samples table')
   rows = [row for part in parts for row in json.loads(str(part['rows']))]
   return sorted(rows, key=lambda row: (row['draw_id'], row['sample_index']))
+
+
+def _expected(answer: Any) -> dict[str, Any]:
+  return {'answer': answer} if isinstance(answer, str | int | float) else {}
 
 
 def _is_flat(metrics: dict[str, Any]) -> bool:
