@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from tiny_runs import (
 )
 
 from rljax import checkpoint, files, metrics, stages
+from rljax.progress import Progress
 from rljax.train import train
 
 WITH_ALL = dict(
@@ -100,6 +102,18 @@ def interrupted(workdir, *rows, **changes):
     else:
       assert row is None
   return summary
+
+
+def test_an_iteration_counts_when_the_checkpoint_before_it_is_whole(tmp_path, monkeypatch):
+  watch = types.SimpleNamespace(seconds=0.0, peak_mib=0.0)
+  progress, seen = Progress(tmp_path, keep=1, compiled=watch, memory=watch), []
+  monkeypatch.setattr(progress.checkpointer, 'wait', lambda: seen.append(progress.done))
+  progress.count(4, 30)
+  progress.count(8, 20)
+  assert seen == [0, 1]  # waited for first, counted then
+  assert (progress.done, progress.draws, progress.tokens) == (2, 8, 50)
+  monkeypatch.undo()
+  progress.checkpointer.close()
 
 
 @pytest.mark.slow

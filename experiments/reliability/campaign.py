@@ -2,10 +2,10 @@
 
   python experiments/reliability/campaign.py --out=runs/campaign --publish
 
-The kills are added to those that an earlier call has made in <out>, until there are --kills; the
-other faults are made anew. kills.csv, faults.json and table.md are written to <out>; --publish also
-puts them beside this file and the table into its README. Ends with exit code 1 if anything is not
-as it should be.
+The kills are added to those that an earlier call has made in <out>, until there are --kills, and
+--further of each other run; the other faults are made anew. kills*.csv, faults.json and table.md
+are written to <out>; --publish also puts them beside this file and the table into its README. Ends
+with exit code 1 if anything is not as it should be.
 """
 
 import argparse
@@ -17,12 +17,20 @@ import shutil
 import statistics
 import sys
 
+import endpoints
+import faults
 import kills
+import nonfinite
 import trial
-from faults import FAULTS, NAMES
 from publishing import publish
 from trial import EVERY, PHASES
 
+FAULTS = {**faults.FAULTS, **endpoints.FAULTS, **nonfinite.FAULTS}
+NAMES = {**faults.NAMES, **endpoints.NAMES, **nonfinite.NAMES}
+FURTHER = {  # what is killed besides, and how it is called
+  trial.TURNS: 'episodes of several turns, a pool, a queue',
+  trial.TWO: 'two processes, of one or both',
+}
 MARKERS = ('<!-- campaign: written by campaign.py -->', '<!-- end of campaign -->')
 
 
@@ -31,6 +39,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
   parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('runs/campaign'))
   parser.add_argument('--kills', type=int, default=200)
+  parser.add_argument('--further', type=int, default=10, help='kills of each other run')
   parser.add_argument('--seconds', type=float, default=1e9, help='after which no kills begin')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--faults', default=','.join(FAULTS), help='other than kills; anew each')
@@ -45,29 +54,42 @@ def main():
   code, seconds, _ = trial.run(whole)
   assert code == 0, f'the run itself does not work: {whole}.log'
   print(f'the run that is never stopped begins after {seconds:.1f} s', flush=True)
-  rows = kills.campaign(out, whole, args.kills, args.seed, args.seconds)
-  others = {name: [] for name in args.faults.split(',') if name}
-  for name in others:
+  rows = kills.campaign(trial.SMALL, out, whole, args.kills, args.seed, args.seconds)
+  further = {subject: _further(subject, out, args) for subject in FURTHER}
+  path = out / 'faults.json'
+  kept, others = json.loads(path.read_text()) if path.exists() else {}, {}
+  for name in filter(None, args.faults.split(',')):
     folder = out / 'faults' / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    others[name] = []
     for found in FAULTS[name](folder, whole, args.trials):
       others[name].append(found)
       print(f'{name}: {found}', flush=True)
-  path = out / 'faults.json'
-  kept = json.loads(path.read_text()) if path.exists() else {}
-  path.write_text(json.dumps({**kept, **others}, indent=1, ensure_ascii=False) + '\n')
-  table = markdown(rows, {**kept, **others})
+    path.write_text(json.dumps({**kept, **others}, indent=1, ensure_ascii=False) + '\n')
+  table = markdown(rows, {**kept, **others}, further)
   (out / 'table.md').write_text(table)
   print(table)
   if args.publish:
-    publish(out, ('kills.csv', 'faults.json'), table, MARKERS)
-  found = [r['violations'] for r in (*rows, *(r for many in others.values() for r in many))]
-  return int(any(found))
+    names = ['faults.json', *(kills.name_of(subject) for subject in (trial.SMALL, *FURTHER))]
+    publish(out, [name for name in names if (out / name).exists()], table, MARKERS)
+  found = [rows, *further.values(), *others.values()]
+  return int(any(row['violations'] for many in found for row in many))
 
 
-def markdown(rows, others):
-  """The table: kills by what they hit, then the other faults."""
+def _further(subject, out, args):
+  """The kills of another run; what an earlier call has done is kept."""
+  whole = out / f'whole-{subject.name}'
+  known = kills.read(out / kills.name_of(subject))
+  if len(known) >= args.further:
+    return known
+  codes = trial.wait_for_all(trial.start(subject, whole, trial.Board()))
+  assert not any(codes), f'the run itself does not work: {whole}.log'
+  return kills.campaign(subject, out, whole, args.further, args.seed, args.seconds)
+
+
+def markdown(rows, others, further):
+  """The table: kills by what they hit, those of other runs, then the other faults."""
   lines = [
     '| fault | count | outcome | seconds to recover (median, worst) | violations |',
     '|---|---|---|---|---|',
@@ -75,9 +97,10 @@ def markdown(rows, others):
   for phase in PHASES:
     hit = [row for row in rows if row['hit'] == phase]
     if hit:
-      most = max(int(row['recomputed'] or 0) for row in hit)
-      outcome = f'goes on, at most {most} iterations recomputed'
-      lines.append(_line(f'kill -9 in: {phase}', hit, outcome))
+      lines.append(_line(f'kill -9 in: {phase}', hit, _goes_on(hit)))
+  for subject, found in further.items():
+    if found:
+      lines.append(_line(f'kill -9: {FURTHER[subject]}', found, _goes_on(found)))
   unfinished = sum(row['unfinished'] in ('1', 1) for row in rows)
   for name, found in others.items():
     outcomes = collections.Counter(row['outcome'].partition(',')[0] for row in found)
@@ -91,6 +114,11 @@ def markdown(rows, others):
     f'dropped, and the one before is used). {_lost(rows)}',
   ]
   return '\n'.join(lines) + '\n'
+
+
+def _goes_on(rows):
+  most = max(int(row['recomputed'] or 0) for row in rows)
+  return f'goes on, at most {most} iterations recomputed'
 
 
 def _lost(rows):

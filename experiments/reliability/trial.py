@@ -9,10 +9,13 @@ import functools
 import mmap
 import os
 import pathlib
+import signal
+import socket
 import struct
 import sys
 import time
 import traceback
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +33,22 @@ PHASES = (
 EVERY = 3  # `checkpoint_every` of the config
 FIRST_OF_RL = 6  # row of the metrics that is an evaluation and no iteration
 NOTHING = -1  # the row that a run continues from when it has no checkpoint
+PATIENCE = 120.0  # seconds in which a process ends when the other one is gone
+
+
+class Subject(NamedTuple):
+  """A run that is killed: a config with SFT for 5 iterations, then 10; and of how many processes.
+  """
+
+  name: str
+  config: pathlib.Path = CONFIG
+  processes: int = 1
+  flags: tuple[str, ...] = ()
+
+
+SMALL = Subject('small')
+TURNS = Subject('turns', HERE / 'turns.py')
+TWO = Subject('two', processes=2, flags=('--config.hosts.silence=20',))
 
 
 def _number(place):
@@ -119,9 +138,21 @@ def instrument(board):
   writers.Delayed.write, writers.cut = written, cutting
 
 
-def begin(workdir, board, *, prepare=None, flags=()):
+def begin(workdir, board, *, config=CONFIG, prepare=None, flags=()):
   """The process id of `rljax train` on `workdir`; what it prints stands beside the directory."""
-  log = open(f'{workdir}.log', 'ab')
+
+  def prepared():
+    instrument(board)
+    if prepare:
+      prepare()
+
+  argv = ['train', f'--config={config}', f'--workdir={workdir}', *flags]
+  return fork(argv, f'{workdir}.log', prepared)
+
+
+def fork(argv, output, prepare=None):
+  """The process id of `rljax` with some arguments; what it prints is put behind a file."""
+  log = open(output, 'ab')
   if child := os.fork():
     log.close()
     return child
@@ -130,10 +161,9 @@ def begin(workdir, board, *, prepare=None, flags=()):
     os.dup2(log.fileno(), descriptor)
   status = 1
   try:
-    instrument(board)
     if prepare:
       prepare()
-    status = cli.main(['train', f'--config={CONFIG}', f'--workdir={workdir}', *flags])
+    status = cli.main(argv)
   except BaseException:
     traceback.print_exc()
   finally:
@@ -143,9 +173,48 @@ def begin(workdir, board, *, prepare=None, flags=()):
     os._exit(status)
 
 
+def start(subject, workdir, board):
+  """The process ids of a run; the board is that of the first, which writes."""
+  own = dict(config=subject.config)
+  if subject.processes == 1:
+    return [begin(workdir, board, flags=subject.flags, **own)]
+  with socket.socket() as found:
+    found.bind(('127.0.0.1', 0))
+    place = f'127.0.0.1:{found.getsockname()[1]}'
+  flags = (*subject.flags, f'--coordinator={place}', f'--num_processes={subject.processes}')
+  boards = [board, *(Board() for _ in range(1, subject.processes))]
+  return [
+    begin(workdir, shown, flags=(*flags, f'--process_id={number}'), **own)
+    for number, shown in enumerate(boards)
+  ]
+
+
 def wait(child):
   """The exit code, −9 if it was killed."""
   return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def wait_for_all(children):
+  """The exit codes; what still runs `PATIENCE` after another was killed is ended: None."""
+  until, codes = None, {}
+  while len(codes) < len(children):
+    for child in children:
+      if child not in codes and is_over(child):
+        codes[child] = wait(child)
+        if codes[child] == -signal.SIGKILL:
+          until = until or time.monotonic() + PATIENCE
+    if until and time.monotonic() > until:
+      for child in {*children} - {*codes}:
+        os.killpg(child, signal.SIGKILL)
+        wait(child)
+        codes[child] = None
+    time.sleep(0.01)
+  return [codes[child] for child in children]
+
+
+def is_over(child):
+  """Whether a process has ended; it is still to be waited for."""
+  return bool(os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT))
 
 
 def run(workdir, **how):
@@ -159,7 +228,7 @@ def run(workdir, **how):
 def first_rollout(child, board, began):
   """Seconds from `began` to the first rollout of the process, or to its end."""
   while not board.entries(PHASES.index('rollout')):
-    if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+    if is_over(child):
       break
     time.sleep(0.002)
   return time.monotonic() - began

@@ -4,6 +4,7 @@ Reward workers import this module, so it loads nothing heavy.
 """
 
 import csv
+import math
 import os
 import pathlib
 import threading
@@ -43,6 +44,23 @@ def dying(completion: str, answer: str) -> float:
   if completion.startswith('a'):
     os.kill(os.getpid(), 9)
   return judged(completion, answer)
+
+
+def raising(completion: str, answer: str) -> float:
+  """`judged`, that raises at some completions."""
+  if completion.startswith('a'):
+    raise ValueError('no reward')
+  return judged(completion, answer)
+
+
+def unknown(completion: str, answer: str) -> float:
+  """`judged`, NaN for some completions."""
+  return math.nan if completion.startswith('a') else judged(completion, answer)
+
+
+def unbounded(completion: str, answer: str) -> float:
+  """`judged`, infinite for some completions."""
+  return math.inf if completion.startswith('a') else judged(completion, answer)
 
 
 class Watcher:
