@@ -27,7 +27,7 @@ import nbformat
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent / 'pyproject.toml'
-ORDER = ('quickstart', 'losses_tour', 'own_loop')
+ORDER = ('quickstart', 'losses_tour', 'own_task', 'bring_a_model', 'own_loop')
 NO_URL = '<repository URL>'
 SOURCE = re.compile(r"'git\+[^']*'")
 BADGE = re.compile(r'\A\[!\[Open in Colab\][^\n]*\n\n')
@@ -84,6 +84,7 @@ def execute(notebook: nbformat.NotebookNode, folder: pathlib.Path, *, timeout: i
   own = {
     'RLJAX_DATA': str(folder / 'data'), 'IPYTHONDIR': str(folder / 'ipython'),
     'XLA_FLAGS': ' '.join(flags), 'JAX_PLATFORMS': 'cpu',
+    'PYTHONWARNINGS': 'ignore:IProgress not found',  # there are no widgets, and no progress bars
   }  # fmt: skip
   client = nbclient.NotebookClient(
     notebook,

@@ -75,6 +75,11 @@ def test_every_section_of_the_readme_is_a_page_and_links_lead_to_pages():
   assert all(repr(name) in menu for name in found)
 
 
+def test_the_page_of_the_notebooks_lists_all_of_them():
+  listed = set(re.findall(r'colab/(\w+\.ipynb)', pages.pages()['notebooks.md']))
+  assert listed == {path.name for path in (pages.ROOT / 'colab').glob('*.ipynb')}
+
+
 def test_docstrings_become_markdown():
   text = markup.markdown(
     'w_t·1[c ≤ w_t ≤ C].\n\nWith a_b and `x_y`.\n\nArgs:\n  max_w: C*, see <x>.\n\n'

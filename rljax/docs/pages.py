@@ -1,4 +1,4 @@
-"""The pages of the site as Markdown: sections of README.md, one reference page for each package."""
+"""The pages of the site as Markdown: sections of README.md, notebooks, a page for each package."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def pages() -> dict[str, str]:
   found['reference/index.md'] = _index()
   for package in public_api.packages():
     found[f'reference/{package}.md'] = reference(package)
+  found['notebooks.md'] = notebooks()
   found['errors.md'] = known_errors.page()
   found['changes.md'] = _linked((ROOT / 'CHANGELOG.md').read_text(), 'changes.md', {})
   return found
@@ -33,6 +34,7 @@ def navigation() -> list[dict]:
   return [
     {'Home': 'index.md'},
     {'Guides': guide_pages},
+    {'Notebooks': 'notebooks.md'},
     {'Reference': [name for name in names if name.startswith('reference/')]},
     {'Errors you may meet': 'errors.md'},
     {'Changes': 'changes.md'},
@@ -49,7 +51,10 @@ def guides() -> dict[str, str]:
     found[places[_slug(title)]] = f'# {title}\n{text}'
   found = {name: _linked(text, name, places) for name, text in found.items()}
   contents = '\n'.join(f'- [{title}]({places[_slug(title)]})' for title in titles)
-  more = '- [Errors you may meet](errors.md)\n- [Reference](reference/index.md)'
+  more = (
+    '- [Notebooks](notebooks.md)\n- [Errors you may meet](errors.md)\n'
+    '- [Reference](reference/index.md)'
+  )
   found['index.md'] += f'\n{contents}\n{more}\n'
   return found
 
@@ -69,6 +74,12 @@ def reference(package: str) -> str:
         '',
       ]
   return '\n'.join(lines)
+
+
+def notebooks() -> str:
+  """The page of the notebooks: colab/README.md, its links from the top of the repository."""
+  text = (ROOT / 'colab' / 'README.md').read_text()
+  return _linked(re.sub(r'\]\((?!https?:)', '](colab/', text), 'notebooks.md', {})
 
 
 def _index() -> str:

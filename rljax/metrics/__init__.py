@@ -5,7 +5,7 @@ from rljax.metrics.console import duration
 from rljax.metrics.curves import first_and_last, plot_curves
 from rljax.metrics.memory import MemoryWatch, device_memory
 from rljax.metrics.names import MetricNameError, check_name
-from rljax.metrics.seeds import print_seeds
+from rljax.metrics.seeds import mean_interval, print_seeds
 from rljax.metrics.sinks import METRICS, SAMPLES, SPIKES, WriterError
 from rljax.metrics.summary import (
   evaluation_record,
@@ -33,6 +33,7 @@ __all__ = [
   'evaluation_record',
   'first_and_last',
   'make_writers',
+  'mean_interval',
   'plot_curves',
   'print_seeds',
   'print_summary',

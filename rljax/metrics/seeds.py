@@ -12,7 +12,12 @@ LEVEL = 0.95
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-  """(mean, half width of its 95 % t interval; NaN for a single value)."""
+  """(mean, half width of its 95 % t interval; NaN for a single value).
+
+  Examples:
+    >>> metrics.mean_interval([0.1, 0.2, 0.3])
+    (0.2, 0.2484)
+  """
   from scipy import stats
 
   mean = math.fsum(values) / len(values)
