@@ -249,11 +249,11 @@ def test_a_run_with_a_tool(tmp_path):
   assert np.isfinite(summary['end']['greedy'])
 
 
-def test_a_strategy_without_episodes_is_refused_before_anything_is_trained(tmp_path):
+@pytest.mark.parametrize(
+  'changes', [dict(rl=dict(rollout=dict(name='rollouts.streamed'))), dict(stages=('rehearsal',))]
+)
+def test_what_has_no_episodes_is_refused_before_anything_is_trained(tmp_path, changes):
   refused = pytest.raises(ValueError, match='knows no environment')
   with small_machine(tmp_path / 'programs'), refused:
-    run(
-      tmp_path / 'w', environment=dict(name='environments.guessing'),
-      rl=dict(rollout=dict(name='rollouts.streamed')),
-    )  # fmt: skip
+    run(tmp_path / 'w', environment=dict(name='environments.guessing'), **changes)
   assert not (tmp_path / 'w' / 'metrics.jsonl').exists()

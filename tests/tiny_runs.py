@@ -73,8 +73,12 @@ def small_machine(folder):
   import jax
 
   make = sharding.make_mesh
+
+  def one(devices=None, **sizes):
+    return make(**sizes, devices=devices or jax.devices()[:1])
+
   with pytest.MonkeyPatch.context() as patch, kept_programs(folder):
-    patch.setattr(sharding, 'make_mesh', lambda **sizes: make(**sizes, devices=jax.devices()[:1]))
+    patch.setattr(sharding, 'make_mesh', one)
     patch.setattr(metrics, 'plot_curves', lambda path: None)
     yield
 

@@ -28,8 +28,9 @@ from trial import EVERY, PHASES
 FAULTS = {**faults.FAULTS, **endpoints.FAULTS, **nonfinite.FAULTS}
 NAMES = {**faults.NAMES, **endpoints.NAMES, **nonfinite.NAMES}
 FURTHER = {  # what is killed besides, and how it is called
-  trial.TURNS: 'episodes of several turns, a pool, a queue',
   trial.TWO: 'two processes, of one or both',
+  trial.TURNS: 'episodes of several turns, and a queue',
+  trial.POOL: 'a pool that is rehearsed, and a queue',
 }
 MARKERS = ('<!-- campaign: written by campaign.py -->', '<!-- end of campaign -->')
 

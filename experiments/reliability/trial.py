@@ -48,6 +48,7 @@ class Subject(NamedTuple):
 
 SMALL = Subject('small')
 TURNS = Subject('turns', HERE / 'turns.py')
+POOL = Subject('pool', HERE / 'pool.py')
 TWO = Subject('two', processes=2, flags=('--config.hosts.silence=20',))
 
 

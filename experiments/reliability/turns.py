@@ -1,7 +1,6 @@
-"""The run of `small.py` with episodes: turns that an environment answers late, beside a pool.
+"""The run of `small.py` with episodes: turns that an environment answers late.
 
-RL rehearses what the policy of its start said where that was rewarded: the pool is drawn once and
-remembered. Rollouts wait for their update, as there.
+Rollouts wait for their update, as there.
 
   rljax train --config=experiments/reliability/turns.py
 """
@@ -19,13 +18,7 @@ def get_config():
   config = small.get_config()
   config.environment = dict(name='turns.late')
   config.rewards.reward = dict(name='rewards.episode_return')
-  config.stages = ('sft', 'rehearsal')
-  shared = {name: config.rl[name] for name in ('iterations', 'prompts', 'samples', 'max_prompt')}
-  shared |= {name: config.rl[name] for name in ('minibatches', 'old_logprobs', 'optimizer')}
-  config.rehearsal.update(
-    **shared, max_staleness=1, max_new_tokens=8, pool_prompts=8, pool_solved=0.3,
-    sampler=dict(slots=8, window=2), **small.ROWS,
-  )  # fmt: skip
+  config.rl.update(max_new_tokens=8, sampler=dict(slots=8, window=2))
   return config
 
 

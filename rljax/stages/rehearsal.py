@@ -36,6 +36,11 @@ class Rehearsal(Reinforcement):
       )
     if node.extras:
       raise ValueError(f'{name}.extras: completions of the pool have no {", ".join(node.extras)}')
+    if world.environment is not None:
+      raise ValueError(
+        f"{name}: kind='rehearsal' knows no environment: completions of the pool have no turns; "
+        f'set config.environment to None, or take the kind rl'
+      )
     super().__init__(name, world, draws)
     self._solved: frozenset[int] = frozenset()
     self._pool: Experience | None = None
