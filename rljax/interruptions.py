@@ -1,8 +1,11 @@
 """SIGTERM and SIGINT: a run ends its iteration, saves and leaves, all hosts after the same one.
 
-A preempted TPU VM, a job that SLURM or Kubernetes takes back, and Ctrl-C all say so by a signal. It
-may reach one host of many: the hosts agree after each iteration (jax's own service for this keeps
-processes alive that were told to end, so `hosts` leaves it off).
+A job that SLURM or Kubernetes takes back, a machine that shuts down, and Ctrl-C all say so by a
+signal. A VM of Google Cloud says it earlier, by its metadata server (`notices`); the process then
+sends SIGTERM to itself. It may reach one host of many: the hosts agree after each iteration (jax's
+own service for this, `reached_preemption_sync_point`, hears SIGTERM only and keeps processes alive
+that were told to end, so `hosts` leaves it off). Of an iteration that takes longer than the notice
+allows nothing is saved, and the run goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from rljax import hosts
+from rljax import hosts, notices
 
 STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on later
 AT_ONCE = 130  # what a shell says of a program that SIGINT has ended
@@ -94,7 +97,8 @@ def heard() -> Iterator[Interruption]:
   thread = threading.Thread(target=_listen, args=(reads, interruption), daemon=True)
   thread.start()
   try:
-    yield interruption
+    with notices.watched(_tell_itself):
+      yield interruption
   finally:
     for number, handler in handlers.items():
       signal.signal(number, handler)
@@ -102,6 +106,10 @@ def heard() -> Iterator[Interruption]:
     os.close(writes)
     thread.join()
     os.close(reads)
+
+
+def _tell_itself() -> None:
+  os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _listen(reads: int, interruption: Interruption) -> None:

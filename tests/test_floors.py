@@ -27,7 +27,10 @@ FLOORS = {
     'selection shaping',
     'chex',
   ),
-  '1b': ('hosts interruptions shares data devices rewards tasks environments curriculum', ''),
+  '1b': (
+    'hosts notices interruptions shares data devices rewards tasks environments curriculum',
+    '',
+  ),
   '2': (
     'rules sharding layouts models sampling metrics checkpoint',
     'flax orbax etils clu absl ml_dtypes',

@@ -1,15 +1,18 @@
-"""SIGTERM and SIGINT: what a run does with them, and that nothing is lost."""
+"""SIGTERM and SIGINT: what a run does with them, and that nothing is lost; notices of a VM."""
 
+import http.server
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from test_resume import assert_same_run
 from tiny_runs import run, small_machine
 
-from rljax import checkpoint, interruptions, metrics
+from rljax import checkpoint, interruptions, metrics, notices
 
 # Neither sleeps nor listens: only a thread can hear a signal while the main one is in there.
 STUCK = """
@@ -112,3 +115,118 @@ def test_sigterm_saves_the_iteration(tmp_path, tmp_path_factory, monkeypatch, ca
     assert f'WARNING: checkpoint {newest}' in said and 'goes on from the one before it' in said
     assert len(list((tmp_path / 'stopped' / 'checkpoints' / 'damaged').iterdir())) == 1
   assert_same_run(tmp_path / 'whole', tmp_path / 'stopped')
+
+
+# -- notices of a VM
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+  """A metadata server: says of each key what `answers` hold, and counts what it was asked."""
+
+  answers, asked, flavor = {}, 0, 'Google'
+
+  def do_GET(self):
+    key = self.path.removeprefix('/computeMetadata/v1/instance/')
+    known = self.headers['Metadata-Flavor'] == 'Google' and key in self.answers
+    self.send_response(200 if known else 404)
+    self.send_header('Metadata-Flavor', self.flavor)
+    self.end_headers()
+    self.wfile.write(f'{self.answers.get(key, "")}\n'.encode())
+    type(self).asked += 1
+
+  def log_message(self, *_):
+    pass
+
+  @classmethod
+  def wait_for_questions(cls, number=4):
+    """Returns when all has been asked again, twice; or when nobody asks any more."""
+    until = cls.asked + number
+    while cls.asked < until and any(t.name == 'notices' for t in threading.enumerate()):
+      time.sleep(0.005)
+
+
+@pytest.fixture
+def metadata(monkeypatch):
+  """The class above, at work on a port of this machine, whose address the environment names."""
+  with http.server.HTTPServer(('127.0.0.1', 0), Metadata) as server:
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv(notices.SERVER, f'127.0.0.1:{server.server_port}')
+    monkeypatch.setattr(notices, 'SECONDS', 0.05)
+    monkeypatch.setattr(Metadata, 'answers', {'preempted': 'FALSE', 'maintenance-event': 'NONE'})
+    yield Metadata
+    server.shutdown()
+    thread.join()
+
+
+ENDS = 'TERMINATE_ON_HOST_MAINTENANCE'
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'said'),
+  [
+    ('preempted', 'TRUE', 'this VM is preempted'),
+    ('maintenance-event', ENDS, 'maintenance of its host ends this VM'),
+    ('maintenance-event', 'MIGRATE_ON_HOST_MAINTENANCE', ''),
+  ],
+)
+def test_a_notice_of_the_vm_is_a_sigterm(metadata, monkeypatch, capfd, key, value, said):
+  with interruptions.heard() as interruption:
+    interruption.waits = True
+    metadata.wait_for_questions()
+    assert not interruption.is_due()
+    monkeypatch.setitem(metadata.answers, key, value)
+    metadata.wait_for_questions()
+    assert interruption.is_due() == bool(said)
+  assert not any(t.name == 'notices' for t in threading.enumerate())
+  told = capfd.readouterr().err
+  assert (said in told and 'SIGTERM: ends the iteration, saves' in told) if said else not told
+
+
+def test_a_maintenance_that_was_known_at_the_start_lets_the_run_go_on(metadata, capfd):
+  metadata.answers['maintenance-event'] = ENDS
+  del metadata.answers['preempted']  # of a VM that never is
+  with interruptions.heard() as interruption:
+    interruption.waits = True
+    metadata.wait_for_questions(8)
+    assert not interruption.is_due()
+    metadata.answers['maintenance-event'] = 'NONE'
+    metadata.wait_for_questions()
+    metadata.answers['maintenance-event'] = ENDS
+    metadata.wait_for_questions()
+    assert interruption.is_due()
+  assert capfd.readouterr().err.count('will end this VM; the run goes on') == 1
+
+
+def test_what_is_no_metadata_server_is_said_and_left_alone(metadata, monkeypatch, capfd):
+  monkeypatch.setattr(metadata, 'flavor', 'none')
+  monkeypatch.setitem(metadata.answers, 'preempted', 'TRUE')
+  with interruptions.heard() as interruption:
+    interruption.waits = True
+    metadata.wait_for_questions()
+    assert not interruption.is_due()
+  assert 'does not answer (200 OK); signals are heard still' in capfd.readouterr().err
+  monkeypatch.delenv(notices.SERVER)
+  monkeypatch.setattr(notices, '_PRODUCT', notices.pathlib.Path('/nowhere'))
+  before = metadata.asked
+  with interruptions.heard():
+    assert not any(t.name == 'notices' for t in threading.enumerate())
+  assert metadata.asked == before
+
+
+class Taker(Sender):
+  """A writer in whose row the VM is preempted; goes on when the run has asked for that."""
+
+  def write_scalars(self, row, scalars):
+    if row == 2:
+      Metadata.answers['preempted'] = 'TRUE'
+      Metadata.wait_for_questions()
+
+
+def test_a_preempted_vm_saves_the_iteration(metadata, tmp_path, tmp_path_factory):
+  changes = dict(writers=('jsonl', 'test_interruptions.Taker'), checkpoint_every=100)
+  with small_machine(tmp_path_factory.getbasetemp() / 'programs'):
+    with pytest.raises(interruptions.Interrupted, match='SIGTERM: iteration 3 of stage sft is sav'):
+      run(tmp_path / 'taken', **changes)
+  with checkpoint.Checkpointer(tmp_path / 'taken' / 'checkpoints', read_only=True) as saved:
+    assert saved.host()['done'] == 3
