@@ -1,8 +1,10 @@
 """Checkpoints: exact, on any mesh, through kills, with errors that name the leaf."""
 
+import itertools
 import os
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +48,16 @@ HOST = {
   'rng': np.random.default_rng(0).bit_generator.state,
   'means': np.linspace(0, 1, 5, dtype=np.float32),
 }
+
+
+def test_a_clock_that_jumps_costs_no_checkpoint(tmp_path, monkeypatch):
+  now, days = time.time, itertools.cycle([0.0, 1e8, -86400.0, 86400.0])
+  monkeypatch.setattr(time, 'time', lambda: now() + next(days))
+  with Checkpointer(tmp_path) as saver:
+    for step in (1, 2):
+      assert saver.save(step, make_state(), HOST)
+      saver.wait()
+    assert saver.steps() == [1, 2]
 
 
 def test_state_and_host_come_back_exactly(tmp_path):

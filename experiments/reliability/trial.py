@@ -17,9 +17,10 @@ import time
 import traceback
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from rljax import checkpoint, cli, files, metrics, train
+from rljax import checkpoint, cli, files, hosts, metrics, train
 from rljax.files import lines
 from rljax.metrics import writers
 from rljax.rewards.shared import SharedScorer
@@ -165,6 +166,8 @@ def fork(argv, output, prepare=None):
     if prepare:
       prepare()
     status = cli.main(argv)
+    if hosts.count() > 1:
+      jax.distributed.shutdown()  # as an interpreter does that ends
   except BaseException:
     traceback.print_exc()
   finally:

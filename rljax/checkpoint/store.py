@@ -10,6 +10,8 @@ import contextlib
 import json
 import math
 import os
+import time
+import types
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -141,6 +143,7 @@ class Store:
   ):
     import orbax.checkpoint as ocp  # not at the top: it takes most of a second
 
+    _steady()
     self._ocp = ocp
     self.directory = directory
     self.manager = ocp.CheckpointManager(
@@ -251,3 +254,16 @@ class Store:
 
 def _sum(record: Mapping[str, Any]) -> int:
   return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+
+
+def _steady() -> None:
+  """Lets orbax measure its limits of time by a clock that never jumps.
+
+  By the wall clock a jump while a checkpoint is written is a limit that was exceeded. There is no
+  public way to say so, and another version may have other places.
+  """
+  with contextlib.suppress(ImportError):
+    from orbax.checkpoint._src.futures import future, signaling_client
+
+    clock = types.SimpleNamespace(**{**vars(time), 'time': time.monotonic})
+    future.time = signaling_client.time = clock
