@@ -159,6 +159,37 @@ def test_other_versions_are_noted(tmp_path):
   assert len(files.read_json(tmp_path / 'versions.json')) == 2
 
 
+def test_an_edited_function_of_the_users_own_is_noted(tmp_path, monkeypatch):
+  """By name, whether its module is imported before the run or not; files of others are not read."""
+  monkeypatch.syspath_prepend(tmp_path)
+  names = {'reward': 'edited_paper.reward', 'loss': {'name': 'edited_paper.loss'}}
+  writers = ('jsonl', 'edited_writer.Mine')
+  others = {'name': 'losses.cispo', 'path': 'edited_paper.jsonl', 'task': 'nowhere.at_all'}
+  config = {**CONFIG, 'rl': [names, others], 'writers': writers}
+  paper, writer = tmp_path / 'edited_paper.py', tmp_path / 'edited_writer.py'
+  paper.write_text('def loss():\n  return 1\n\ndef reward():\n  return 2\n')
+  writer.write_text('class Mine:\n  pass\n')
+  import edited_paper
+
+  for text, expected in (
+    (paper.read_text(), []),
+    (paper.read_text().replace('2', '3'), ['edited_paper.loss', 'edited_paper.reward']),
+    (None, []),
+  ):
+    if text is not None:
+      paper.write_text(text)
+    with open_workdir(tmp_path / 'w', 'q', config, 0) as run:
+      told = ', '.join(f'the file of {name}' for name in expected)
+      note = f'other code than at the last start, results may differ: {told}'
+      assert run.notes == ([note] if expected else [])
+  writer.write_text('class Mine:\n  x = 1\n')
+  with open_workdir(tmp_path / 'w', 'q', config, 0) as run:
+    assert [note.rpartition(' ')[2] for note in run.notes] == ['edited_writer.Mine']
+  kept = files.read_json(tmp_path / 'w' / 'versions.json')[-1]['code']
+  assert {*kept} == {'edited_paper.loss', 'edited_paper.reward', 'edited_writer.Mine'}
+  assert 'edited_writer' not in sys.modules and edited_paper.reward() == 2
+
+
 def test_a_kill_before_the_config_was_saved_is_a_fresh_start(tmp_path):
   (tmp_path / '.lock').write_text('1\n')
   (tmp_path / '.config.json.host-1.tmp.json').write_text('{')

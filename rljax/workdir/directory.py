@@ -23,8 +23,10 @@ from rljax.workdir import lock as locking
 from rljax.workdir.compare import differences, flatten
 from rljax.workdir.lease import WorkdirError
 from rljax.workdir.lock import Lock
+from rljax.workdir.sources import digests
 
 CONFIG, VERSIONS, SUMMARY = 'config.json', 'versions.json', 'summary.json'
+CODE = 'code'  # in `versions.json`: digests of the user's own files
 PACKAGES = ('rljax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -155,19 +157,24 @@ def versions() -> dict[str, str]:
   return found
 
 
-def _note_versions(path: Any) -> list[str]:
+def _note_versions(path: Any, config: Mapping[str, Any]) -> list[str]:
   """Adds this start to `versions.json`; says what changed since the one before."""
-  place, now = path / VERSIONS, versions()
+  place, now, code = path / VERSIONS, versions(), digests(config)
   starts = files.read_json(place) if place.exists() else []
   time = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-  files.write_json(place, [*starts, {'started': time, **now}])
+  files.write_json(place, [*starts, {'started': time, **now, **({CODE: code} if code else {})}])
   if not starts:
     return []
-  before = {key: value for key, value in starts[-1].items() if key != 'started'}
+  before = {key: value for key, value in starts[-1].items() if key not in ('started', CODE)}
   changed = [f'{key} {old} → {new}' for key, (old, new) in differences(before, now).items()]
-  if not changed:
-    return []
-  return [f'other versions than at the last start, results may differ: {", ".join(changed)}']
+  known = starts[-1].get(CODE, {})
+  edited = [f'the file of {name}' for name, x in code.items() if known.get(name, x) != x]
+  told = {'versions': changed, 'code': edited}
+  return [
+    f'other {kind} than at the last start, results may differ: {", ".join(what)}'
+    for kind, what in told.items()
+    if what
+  ]
 
 
 def open_workdir(
@@ -246,7 +253,7 @@ def _open(
       files.move(path / SUMMARY, path / old)
       status = 'resumed'
   if status != 'finished':
-    notes += _note_versions(path)
+    notes += _note_versions(path, config)
     if not used or notes:
       files.write_json(path / CONFIG, {'name': name, 'seed': config['seed'], 'config': config})
   return Workdir(path, status, notes, lock)
