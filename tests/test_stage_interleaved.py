@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_runs import merge, run, small_machine, tiny_config
 
-from rljax import assembly, config, metrics
+from rljax import assembly, config, metrics, replay
 from rljax.rewards import Scores
 from rljax.stages import make_stage
 from rljax.stages.teachers import saved_policy
@@ -122,6 +122,8 @@ def test_relift_stops_for_steps_in_a_run_of_its_own(tmp_path):
   drawn = [row['rollout/tokens'] for row in rows]
   assert all((tokens == 0) == is_tuned for tokens, is_tuned in zip(drawn, tuned))
   assert summary['tokens'] == sum(drawn)
+  for iteration in (tuned.index(True) + 1, len(rows)):
+    assert not replay.replay(tmp_path / 'w', iteration).differing
 
 
 def test_a_trigger_looks_at_iterations_with_samples_alone(world):

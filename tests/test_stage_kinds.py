@@ -15,7 +15,7 @@ from tiny_runs import (
   without_times,
 )
 
-from rljax import assembly, checkpoint, config, files, metrics, prepare, update
+from rljax import assembly, checkpoint, config, files, metrics, prepare, replay, update
 from rljax.sharding import make_mesh  # the one that sees all devices
 from rljax.stages import make_stage
 
@@ -73,6 +73,8 @@ def test_a_stage_that_learns_from_what_is_given(tmp_path, kind, names):
   for end in ('start', 'end'):
     assert all(np.isfinite(summary[end][name]) for name in names[1:])
     assert (summary[end]['greedy'] is not None) == (kind == 'preference')
+  if kind != 'preference':
+    assert not replay.replay(tmp_path / 'w', 2).differing
 
 
 @pytest.mark.thorough
@@ -131,6 +133,24 @@ def test_distillation_from_a_run_on_samples_of_both(tmp_path, trained):
   assert {row['rollout/mismatch_max'] > 1e-3 for row in rows} == {True, False}
   assert summary['end']['greedy'] is not None
   assert summary['tokens'] == sum(row['rollout/tokens'] for row in rows)
+  for iteration in (2, 3, 4):  # of the student and of the teacher
+    assert not replay.replay(tmp_path / 'w', iteration).differing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'kind, own',
+  [
+    ('rehearsal', dict(pool_prompts=8, pool_solved=0.0, pool_share=0.5)),
+    ('masked_rl', dict(mask_top_p=0.7, mask_every=2)),
+  ],
+)
+def test_kinds_that_remember_are_replayed(tmp_path, kind, own):
+  """From the start, from a checkpoint, and an iteration behind one."""
+  sizes = dict(iterations=4, prompts=4, samples=4, max_prompt=4, max_new_tokens=4, **ROWS)
+  run(tmp_path / 'w', stages=(kind,), **{kind: {**sizes, **own}})
+  for iteration in (1, 3, 4):
+    assert not replay.replay(tmp_path / 'w', iteration).differing
 
 
 @pytest.mark.slow
