@@ -47,7 +47,8 @@ def _likeness(name: str, other: str) -> tuple[float, float] | None:
   (*parents, last), (*known, end) = re.split('[./]', name), re.split('[./]', other)
   whole, own = _ratio(name, other), _ratio(last, end)
   parts = end.split('_')
-  if last == ''.join(part[:1] for part in parts) or last in parts:  # lr, kl
+  initials = ''.join(part[:1] for part in parts)
+  if last in parts or (last == initials and len(parts) > 1):  # kl, lr
     own = max(own, ABBREVIATED)
   elif len(last) >= SHORTEST and end.startswith(last):
     own = max(own, ABBREVIATED)

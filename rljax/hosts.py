@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ _GRACE = 30.0  # seconds in which a process may end by itself when another has e
 _PATIENCE = 6.0  # seconds in which it shows whether a failed program was another's fault
 _FLAGS = ('coordinator', 'num_processes', 'process_id')
 _NUMBERS = itertools.count()  # of the meetings of a process; the same on all
+_ALONE = types.SimpleNamespace(process_id=0, num_processes=1)
 _meeting: _Meeting | None = None
 
 
@@ -52,8 +54,6 @@ def start(
     ValueError: some of the three are missing.
     HostError: not all processes have come.
   """
-  import jax
-
   given = dict(zip(_FLAGS, (coordinator, num_processes, process_id)))
   missing = [f'--{name}' for name, value in given.items() if value is None]
   if len(missing) not in (0, len(given)):
@@ -64,6 +64,8 @@ def start(
     arguments |= dict(process_id=process_id, cluster_detection_method='deactivate')
   elif not _in_slurm() and (not on_tpu or os.environ.get('JAX_PLATFORMS') == 'cpu'):
     return
+  import jax
+
   jax.config.update('jax_enable_preemption_service', False)  # it makes processes outlive SIGTERM
   try:
     jax.distributed.initialize(**arguments)
@@ -92,6 +94,8 @@ def is_first() -> bool:
 
 
 def _state() -> Any:
+  if 'jax' not in sys.modules:  # which takes a second; nobody can have joined without it
+    return _ALONE
   from jax._src import distributed  # there is no public way to the key-value store
 
   return distributed.global_state

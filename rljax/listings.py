@@ -123,7 +123,8 @@ def samples(argv: Sequence[str]) -> int:
   names = ('iteration', 'prompt', 'below', 'above', 'page')
   chosen = {name: args[name].value for name in names}
   with report.paged() as console:
-    count = args.count or (None if console.is_terminal else 20)
+    count = None if console.is_terminal else 20
+    count = count if args.count is None else args.count
     found = report.show_samples(run, **chosen, count=count, console=console)
   if not found:
     there = sorted({(row['stage'], row['iteration']) for row in run.samples})

@@ -233,6 +233,15 @@ def test_modules_beside_the_user_are_found(tmp_path, form):
   assert 'beside.advantage(margin=3.0)' in answer.stdout
 
 
+def test_the_first_line_waits_for_no_jax():
+  code = (
+    "import sys; from rljax import cli; cli.main(['train', '--config=nowhere.py'])\n"
+    "print(*sorted({'jax', 'rich', 'orbax', 'optax'} & {*sys.modules}))"
+  )
+  found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+  assert found.stdout == '\n' and 'no config file nowhere.py' in found.stderr
+
+
 def pretend(monkeypatch, hardware, platform, chosen=''):
   import jax
 

@@ -174,6 +174,8 @@ def test_the_report(tmp_path):
   text = report.markdown(known)
   assert '| better | 43.0 [' in text and '**+2.5** [+1.6, +3.4] | +3.0, +3.0, +2.0, +2.0' in text
   assert '| holds | 100 | 18 | 8 |' in text and '| A/A |' in text
+  bold = [row.split(' | ')[0] for row in report.primary_table(known) if '**' in row]
+  assert bold == ['| better']  # what holds, and nothing else
   assert '| better | policy/clip_high 0.1 |' in text and '| still | policy/clip_high 0 |' in text
   assert '| base, start |' in text and '| better − baseline |' in text
   found['better'][1]['start'] = {**found['better'][1]['start'], 'pass@1': 0.7}

@@ -97,7 +97,7 @@ def test_a_live_run_is_drawn_as_it_goes_on(run, monkeypatch):
     text, _ = printed(report.follow, run, seconds=0.25)
   lines = [line for line in text.splitlines() if 'quickstart, seed 3' in line]
   assert [line.split(': ')[1] for line in lines] == [
-    'running, rl 700', 'running, rl 701', 'stopped, rl 701'
+    f'{state} of 700' for state in ('running, rl 700', 'running, rl 701', 'stopped, rl 701')
   ]  # fmt: skip
   assert waits == [0.25] * 4 and text.count('reward/mean') == 1  # the whole, at the end
 
@@ -209,5 +209,7 @@ def test_samples_that_are_not_there_are_told_with_those_that_are(run, capsys):
   assert 'there are those of rl 1 … rl 700' in capsys.readouterr().err
   assert cli.main(['samples', str(run), '--page=2']) == 2
   assert 'there is no page 2' in capsys.readouterr().err
+  assert cli.main(['samples', str(run), '--count=0']) == 2
+  assert 'count=0: a page holds one completion or more' in capsys.readouterr().err
   assert cli.main(['samples', str(run), '--below=-1']) == 2
   assert 'has no such samples' in capsys.readouterr().err

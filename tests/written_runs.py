@@ -8,6 +8,7 @@ NASTY = '</script><img src=x onerror=alert(1)> \u2028 "quoted" {{title}} & so on
 def written_run(folder):
   """A run of two stages that has not come to its end."""
   resolved = files.plain({**config.resolve(config.load('quickstart')).to_dict(), 'seed': 3})
+  resolved['rl']['iterations'] = 700
   files.write_json(folder / 'config.json', {'name': 'quickstart', 'seed': 3, 'config': resolved})
   with metrics.make_writers(('jsonl',), folder, stages={'sft': 4, 'rl': 700}) as writer:
     for i in range(1, 5):

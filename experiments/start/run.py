@@ -92,12 +92,12 @@ def first_line(arguments, folder):
   process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, env=environment)
   line = process.stdout.readline()
   seconds = time.perf_counter() - began
-  if not line:
-    raise RuntimeError(f'{" ".join(command)} has printed nothing')
   process.kill()
   _, _, usage = os.wait4(process.pid, 0)
   process.returncode = 0
   process.stdout.close()
+  if not line:
+    raise RuntimeError(f'{" ".join(command)} has printed nothing')
   return seconds, usage.ru_utime
 
 

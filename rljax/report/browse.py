@@ -32,7 +32,7 @@ def show_samples(
     how many there are that were asked for, on all pages.
 
   Raises:
-    ValueError: there are fewer pages.
+    ValueError: there are fewer pages, or a page has no place.
 
   Examples:
     >>> with workdir.open_workdir('run', 'mine', {'rl': {}, 'stages': ['rl']}, seed=0):
@@ -48,6 +48,8 @@ def show_samples(
     there = [s for s in there if s['stage'] == there[-1]['stage']]
   chosen = [s for s in there if s['iteration'] == iteration]
   chosen.sort(key=lambda s: (s.get('draw_id', 0), -s['reward'] if _is_scored(s) else math.inf))
+  if count is not None and count < 1:
+    raise ValueError(f'count={count}: a page holds one completion or more')
   size = count or max(len(chosen), 1)
   pages, last = math.ceil(len(chosen) / size), None
   if not 1 <= page <= max(pages, 1):

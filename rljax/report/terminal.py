@@ -185,4 +185,8 @@ def _change(first: Any, last: Any) -> str:
 
 def _place(run: RunRecord) -> str:
   """How far the run has come."""
-  return f'{run.rows[-1]["stage"]} {run.rows[-1]["iteration"]}' if run.rows else 'nothing yet'
+  if not run.rows:
+    return 'nothing yet'
+  stage, done = run.rows[-1]['stage'], run.rows[-1]['iteration']
+  whole = run.config.get(stage, {}).get('iterations')
+  return f'{stage} {done}' + (f' of {whole}' if whole else '')
