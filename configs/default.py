@@ -67,7 +67,7 @@ def get_config() -> ConfigDict:
       health_check=True,  # stop early if nothing can be learnt (equal rewards, no end of text)
       health_iterations=3,  # looked at: enough to tell bad luck from a broken set-up
       guard=dict(  # looks at updates that go wrong; batches and samples of them are saved
-        nonfinite='skip',  # of a step whose loss or gradient is not finite; 'stop' ends the run
+        nonfinite='skip',  # a step whose loss, gradient or batch is not finite; 'stop' ends the run
         skips=5,  # iterations in a row with such a step that end the run all the same
         batches=3,  # of such iterations that are saved, for `rljax replay`
         spike=10.0,  # times its running median: a gradient norm or KL to be recorded; 0 = none is

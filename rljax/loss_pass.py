@@ -14,6 +14,10 @@ from rljax.objective import Objective
 from rljax.structs import Array, Policy, PyTree
 
 POLICY_METRICS = ('ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old')
+# Numbers of a batch of which none may be infinite: a clamped ratio to one is finite and wrong.
+FINITE = (
+  'policy_logprobs', 'token_rewards', 'old_logprobs', 'ref_logprobs', 'advantages', 'returns'
+)  # fmt: skip
 
 
 def micro_loss(
@@ -106,6 +110,24 @@ def _counted(rows: Mapping[str, Any], objective: Objective) -> Array:
   if objective.is_of_samples:
     return masking.segment_to_token(rows['weights']['policy'] != 0, rows['segment_ids'])
   return rows['weights']['full'] != 0
+
+
+def are_finite(
+  rows: Mapping[str, Any], samples: Mapping[str, Array], objective: Objective
+) -> Array:
+  """bool scalar: whether the numbers of a minibatch are, at the tokens of scored samples.
+
+  Args:
+    rows: token arrays [M, r, T] of `Batch` as `prepare` leaves them, weights included.
+    samples: sample arrays [N] of the iteration.
+    objective: the stage's.
+  """
+  counted = rows['action_mask'] & _counted(rows, objective)
+  given = [jnp.where(counted, rows[name], 0) for name in FINITE if name in rows]
+  used = samples['group_ids'] >= 0
+  scores = jnp.nan_to_num(samples['rewards'], posinf=jnp.inf, neginf=-jnp.inf)  # NaN: there is none
+  given += [jnp.where(used, x, 0) for x in (samples['temperature'], scores)]
+  return jnp.stack([jnp.all(jnp.isfinite(x)) for x in (*given, *rows['weights'].values())]).all()
 
 
 def _metric(term: str, function: str, key: str) -> str:

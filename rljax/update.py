@@ -13,7 +13,7 @@ import optax
 from rljax import arrays, layouts, router, trips
 from rljax.binding import Bound
 from rljax.combinations import ObjectiveError
-from rljax.loss_pass import micro_loss, of_pairs
+from rljax.loss_pass import are_finite, micro_loss, of_pairs
 from rljax.objective import Objective
 from rljax.prepare import prepare
 from rljax.structs import Array, Batch, Metrics, Policy, PyTree, TrainState
@@ -66,9 +66,9 @@ def make_update_step(
   prepare → epochs × minibatches by scan → micro-batches by fori_loop(0, num_micro[k]) with the
   gradient inside the body, summed in float32 → gradient clip and optimizer.
 
-  A step whose loss or gradient is not finite leaves parameters and optimizer states as they were,
-  bit by bit, and is counted: `update/nonfinite` (and in `update/skipped`, where empty minibatches
-  count, too). An iteration with such a step leaves the method state as it was. `step` goes on.
+  A step of which loss, gradient or batch (`are_finite`) is not leaves parameters and optimizers as
+  they were, bit by bit, and is counted: `update/nonfinite` (and `update/skipped`, as are empty
+  minibatches). An iteration with such a step leaves the method state as it was. `step` goes on.
 
   Args:
     objective: the stage's.
@@ -115,7 +115,8 @@ def make_update_step(
         hyper,
         batch.num_micro[k],
       )
-      carry, logs = _apply(carry, grads, seen, optimizers, hyper, batch.num_micro[k])
+      whole = are_finite(rows, samples, objective)
+      carry, logs = _apply(carry, grads, seen, optimizers, hyper, batch.num_micro[k], whole)
       return carry, {**seen, **logs}
 
     (params, opt_state, count), logs = jax.lax.scan(
@@ -268,12 +269,12 @@ def _keep(good: Array, new: PyTree, old: PyTree) -> PyTree:
   return jax.tree.map(lambda x, before: jnp.where(good, x, before), new, old)
 
 
-def _apply(carry, grads, seen, optimizers, hyper, num_micro):
-  """One optimizer step for each trained role; skipped if loss or gradient is not finite."""
+def _apply(carry, grads, seen, optimizers, hyper, num_micro, whole):
+  """One optimizer step for each trained role; skipped if loss, gradient or batch is not finite."""
   params, opt_state, count = carry
   away, opt_state = opt_state, layouts.fetch(opt_state)
   norm = optax.tree.norm(grads)
-  finite = jnp.isfinite(norm) & jnp.isfinite(seen['update/loss'])
+  finite = whole & jnp.isfinite(norm) & jnp.isfinite(seen['update/loss'])
   good = finite & (num_micro > 0)
   new_params, new_opt_state = {}, {}
   for role, role_params in params.items():
@@ -281,12 +282,11 @@ def _apply(carry, grads, seen, optimizers, hyper, num_micro):
     updates, new_opt_state[role] = transform.update(grads[role], opt_state[role], role_params)
     new_params[role] = optax.apply_updates(role_params, updates)
   kept = layouts.put_back(_keep(good, new_opt_state, opt_state), away)
-  carry = (_keep(good, new_params, params), kept, count + 1)
   logs = {'update/grad_norm': norm, 'update/skipped': 1.0 - good, 'update/nonfinite': 1.0 - finite}
   main = 'policy' if 'policy' in params else next(iter(params))
   for _, rate in optax.tree.get_all_with_path(new_opt_state[main], 'learning_rate')[:1]:
     logs['update/lr'] = rate  # optimizers that keep their rate in their state
-  return carry, logs
+  return (_keep(good, new_params, params), kept, count + 1), logs
 
 
 def _over_steps(logs: Mapping[str, Array]) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from rljax.guard import batches as saved
 from rljax.guard.spikes import spikes
 from rljax.health import HealthError
 from rljax.sharding import make_mesh  # the one that sees all devices
+from rljax.stages import reinforcement
 
 BAD = 3  # a token
 
@@ -85,6 +86,32 @@ def test_finite_steps_change_all():
   assert float(seen['update/nonfinite']) == float(seen['update/skipped']) == 0
   assert bits(before[2]) != bits(state.method_state)
   assert np.isfinite(float(seen['update/loss']))
+
+
+def test_what_is_not_finite_in_a_batch_costs_its_steps():
+  """At one token, or of one sample, of the first of two minibatches."""
+  step, state, hyper, _ = make(GRPO)
+  batch = batches(0, minibatches=2, rows=4, row_length=20)
+  token = tuple(x[0] for x in np.nonzero(batch.action_mask))
+  place = token[:3]
+  sample = batch.sample_ids[place][batch.segment_ids[token]]
+  assert place[0] == 0
+  # Of a reward NaN says that there is none, and the group goes on without it.
+  either, infinite = (np.nan, np.inf, -np.inf), (np.inf, -np.inf)
+  for name, where, values, steps in (
+    ('policy_logprobs', token, either, 1),
+    ('token_rewards', token, either, 1),
+    ('temperature', sample, either, 2),  # of a sample: looked at for the whole iteration
+    ('rewards', sample, infinite, 2),
+    ('rewards', sample, (np.nan,), 0),
+  ):
+    for value in values:
+      hurt = np.array(getattr(batch, name))
+      hurt[where] = value
+      after, seen = step(jax.tree.map(jnp.copy, state), {}, batch.replace(**{name: hurt}), hyper())
+      assert float(seen['update/nonfinite']) == steps, (name, value)
+      assert (bits(after.params) == bits(state.params)) == (steps == 2)
+      assert all(np.isfinite(x).all() for x in jax.tree.leaves((after.params, after.opt_state)))
 
 
 # -- a run
@@ -196,6 +223,31 @@ def test_the_policy_stop_and_too_many_in_a_row_end_the_run(tmp_path, capsys):
   assert 'its batch is not saved (2 are: config.guard.batches)' in capsys.readouterr().out
   with pytest.raises(ValueError, match=r"guard\.nonfinite is 'halt'; it is one of 'skip'"):
     watched(None, nonfinite='halt')
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_a_batch_that_is_not_finite_stops_a_run_and_is_repeated(tmp_path, monkeypatch, value):
+  """Of a sampler that has gone wrong: one log-prob, in the second iteration."""
+  place = reinforcement.Reinforcement.place
+
+  def hurt_place(stage, batch):
+    if int(batch.policy_step.max()) == 1:
+      token = tuple(x[0] for x in np.nonzero(batch.action_mask))
+      batch.policy_logprobs[token] = value
+    return place(stage, batch)
+
+  changes = dict(stages=('rl',), rl=dict(iterations=3), guard=dict(nonfinite='stop'))
+  with monkeypatch.context() as patch:
+    patch.setattr(reinforcement.Reinforcement, 'place', hurt_place)
+    with pytest.raises(HealthError, match='batch of 1 of 1 steps is not finite'):
+      run(tmp_path / 'w', **changes)
+  (name,) = files.names(tmp_path / 'w' / saved.FOLDER)
+  batch, record = saved.read_batch(tmp_path / 'w' / saved.FOLDER / name)
+  assert name == 'rl-000002' and not np.isfinite(batch.policy_logprobs).all()
+  found = replay.replay(tmp_path / 'w', batch=f'{saved.FOLDER}/{name}')
+  assert found.same_batch is False  # the sampler is well again
+  assert found.metrics['update/nonfinite'] == (1, 1) == (1, record['metrics']['update/nonfinite'])
 
 
 @pytest.mark.thorough

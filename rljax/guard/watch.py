@@ -95,8 +95,8 @@ class Guard:
     stage, node = self._stage, self._node
     which = f'{stage.name}, iteration {iteration}'
     what = (
-      f'{which}: the loss or gradient of {skipped} of {stage.steps_per_iteration} steps is not '
-      f'finite, which changes nothing'
+      f'{which}: the loss, gradient or batch of {skipped} of {stage.steps_per_iteration} steps is '
+      f'not finite, which changes nothing'
     )
     where = self._save(iteration, scalars)
     print(f'{what}; {where}', flush=True)
