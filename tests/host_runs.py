@@ -50,6 +50,23 @@ FIVE = dict(
 )
 
 
+def command(*arguments):
+  """A command line of rljax."""
+  return [sys.executable, '-m', 'rljax', *arguments]
+
+
+def environment(workdir, *, devices, x64):
+  """The environment of a process with so many devices."""
+  count = f'--xla_force_host_platform_device_count={devices}'
+  return {
+    **os.environ,
+    'XLA_FLAGS': f'{flags_of_one_device()} {count}',
+    'JAX_ENABLE_X64': str(int(x64)),
+    'RLJAX_DATA': str(pathlib.Path(workdir).parent.parent),  # compiled programs
+    'PYTHONPATH': os.pathsep.join([str(FOLDER), str(FOLDER.parent)]),
+  }
+
+
 def start(workdir, *, processes=2, devices=8, x64=False, environments=({}, {}), **config):
   """The processes of a run, as a user starts them; they talk to files beside the work directory."""
   with socket.socket() as found:
@@ -57,15 +74,8 @@ def start(workdir, *, processes=2, devices=8, x64=False, environments=({}, {}), 
     port = found.getsockname()[1]
   source = pathlib.Path(f'{workdir}.py')
   source.write_text(CONFIG.format(config))
-  count = f'--xla_force_host_platform_device_count={devices // processes}'
-  environment = {
-    **os.environ,
-    'XLA_FLAGS': f'{flags_of_one_device()} {count}',
-    'JAX_ENABLE_X64': str(int(x64)),
-    'RLJAX_DATA': str(source.parent.parent),  # compiled programs
-    'PYTHONPATH': os.pathsep.join([str(FOLDER), str(FOLDER.parent)]),
-  }
-  command = [sys.executable, '-m', 'rljax', 'train', f'--config={source}', f'--workdir={workdir}']
+  shared = environment(workdir, devices=devices // processes, x64=x64)
+  train = command('train', f'--config={source}', f'--workdir={workdir}')
   several = [f'--coordinator=127.0.0.1:{port}', f'--num_processes={processes}']
   begun = []
   for process in range(processes):
@@ -73,8 +83,8 @@ def start(workdir, *, processes=2, devices=8, x64=False, environments=({}, {}), 
     with open(f'{workdir}.{process}', 'w') as output:
       begun.append(
         subprocess.Popen(
-          [*command, *which],
-          env={**environment, **environments[process]},
+          [*train, *which],
+          env={**shared, **environments[process]},
           stdout=output,
           stderr=subprocess.STDOUT,
         )
