@@ -231,3 +231,31 @@ def test_kill_during_a_save_leaves_the_previous_one(tmp_path):
     saver.save(latest + 1, restored, host)
     saver.wait()
     assert all(name.isdigit() for name in os.listdir(tmp_path / 'state'))
+
+
+def test_a_role_waits_for_the_state_that_is_being_written(tmp_path, monkeypatch):
+  """Of several processes, those that write two things at once meet at one barrier of orbax."""
+  import orbax.checkpoint as ocp
+
+  writing, manager = set(), ocp.CheckpointManager
+  save, wait = manager.save, manager.wait_until_finished
+
+  def noted_save(self, *given, **named):
+    assert writing <= {self.directory}, f'{self.directory.name} meets {writing}'
+    is_new = save(self, *given, **named)  # which waits for itself
+    writing.add(self.directory)
+    return is_new
+
+  def noted_wait(self):
+    wait(self)
+    writing.discard(self.directory)
+
+  monkeypatch.setattr(manager, 'save', noted_save)
+  monkeypatch.setattr(manager, 'wait_until_finished', noted_wait)
+  state = make_state()
+  with Checkpointer(tmp_path) as saved:
+    saved.save_role('reference', 1, state.params['policy'])
+    saved.save(1, state, HOST, roles={'reference': 1})
+    assert [folder.name for folder in writing] == ['state']  # and the role is whole
+    saved.save_role('reward', 1, state.params['policy'])
+    saved.save(2, state, HOST, roles={'reference': 1, 'reward': 1})

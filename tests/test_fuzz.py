@@ -1,9 +1,13 @@
 """Readers of other people's text and files: whatever comes, an answer or the documented error."""
 
 import datetime
+import io
 import json
 import struct
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -235,6 +239,127 @@ def test_host_records(record):
                                                 max_size=3), max_leaves=8))  # fmt: skip
 def test_host_records_come_back(value):
   assert repr(checkpoint.decode(json.loads(json.dumps(checkpoint.encode(value))))) == repr(value)
+
+
+@pytest.fixture(scope='module')
+def kept(tmp_path_factory):
+  """A folder of checkpoints, what was saved there, and the contents of its files."""
+  folder, tree = tmp_path_factory.mktemp('kept'), {'w': np.arange(300.0), 'n': 4}
+  with checkpoint.Checkpointer(folder) as saved:
+    saved.save(1, tree, {'text': 'abc' * 50})
+    saved.wait()
+  return folder, tree, {p: p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file()}
+
+
+def put(record, place, value):
+  """A JSON record with another value at the place of this number, as they come."""
+  if isinstance(record, dict | list) and record and place:
+    keys = list(record) if isinstance(record, dict) else range(len(record))
+    key = keys[place % len(keys)]
+    changed = put(record[key], place // len(keys), value)
+    pairs = [(k, changed if k == key else record[k]) for k in keys]
+    return dict(pairs) if isinstance(record, dict) else [x for _, x in pairs]
+  return value
+
+
+@settings(few, max_examples=12)
+@given(number=st.integers(0, 99), place=st.integers(0, 9999), value=jsons | st.just(2**63),
+       cut=st.booleans())  # fmt: skip
+def test_files_of_a_checkpoint(kept, number, place, value, cut):
+  """Its metadata, changed at one place, and any file, cut: refused, or read as it was saved."""
+  folder, tree, contents = kept
+  path = list(contents)[number % len(contents)]
+  text, end = contents[path], place % max(len(contents[path]), 1)
+  try:
+    changed = json.dumps(put(json.loads(text), place, value)).encode()
+  except ValueError:  # no JSON stands there
+    changed = text[:end] + bytes([place % 256]) + text[end + 1 :]
+  path.write_bytes(text[:end] if cut else changed)
+  try:
+    with checkpoint.Checkpointer(folder, read_only=True) as reader:
+      state, host = reader.restore(tree, 1)
+  except checkpoint.CheckpointError as error:
+    assert str(folder) in str(error)
+  else:
+    np.testing.assert_array_equal(state['w'], tree['w'])
+    assert state['n'] == 4 and host == {'text': 'abc' * 50}
+  finally:
+    path.write_bytes(text)
+
+
+@pytest.mark.parametrize(
+  ('name', 'content', 'message'),
+  [
+    ('_CHECKPOINT_METADATA', '3', '_CHECKPOINT_METADATA is not what was written'),
+    ('host/metadata', '{"a": 1}', 'the record is not what was written'),
+    ('state/_METADATA', '', 'w is not there'),
+  ],
+)
+def test_metadata_that_says_something_else_is_named(kept, name, content, message):
+  folder, tree, contents = kept
+  path = folder / 'state' / '1' / name
+  text = contents[path].decode()
+  path.write_text(content or text.replace('"key": "w"', '"key": "v"'))
+  with pytest.raises(checkpoint.CheckpointError, match=message):
+    with checkpoint.Checkpointer(folder, read_only=True) as reader:
+      reader.restore(tree, 1)
+  if name == '_CHECKPOINT_METADATA':  # the message says that it may go
+    path.unlink()
+    with checkpoint.Checkpointer(folder, read_only=True) as reader:
+      np.testing.assert_array_equal(reader.restore(tree, 1)[0]['w'], tree['w'])
+  path.write_text(text)
+
+
+# A process of its own: what the C++ of the library does to it is seen then.
+PIECES_PROGRAM = """
+import random, sys
+from rljax import tokenization
+
+path, count = sys.argv[1:]
+whole, found = open(path, 'rb').read(), [0, 0]
+for number in range(int(count)):
+  chance, data = random.Random(number), bytearray(whole)
+  place, way = chance.randrange(len(data)), number % 4
+  if way == 0:
+    del data[place:]
+  elif way == 1:
+    del data[place : place + chance.randrange(1, 40)]
+  elif way == 2:
+    data[place:place] = chance.randbytes(chance.randrange(1, 9))
+  else:
+    for _ in range(4):
+      data[chance.randrange(len(data))] = chance.randrange(256)
+  open(path, 'wb').write(data)
+  try:
+    tokenizer = tokenization.sentencepiece(path=path)
+  except tokenization.TokenizerError as error:
+    assert path in str(error), error
+    found[0] += 1
+    continue
+  tokenizer.decode(tokenizer.encode('ab cd \\u00e9 \\u2126 \\x00'))
+  tokenizer.decode(range(tokenizer.vocab_size))
+  found[1] += 1
+print(*found)
+"""
+
+
+@pytest.mark.parametrize(
+  'count', [100, pytest.param(2000, marks=pytest.mark.thorough)]
+)
+def test_files_of_sentencepiece(tmp_path, count):
+  import sentencepiece
+
+  path, text = tmp_path / 'x.model', io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(['ab cd abc', 'dcba abcd', 'the cat', '1 2 3'] * 9), model_writer=text,
+    vocab_size=40, hard_vocab_limit=False, minloglevel=2,
+  )  # fmt: skip
+  path.write_bytes(text.getvalue())
+  done = subprocess.run(
+    [sys.executable, '-c', PIECES_PROGRAM, str(path), str(count)], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  assert all(int(number) for number in done.stdout.split())
 
 
 # -- templates and overrides

@@ -146,15 +146,19 @@ class Store:
     _steady()
     self._ocp = ocp
     self.directory = directory
-    self.manager = ocp.CheckpointManager(
-      directory,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=_Kept(keep, pinned),
-        create=not read_only,
-        save_root_metadata=not read_only,
-        cleanup_tmp_directories=not read_only,  # what a kill during a save left behind
-      ),
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=_Kept(keep, pinned),
+      create=not read_only,
+      save_root_metadata=not read_only,
+      cleanup_tmp_directories=not read_only,  # what a kill during a save left behind
     )
+    try:
+      self.manager = ocp.CheckpointManager(directory, options=options)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+      raise CheckpointError(
+        f'{directory}: of a checkpoint there the file _CHECKPOINT_METADATA is not what was written '
+        f'({" ".join(str(error).split())[:200]}); a checkpoint can be read without this file'
+      ) from error
 
   def save(self, step: int, tree: PyTree, record: Mapping[str, Any]) -> bool:
     """Starts to write; returns when the arrays are copied. False if the step is there already."""
@@ -190,7 +194,7 @@ class Store:
     with self._reading(step):
       record = self.manager.restore(step, args=args.Composite(host=args.JsonRestore())).host
       expected = record.pop('sum', None)  # older checkpoints have none
-    if expected not in (None, _sum(record)):
+    if expected not in (None, _sum(record)) or not _has_table(record):
       raise DamagedError(f'checkpoint {self._place(step)}: the record is not what was written')
     return record
 
@@ -217,6 +221,8 @@ class Store:
     with self._reading(step):
       values = self.manager.restore(step, args=args.Composite(state=restore)).state
     for name, value in values.items():
+      if not hasattr(value, 'dtype'):  # orbax has found no such array
+        raise DamagedError(f'checkpoint {self._place(step)}: {name} is not there')
       expected, kept = table[name].get('sum'), str(value.dtype) == table[name]['dtype']
       if expected is not None and (kept or 'impl' in table[name]):
         if fingerprint(value) != expected:
@@ -250,6 +256,13 @@ class Store:
         raise
       why = ' '.join(str(error).split())[:200]
       raise DamagedError(f'checkpoint {self._place(step)} cannot be read: {why}') from error
+
+
+def _has_table(record: Mapping[str, Any]) -> bool:
+  table = record.get('leaves')
+  return isinstance(table, dict) and all(
+    isinstance(leaf, dict) and {'shape', 'dtype'} <= leaf.keys() for leaf in table.values()
+  )
 
 
 def _sum(record: Mapping[str, Any]) -> int:
