@@ -65,6 +65,7 @@ def test_usage_names_the_verbs(capsys):
     ('train --config=quickstart --seed=x', '--seed=x'),
     ('train --config=quickstart extra', "unknown argument 'extra'"),
     ('train --config=quickstart --config.rl.sampels=3', 'did you mean rl.samples'),
+    ('train --config=quickstart --config.rl.sampel=3', 'did you mean rl.samples'),
     ('train --config=quickstart --config.rl.lr=1', 'did you mean rl.optimizer.learning_rate'),
     ('train --config=quickstart --config.rl.clip_high=1', 'did you mean rl.loss.clip_high'),
     ('train --config=quickstart --config.rl.loss.kl_coef=1', 'did you mean rl.kl_coef'),
