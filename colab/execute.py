@@ -27,7 +27,7 @@ import nbformat
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent / 'pyproject.toml'
-ORDER = ('quickstart', 'losses_tour', 'own_task', 'bring_a_model', 'own_loop')
+ORDER = ('quickstart', 'losses_tour', 'own_task', 'bring_a_model', 'scale', 'own_loop')
 NO_URL = '<repository URL>'
 SOURCE = re.compile(r"'git\+[^']*'")
 BADGE = re.compile(r'\A\[!\[Open in Colab\][^\n]*\n\n')
@@ -90,12 +90,27 @@ def execute(notebook: nbformat.NotebookNode, folder: pathlib.Path, *, timeout: i
     notebook,
     timeout=timeout,
     record_timing=False,
-    coalesce_streams=True,
     resources={'metadata': {'path': str(folder)}},
   )
   started = time.perf_counter()
   client.execute(env={**os.environ, **own})
-  return time.perf_counter() - started
+  seconds = time.perf_counter() - started
+  for one in notebook.cells:
+    if one.cell_type == 'code':
+      one.outputs = joined(one.outputs)
+  return seconds
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+  """One output for what was printed in pieces; pictures between the pieces stay there."""
+  found = []
+  for output in outputs:
+    name = output.get('name')
+    if name and found and found[-1].get('name') == name:
+      found[-1].text += output.text
+    else:
+      found.append(output)
+  return found
 
 
 def noise(notebook: nbformat.NotebookNode) -> list[str]:

@@ -140,6 +140,15 @@ def test_noise_is_found(said):
   assert execute.noise(nbformat.v4.new_notebook(cells=[cell]))
 
 
+def test_what_is_printed_stays_beside_its_picture():
+  def printed(text):
+    return nbformat.v4.new_output('stream', name='stdout', text=text)
+
+  picture = nbformat.v4.new_output('display_data', data={'text/plain': 'a picture'})
+  outputs = execute.joined([printed('a'), printed('b'), picture, printed('c')])
+  assert outputs == [printed('ab'), picture, printed('c')]
+
+
 def test_an_error_ends_the_run(tmp_path):
   notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('1 / 0')])
   with pytest.raises(nbclient.exceptions.CellExecutionError, match='ZeroDivisionError'):
