@@ -52,7 +52,8 @@ class Run:
   def __init__(self, **changes):
     self.world = assembly.assemble(settings(**changes))
     self.stage = make_stage('rl', self.world)
-    self.frozen = {'reference': self.world.as_reference(self.world.params['policy'])}
+    kept = {'reference': self.world.as_reference(self.world.params['policy'])}
+    self.frozen = {**self.world.base, **kept}
     self.state = self.stage.init(self.world.params, jax.random.key(3))
     self.done = 0
 
