@@ -28,9 +28,9 @@ from trial import EVERY, PHASES
 FAULTS = {**faults.FAULTS, **endpoints.FAULTS, **nonfinite.FAULTS}
 NAMES = {**faults.NAMES, **endpoints.NAMES, **nonfinite.NAMES}
 FURTHER = {  # what is killed besides, and how it is called
-  trial.TWO: 'two processes, of one or both',
   trial.TURNS: 'episodes of several turns, and a queue',
   trial.POOL: 'a pool that is rehearsed, and a queue',
+  trial.TWO: 'two processes, of one or both',
 }
 MARKERS = ('<!-- campaign: written by campaign.py -->', '<!-- end of campaign -->')
 
@@ -41,6 +41,7 @@ def main():
   parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('runs/campaign'))
   parser.add_argument('--kills', type=int, default=200)
   parser.add_argument('--further', type=int, default=10, help='kills of each other run')
+  parser.add_argument('--runs', default='turns,pool,two', help='the other runs that are killed')
   parser.add_argument('--seconds', type=float, default=1e9, help='after which no kills begin')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--faults', default=','.join(FAULTS), help='other than kills; anew each')
@@ -82,7 +83,7 @@ def _further(subject, out, args):
   """The kills of another run; what an earlier call has done is kept."""
   whole = out / f'whole-{subject.name}'
   known = kills.read(out / kills.name_of(subject))
-  if len(known) >= args.further:
+  if len(known) >= args.further or subject.name not in args.runs.split(','):
     return known
   codes = trial.wait_for_all(trial.start(subject, whole, trial.Board()))
   assert not any(codes), f'the run itself does not work: {whole}.log'

@@ -1,6 +1,7 @@
 """A judge whose endpoint is late, answers garbage or limits the rate, for a while or for good."""
 
 import contextlib
+import os
 import subprocess
 import sys
 
@@ -36,8 +37,8 @@ def endpoints(out, whole, count):
 def _run(out, number, manner):
   """The exit code of a run whose judge has these manners."""
   with _serving(manner) as port:
-    where = f'--config.rewards.reward.generate.base_url=http://127.0.0.1:{port}/v1'
-    how = dict(config=trial.HERE / 'judged.py', flags=(where, f'--seed={number}'))
+    os.environ['ENDPOINT'] = f'http://127.0.0.1:{port}/v1'
+    how = dict(config=trial.HERE / 'judged.py', flags=(f'--seed={number}',))
     return trial.run(out / f'{manner}-{number}', **how)[0]
 
 

@@ -19,7 +19,7 @@ def updates(out, whole, count):
   """Into each place, once and at any step; skipped, repeated, stopped and continued."""
   del whole
   chance = random.Random(0)
-  places = [(where, scale) for where in ('loss', 'gradient', 'batch') for scale in (0, 1)]
+  places = [(where, scale) for where in ('batch', 'gradient', 'loss') for scale in (0, 1)]
   for number in range(-(-count // len(places)) * len(places)):
     where, scale = places[number % len(places)]
     step = chance.randrange(2 * STEPS, 8 * STEPS)
