@@ -19,7 +19,7 @@ def updates(out, whole, count):
   """Into each place, once and at any step; skipped, repeated, stopped and continued."""
   del whole
   chance = random.Random(0)
-  places = [(where, scale) for where in ('batch', 'gradient', 'loss') for scale in (0, 1)]
+  places = [(where, scale) for where in ('gradient', 'loss') for scale in (0, 1)] + [('batch', 0)]
   for number in range(-(-count // len(places)) * len(places)):
     where, scale = places[number % len(places)]
     step = chance.randrange(2 * STEPS, 8 * STEPS)
@@ -33,7 +33,7 @@ def updates(out, whole, count):
 def _injected(where, scale, step, until=None):
   """Arguments of `trial.run`."""
   if where == 'batch':
-    return dict(prepare=poison.batches(step // STEPS, scale), flags=())
+    return dict(prepare=poison.batches(step // STEPS), flags=())
   hyper = dict(name=f'poison.{where}', at=step, until=until or step, scale=scale)
   return dict(prepare=None, flags=tuple(f'--config.rl.loss.{k}={v}' for k, v in hyper.items()))
 
@@ -95,7 +95,7 @@ def scores(out, whole, count):
 
 
 NAMES = {
-  'updates': 'NaN, infinity in a loss, gradient, batch',
+  'updates': 'NaN, infinity in a loss, gradient; NaN in a batch',
   'scores': 'NaN, infinity as a reward',
 }
 FAULTS = {f.__name__: f for f in (updates, scores)}

@@ -26,11 +26,10 @@ def gradient(
   return values + root - jax.lax.stop_gradient(root), seen
 
 
-def batches(at, scale):
-  """For `trial.begin`: one number of the batch of iteration `at` (from 0) is scale·∞.
+def batches(at):
+  """For `trial.begin`: one log-prob of the draw in the batch of iteration `at` (from 0) is NaN.
 
-  NaN is a log-prob of the draw, ∞ a reward: a NaN there means that nobody could score, and log-
-  ratios have a bound.
+  An infinite one has a bound, and a reward that is not finite is one that nobody could give.
   """
 
   def prepare():
@@ -41,12 +40,9 @@ def batches(at, scale):
       if iteration != at:
         return found
       batch = found.batch
-      if scale:
-        changed = dict(rewards=batch.rewards.at[int(np.argmax(batch.group_ids >= 0))].set(np.inf))
-      else:
-        place = tuple(np.argwhere(np.asarray(batch.action_mask))[0])
-        changed = dict(policy_logprobs=batch.policy_logprobs.at[place].set(np.nan))
-      return found._replace(batch=batch.replace(**changed))
+      place = tuple(np.argwhere(np.asarray(batch.action_mask))[0])
+      changed = batch.policy_logprobs.at[place].set(np.nan)
+      return found._replace(batch=batch.replace(policy_logprobs=changed))
 
     Reinforcement.collect = infected
 
