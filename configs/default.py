@@ -95,7 +95,7 @@ def _sft() -> dict:
     iterations=1000,  # one optimizer step each
     prompts=64,  # demonstrations of one iteration
     max_length=256,  # tokens of a prompt and its demonstration; a longer one is an error
-    stop_accuracy=0.0,  # fraction: stop as soon as pass@1 (temperature 1) reaches it; 0 = never
+    stop_accuracy=0.0,  # fraction: stop when pass@1 on other held-out prompts is this; 0 = never
     stop_every=50,  # iterations between looks at it
     curriculum=dict(name='curriculum.uniform'),  # which prompts come next
     loss=dict(name='losses.nll'),

@@ -1,14 +1,22 @@
 """`python -m rljax <verb>`, the same as `rljax <verb>`."""
 
+import os
 import sys
 
 
 def main() -> None:
   """The entry point of the command line."""
-  from rljax import cli, redaction  # here, because reward workers import this module again
+  # Here, because reward workers import this module again.
+  from rljax import cli, interruptions, redaction
 
   sys.excepthook = redaction.excepthook
-  sys.exit(cli.main(sys.argv[1:]))
+  status = cli.main(sys.argv[1:])
+  if status in (interruptions.STATUS, interruptions.AT_ONCE):
+    # A signal may have stopped jax within a compilation, and then the interpreter's end crashes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  sys.exit(status)
 
 
 if __name__ == '__main__':

@@ -150,8 +150,8 @@ class World:
     there = len(self.task.test)
     if there <= first:
       raise ValueError(
-        f'evaluation: task {self.task.name} has {there} held-out prompts, and those from number '
-        f'{first} on are needed; lower evaluation.num_prompts'
+        f'task {self.task.name} has {there} held-out prompts, and more than {first} are needed '
+        '(evaluation.num_prompts come first); lower evaluation.num_prompts or hold out more'
       )
     prompts = [self.task.test[i] for i in range(first, min(first + count, there))]
     return [dataclasses.replace(p, tokens=prompt_tokens(self.tokenizer, p)) for p in prompts]

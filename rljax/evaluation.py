@@ -46,9 +46,9 @@ class Evaluation:
   """What one evaluation saw.
 
   Attributes:
-    metrics: 'greedy', 'avg@n', 'pass@k', 'length_mean', 'truncated', 'well_formed', 'errors', and
-      'component/<name>' of each component of the reward ('component/lenient'): its mean over the
-      drawn samples that have it.
+    metrics: 'greedy', 'avg@n', 'pass@k', 'length_mean', 'truncated', 'well_formed', 'errors',
+      'reward', and 'component/<name>' of each component of it ('component/lenient'): means over
+      the drawn samples that have one.
     num_correct: int [Q], right samples of each prompt.
     greedy_correct: bool [Q].
   """
@@ -91,7 +91,7 @@ def evaluate(
   """
   right = np.zeros((len(prompts), samples + 1), bool)
   kinds = [set() for _ in prompts]
-  seen, errors, components = np.zeros(4, np.int64), 0, {}
+  seen, errors, scored = np.zeros(4, np.int64), 0, {}
   for some, asked in requests(prompts, generate, samples):
     completions = generate.sample(params, asked, some)[1]
     scores = score(completions)
@@ -106,8 +106,9 @@ def evaluate(
         seen += [1, len(completion.tokens), completion.truncated, is_formed]
     errors += scores.errors + scores.timeouts
     drawn = np.array([c.sample_index > 0 or not samples for c in completions])
-    for name, values in scores.components.items():
-      components.setdefault(name, []).append(values[drawn & np.isfinite(values)])
+    parts = {f'component/{name}': values for name, values in scores.components.items()}
+    for name, values in {'reward': scores.rewards, **parts}.items():
+      scored.setdefault(name, []).append(values[drawn & np.isfinite(values)])
   seen = hosts.total([*seen, sum(len(some) for some in kinds)], 'evaluation').tolist()
   count, length, truncated, formed, distinct = seen
   metrics = accuracy(right, ks)
@@ -120,9 +121,9 @@ def evaluate(
     metrics['distinct'] = distinct / len(kinds)
   if well_formed is not None:
     metrics['well_formed'] = formed / count
-  for name, parts in components.items():
+  for name, parts in scored.items():
     if len(values := np.concatenate(parts)):
-      metrics[f'component/{name}'] = float(values.mean())
+      metrics[name] = float(values.mean())
   return Evaluation(
     metrics=metrics, num_correct=right[:, 1:].sum(axis=1), greedy_correct=right[:, 0]
   )

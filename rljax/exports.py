@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -30,7 +32,8 @@ def export_run(
     dtype: of the tensors: 'float32', 'bfloat16' or 'float16'.
 
   Returns:
-    The directory; it has tokenizer files where the run's tokenizer is of Hugging Face.
+    The directory. It has the files of the run's tokenizer where that is of Hugging Face, bytes or
+    characters; of another one a warning says that it does not come along.
 
   Raises:
     FileNotFoundError: no run there.
@@ -59,4 +62,19 @@ def export_run(
     for name in TOKENIZER_FILES:
       if (source / name).exists():
         files.write_bytes(target / name, files.read_bytes(source / name))
+  elif hasattr(tokenizer, 'as_tokenizers'):
+    _write_tokenizer(files.as_path(directory), *tokenizer.as_tokenizers())
+  else:
+    warnings.warn(
+      f'{directory} has no tokenizer: {node["name"]} has no form that transformers reads; its ids '
+      'are those of the run',
+      stacklevel=2,
+    )
   return directory
+
+
+def _write_tokenizer(folder: Any, tokenizer: Any, special: dict[str, str]) -> None:
+  settings = {'tokenizer_class': 'PreTrainedTokenizerFast', **special}
+  settings['clean_up_tokenization_spaces'] = False
+  files.write_text(folder / 'tokenizer.json', tokenizer.to_str(pretty=True))
+  files.write_json(folder / 'tokenizer_config.json', settings)

@@ -1,4 +1,4 @@
-"""Whether a run can learn anything, seen from its first iterations."""
+"""Whether a run can learn anything, seen from its first iterations; what it has left out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,31 @@ from typing import Any
 
 from rljax.rollouts.measures import is_hopeless
 
-__all__ = ['HealthError', 'check']
+__all__ = ['HealthError', 'check', 'lost']
 
 
 class HealthError(RuntimeError):
   """The run cannot go on as it is; the message says why."""
+
+
+def lost(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  """What a run has left out of its losses, a line each: samples without a reward, updates.
+
+  Args:
+    rows: lines of its metrics.
+  """
+  told = {
+    'reward/errors': 'completions had no reward, as it raised or returned no finite number',
+    'reward/timeouts': 'completions had no reward in time',
+    'update/skipped': 'updates were skipped, as loss or gradient was not finite',
+  }
+  drawn = sum(row.get('rollout/samples', 0) for row in rows)
+  found = []
+  for name, text in told.items():
+    if count := sum(row.get(name, 0) for row in rows):
+      of = f' of {drawn:,.0f}' if name.startswith('reward/') else ''
+      found.append(f'WARNING: {count:,.0f}{of} {text}')
+  return found
 
 
 def check(config: Any, history: Sequence[Mapping[str, Any]], done: int) -> None:

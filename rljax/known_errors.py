@@ -89,9 +89,9 @@ ERRORS = (
   ),
   Known(
     'No completion could be scored',
-    r'no completion could be scored',
-    'The reward raised, ran out of its time or returned no finite number on every completion. Such '
-    'samples leave the loss; they are not scored 0.',
+    r'no completion could be scored|completions could not be scored',
+    'The reward raised, ran out of its time or returned no finite number on all completions, or '
+    'nearly all. Such samples leave the loss; they are not scored 0.',
     'Call the reward by hand on a completion of `rljax samples <workdir>`; `rewards.wall_seconds` '
     'and `rewards.memory_mib` are its limits.',
   ),

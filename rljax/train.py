@@ -158,8 +158,6 @@ class Run:
       leaves = self.interruption.is_due()
       if ends or leaves or is_due(progress.done, self.config.checkpoint_every):
         self.save(stage, state)
-      if progress.stopped:
-        print(f'{stage.name} ends at {progress.done}: stop_accuracy is reached', flush=True)
       if leaves:
         progress.checkpointer.wait()
         self.interruption.leave(f'iteration {progress.done} of stage {stage.name} is saved')
@@ -186,6 +184,8 @@ class Run:
     self.progress.checkpointer.wait()
     if hosts.is_first():
       metrics.plot_curves(self.path)
+      for line in health.lost(metrics.read_metrics(self.path)):
+        print(line)
     summary = metrics.write_summary(
       self.path,
       start=self.progress.start,

@@ -114,7 +114,8 @@ def test_greedy_alone(policy):
   program, params = policy
   score, seen = recorded(starts_with_a)
   found = evaluate(params, PROMPTS, generator(program), score, samples=0)
-  assert len(seen) == 5 and set(found.metrics) == {'greedy', 'length_mean', 'truncated', 'errors'}
+  names = {'greedy', 'length_mean', 'truncated', 'errors', 'reward'}
+  assert len(seen) == 5 and set(found.metrics) == names
 
 
 def begins(completion):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from rljax import checkpoint, cli, models
+from rljax import checkpoint, cli, exports, models, tokenization
 from rljax.exports import export_run
 
 
@@ -24,6 +24,24 @@ def test_the_verb_writes_what_the_run_has_learnt(workdir, tmp_path, capsys):
   assert shape.d_model == tiny_runs.MODEL['d_model']
   saved = checkpoint.load_params(workdir, example=params)
   jax.tree.map(np.testing.assert_array_equal, params, saved)
+  assert (tmp_path / 'out' / 'tokenizer.json').exists()
+
+
+@pytest.mark.parametrize(
+  ('own', 'texts'),
+  [
+    (tokenization.characters(alphabet='ab >\n<é'), ['ab> a\nb', '<é', '']),
+    (tokenization.byte_level(), ['hé  ll\no <|eo', '\x00\x7f\u2028🙂', '']),
+  ],
+)
+def test_tokenizers_without_files_get_some(own, texts, tmp_path):
+  exports._write_tokenizer(tmp_path, *own.as_tokenizers())
+  found = tokenization.huggingface(path=str(tmp_path))
+  assert found.vocab_size == own.vocab_size and found.pad_id == own.pad_id
+  assert found.eos_ids == own.eos_ids
+  for text in texts:
+    assert found.encode(text) == own.encode(text)
+    assert found.decode([*own.encode(text), *own.eos_ids]) == text
 
 
 def test_the_verb_needs_a_place(workdir, capsys):

@@ -230,3 +230,30 @@ def test_a_preempted_vm_saves_the_iteration(metadata, tmp_path, tmp_path_factory
       run(tmp_path / 'taken', **changes)
   with checkpoint.Checkpointer(tmp_path / 'taken' / 'checkpoints', read_only=True) as saved:
     assert saved.host()['done'] == 3
+
+
+WITHIN = """
+import sys
+from rljax import train
+from rljax.metrics import compilations
+train.PATIENCE, compilations.LOOK_SECONDS = 0.05, 0.01
+from rljax.__main__ import main
+sys.argv[1:] = ['train', '--config=quickstart', f'--workdir={sys.argv[1]}']
+main()
+"""
+
+
+@pytest.mark.thorough
+def test_ctrl_c_within_a_compilation_has_the_exit_code_of_any(tmp_path):
+  environment = {**os.environ, 'RLJAX_DATA': str(tmp_path), 'JAX_PLATFORMS': 'cpu'}  # all compiles
+  command = [sys.executable, '-c', WITHIN, str(tmp_path / 'run')]
+  with subprocess.Popen(
+    command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+  ) as run:
+    while line := run.stdout.readline():
+      if line.startswith('compiling'):
+        run.send_signal(signal.SIGINT)
+        break
+    _, said = run.communicate()
+  assert run.returncode == interruptions.STATUS, said
+  assert 'this goes on from there' in said

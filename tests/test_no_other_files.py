@@ -31,6 +31,7 @@ EXCEPTIONS = {
   'hosts.py': ('bytes in memory', 'np.savez np.load'),
   'metrics/memory.py': ("the kernel's files", 'open os.listdir'),
   'models/tensor_files.py': ('memory maps; writes what files.atomic puts', 'open np.memmap'),
+  'notices.py': ("the kernel's files", 'read_text'),
   'rewards/judges/cache.py': ('a data base on a local disk', 'os.makedirs sqlite3.connect'),
   'rewards/sandbox.py': ('a local temporary folder of a sandbox', 'shutil.rmtree'),
   'rewards/sandbox_inside.py': ('within a sandbox', 'open os.open os.mkdir os.makedirs os.symlink'),
@@ -39,6 +40,7 @@ EXCEPTIONS = {
   'rewards/worker.py': ('its own standard output', 'os.open os.fdopen'),
   'tasks/table_questions.py': ('a data base in memory', 'sqlite3.connect'),
   'workdir/lock.py': ('locks of the local system', 'os.open'),
+  'workdir/sources.py': ("the user's sources", 'read_text'),
 }
 # Methods of these names that have nothing to do with files.
 OTHERS = {('train.py', 'stage.rename'), ('stages/ranked.py', 'self.rename')}

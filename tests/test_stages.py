@@ -128,6 +128,9 @@ def test_signs_of_ill_health():
   assert is_hopeless([alone]) is None and is_hopeless([{**alone, 'reward/std': 0.0}])
   lost = seen(**{'reward/mean': math.nan, 'reward/std': math.nan, 'group/size': 0.0})
   assert 'no completion could be scored' in is_hopeless([lost])
+  nearly = seen(**{'reward/errors': 7, 'reward/timeouts': 500, 'rollout/samples': 512})
+  assert '507 of 512 completions could not be scored' in is_hopeless([nearly])
+  assert is_hopeless([nearly, seen(**{'rollout/samples': 512})]) is None
 
 
 # -- SFT

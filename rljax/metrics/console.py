@@ -115,13 +115,13 @@ def evaluation_lines(place: str, scalars: Mapping[str, float], width: int) -> li
 
 def _says_nothing(what: str, values: Mapping[str, float]) -> bool:
   """True for standard errors, no errors, an avg@n beside pass@1, which is the same number, and
-  components of the reward, which need not be fractions: all but the lenient accuracy.
+  rewards and their parts, which need not be fractions: all but the lenient accuracy.
   """
   if what.startswith('component/'):
     return what != 'component/lenient'
   if what.startswith('avg@'):
     return 'pass@1' in values
-  return what.endswith('_se') or (what == 'errors' and not values[what])
+  return what == 'reward' or what.endswith('_se') or (what == 'errors' and not values[what])
 
 
 def samples_table(rows: Sequence[Mapping[str, Any]], *, limit: int = 8) -> Any:

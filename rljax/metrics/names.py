@@ -56,6 +56,7 @@ EVALUATION = (
   'truncated',
   'errors',
   'distinct',
+  'reward',
   'accuracy',  # of a preference, a reward model
   'margin',
 )

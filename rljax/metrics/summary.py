@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -135,7 +136,7 @@ def read_summary(workdir: files.PathLike) -> dict[str, Any] | None:
 def summary_rows(
   start: Mapping[str, Any], end: Mapping[str, Any]
 ) -> list[tuple[str, Any, Any, str]]:
-  """(label, value at the start, value at the end, 'fraction' or 'number').
+  """(label, value at the start, value at the end, 'fraction', 'number' or 'reward').
 
   Examples:
     >>> start, end = {'greedy': 0.4, 'pass@k': {4: 0.6}}, {'greedy': 0.5, 'pass@k': {4: 0.7}}
@@ -148,8 +149,11 @@ def summary_rows(
   rows.append(('pass@1', start.get('pass@1'), end.get('pass@1'), 'fraction'))
   rows += [(f'pass@{k}', first.get(k), last.get(k), 'fraction') for k in sizes]
   n = end.get('n') or start.get('n')
-  if n is not None and any(r.get('avg@n') != r.get('pass@1') for r in (start, end)):
+  if n is not None and not all(_is_same(r.get('avg@n'), r.get('pass@1')) for r in (start, end)):
     rows.append((f'avg@{n}', start.get('avg@n'), end.get('avg@n'), 'fraction'))
+  right = 'greedy' if end.get('pass@1') is None else 'pass@1'
+  if not all(_is_same(r.get('reward'), r.get(right)) for r in (start, end)):  # it knows parts
+    rows.append(('reward', start.get('reward'), end.get('reward'), 'reward'))
   others = ('component/lenient', 'accuracy', 'margin', 'well_formed', 'truncated', 'length_mean')
   for name in others:
     kind = 'number' if name in ('length_mean', 'margin') else 'fraction'
@@ -158,8 +162,13 @@ def summary_rows(
   return [row for row in rows if row[1] is not None or row[2] is not None]
 
 
+def _is_same(a: float | None, b: float | None) -> bool:
+  return a == b or (a is not None and b is not None and math.isclose(a, b))
+
+
 def _cells(first: Any, last: Any, kind: str) -> tuple[str, str, str]:
-  scale, form, unit = (100, '.1f', ' %') if kind == 'fraction' else (1, '.1f', '')
+  scale, unit = (100, ' %') if kind == 'fraction' else (1, '')
+  form = '.3f' if kind == 'reward' else '.1f'
   texts = ['–' if v is None else format(v * scale, form) + unit for v in (first, last)]
   if first is None or last is None:
     return texts[0], texts[1], ''

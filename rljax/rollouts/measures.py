@@ -11,6 +11,8 @@ import numpy as np
 from rljax import hosts
 from rljax.rollouts.single_turn import Experience
 
+MOST_LOST = 0.95  # of the completions; if more have no reward, the reward is wrong and not they
+
 
 def experience_metrics(experience: Experience) -> dict[str, Any]:
   """reward/*, group/* and rollout/* of one iteration, over its used samples; {} without any.
@@ -129,10 +131,13 @@ def is_hopeless(history: Sequence[dict[str, Any]]) -> str | None:
       'every completion was truncated: no stop token was sampled. Raise max_new_tokens, or check '
       'that the model has learnt to end (an SFT stage, a chat template)'
     )
-  if all(np.isnan(m['reward/mean']) for m in history):
+  lost = sum(m.get('reward/errors', 0) + m.get('reward/timeouts', 0) for m in history)
+  drawn = sum(m.get('rollout/samples', 0) for m in history)
+  if all(np.isnan(m['reward/mean']) for m in history) or lost > MOST_LOST * drawn > 0:
+    how_many = f'{lost} of {drawn} completions' if lost < drawn else 'no completion'
     return (
-      'no completion could be scored: the reward raised, timed out or returned no finite number '
-      'every time (reward/errors, reward/timeouts)'
+      f'{how_many} could {"not " if lost < drawn else ""}be scored: the reward raised, timed out '
+      'or returned no finite number (reward/errors, reward/timeouts)'
     )
   if all(_is_flat(m) for m in history):
     mean = history[-1]['reward/mean']

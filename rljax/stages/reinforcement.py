@@ -35,6 +35,7 @@ STRATEGY_GETS = (
 )
 
 CRITIC_STARTS = ('', 'reward_model')
+MOST_TOLD = 10  # different messages of rewards that failed
 
 
 class Reinforcement(Stage):
@@ -248,11 +249,14 @@ class Reinforcement(Stage):
     return pack(rollout, rewards, self.layout, **given)
 
   def _tell(self, messages: dict[str, int]) -> None:
-    """Prints what went wrong in rewards, each message once."""
+    """Prints what went wrong in rewards, each message once, and not more than `MOST_TOLD`."""
     for message, count in messages.items():
-      if message not in self._told:
-        print(f'{self.name}: no reward for {count} completions: {message}', flush=True)
-        self._told.add(message)
+      if message in self._told or len(self._told) > MOST_TOLD:
+        continue
+      self._told.add(message)
+      if len(self._told) > MOST_TOLD:
+        message = f'{message} (others are not shown; reward/errors counts them)'
+      print(f'{self.name}: no reward for {count} completions: {message}', flush=True)
 
   def state_dict(self) -> dict[str, Any]:
     waiting = to_record(self._waiting, self.whole)

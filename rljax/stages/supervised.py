@@ -47,7 +47,15 @@ class Supervised(Stage):
     seen = self.world.evaluate(
       state.params['policy'], first, DEV_PROMPTS, samples=DEV_SAMPLES
     )
-    return seen[f'avg@{DEV_SAMPLES}'] >= self.node.stop_accuracy
+    accuracy, count = seen[f'avg@{DEV_SAMPLES}'], len(self.world.held_out(first, DEV_PROMPTS))
+    if accuracy < self.node.stop_accuracy:
+      return False
+    print(
+      f'{self.name} ends at {done}: pass@1 is {accuracy:.0%} on {count} held-out prompts behind '
+      f'those of the evaluation, stop_accuracy is {self.node.stop_accuracy:.0%}',
+      flush=True,
+    )
+    return True
 
   def collect(self, state: TrainState, iteration: int) -> Collected:
     prompts = self.next_prompts(self.node.prompts)

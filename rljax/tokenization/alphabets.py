@@ -1,8 +1,9 @@
-"""Tokenizers that need no file: bytes and characters."""
+"""Tokenizers that need no file: bytes and characters; as files of Hugging Face, too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rljax.tokenization.protocol import Plain, TokenizerError
 
@@ -19,6 +20,25 @@ class ByteLevel(Plain):
 
   def decode(self, ids: Sequence[int]) -> str:
     return bytes(i for i in map(int, ids) if i < 256).decode('utf-8', errors='replace')
+
+  def as_tokenizers(self) -> tuple[Any, dict[str, str]]:
+    """The same as a `tokenizers.Tokenizer`, and its special tokens by role."""
+    import tokenizers
+
+    # Of the library's letters for bytes: those that print stand for themselves, others follow.
+    own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = {i: chr(i) for i in own}
+    letters |= {i: chr(0x100 + n) for n, i in enumerate(i for i in range(256) if i not in letters)}
+    special = {'pad_token': '<|pad|>', 'bos_token': '<|bos|>', 'eos_token': '<|eos|>'}
+    ids = {letters[i]: i for i in range(256)}
+    ids |= {token: 256 + n for n, token in enumerate(special.values())}
+    found = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=ids, merges=[]))
+    found.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+      add_prefix_space=False, use_regex=False
+    )
+    found.decoder = tokenizers.decoders.ByteLevel()
+    found.add_special_tokens(list(special.values()))
+    return found, special
 
 
 class Characters(Plain):
@@ -45,6 +65,19 @@ class Characters(Plain):
 
   def decode(self, ids: Sequence[int]) -> str:
     return ''.join(self.alphabet[i - 2] for i in map(int, ids) if i >= 2)
+
+  def as_tokenizers(self) -> tuple[Any, dict[str, str]]:
+    """The same as a `tokenizers.Tokenizer`, and its special tokens by role."""
+    import tokenizers
+
+    special = {'pad_token': '<|pad|>', 'eos_token': '<|eos|>'}
+    ids = {token: i for i, token in enumerate(special.values())} | self._ids
+    found = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids))
+    every = tokenizers.Regex(r'[\s\S]')
+    found.pre_tokenizer = tokenizers.pre_tokenizers.Split(every, 'isolated')
+    found.decoder = tokenizers.decoders.Fuse()
+    found.add_special_tokens(list(special.values()))
+    return found, special
 
 
 def byte_level() -> ByteLevel:
