@@ -27,7 +27,9 @@ import nbformat
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent / 'pyproject.toml'
-ORDER = ('quickstart', 'losses_tour', 'own_task', 'bring_a_model', 'scale', 'own_loop')
+ORDER = (
+  'quickstart', 'losses_tour', 'own_task', 'bring_a_model', 'paper_claim', 'scale', 'own_loop',
+)  # fmt: skip
 NO_URL = '<repository URL>'
 SOURCE = re.compile(r"'git\+[^']*'")
 BADGE = re.compile(r'\A\[!\[Open in Colab\][^\n]*\n\n')
