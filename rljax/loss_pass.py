@@ -122,12 +122,15 @@ def are_finite(
     samples: sample arrays [N] of the iteration.
     objective: the stage's.
   """
-  counted = rows['action_mask'] & _counted(rows, objective)
-  given = [jnp.where(counted, rows[name], 0) for name in FINITE if name in rows]
-  used = samples['group_ids'] >= 0
-  scores = jnp.nan_to_num(samples['rewards'], posinf=jnp.inf, neginf=-jnp.inf)  # NaN: there is none
-  given += [jnp.where(used, x, 0) for x in (samples['temperature'], scores)]
-  return jnp.stack([jnp.all(jnp.isfinite(x)) for x in (*given, *rows['weights'].values())]).all()
+  unused, counted = samples['group_ids'] < 0, rows['action_mask'] & _counted(rows, objective)
+  tokens = jnp.bool_(True)  # of arrays of one shape, so that all are looked at in one pass
+  for name in FINITE:
+    tokens &= ~counted | jnp.isfinite(rows[name]) if name in rows else True
+  scored = ~jnp.isinf(samples['rewards'])  # NaN: there is none
+  whole = jnp.all(tokens) & jnp.all(unused | (jnp.isfinite(samples['temperature']) & scored))
+  for weights in rows['weights'].values():  # of tokens or of samples
+    whole &= jnp.all(jnp.isfinite(weights))
+  return whole
 
 
 def _metric(term: str, function: str, key: str) -> str:

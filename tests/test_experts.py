@@ -291,7 +291,7 @@ def test_the_record_is_the_choice_of_training(drawn):
   [
     pytest.param(dict(speculate='lookup', num_draft=2), marks=pytest.mark.thorough),
     pytest.param(dict(prompts_at_once=1), marks=pytest.mark.slow),
-    dict(mesh=True),
+    pytest.param(dict(mesh=True), marks=pytest.mark.thorough),
   ],
   ids=str,
 )

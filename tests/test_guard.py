@@ -138,6 +138,7 @@ def hurt(tmp_path_factory, machine):
   return folder, out.getvalue()
 
 
+@pytest.mark.thorough
 def test_a_step_of_each_stage_is_skipped_and_its_batch_saved(hurt):
   folder, out = hurt
   rows = [r for r in metrics.read_metrics(folder) if 'update/nonfinite' in r]
@@ -310,6 +311,7 @@ def whole(folder):
   return {p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
 
 
+@pytest.mark.thorough
 def test_an_iteration_of_each_stage_is_replayed_bit_by_bit(hurt, capsys):
   folder, _ = hurt
   before = whole(folder)

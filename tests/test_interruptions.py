@@ -89,6 +89,7 @@ def test_a_second_ctrl_c_leaves_at_once_whatever_runs(times, status):
     assert 'SIGINT again: leaves at once' in done.stderr
 
 
+@pytest.mark.thorough
 def test_sigterm_saves_the_iteration(tmp_path, tmp_path_factory, monkeypatch, capfd):
   """In each stage, between two checkpoints, of which the last is damaged afterwards.
 

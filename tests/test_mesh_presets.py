@@ -132,6 +132,7 @@ def test_loss_and_gradient_are_those_of_one_device(preset):
   assert_equal(found[1], results[0][1], 1e-8)
 
 
+@pytest.mark.thorough
 def test_a_run_that_samples_on_another_mesh_and_keeps_its_states_on_the_host(tmp_path):
   away = dict(
     sample_mesh=dict(data=8, fsdp=1, tensor=1), offload=dict(optimizer=True, reference=True)

@@ -88,6 +88,7 @@ def pictures(outputs):
   return sum('image/png' in output.get('data', {}) for output in outputs)
 
 
+@pytest.mark.thorough
 def test_the_quick_start_runs(tmp_path, monkeypatch):
   outputs = ran('quickstart', tmp_path, monkeypatch)
   for name in ('baseline', 'sign'):

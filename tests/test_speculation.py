@@ -292,6 +292,7 @@ def test_streamed_samples_are_those_of_one_program():
 # -- memory and messages
 
 
+@pytest.mark.thorough
 def test_no_cache_is_copied():
   one = models.decoder(**{**SIZE, 'num_layers': 2, 'd_model': 64}, num_heads=4, num_kv_heads=4)
   policy = models.with_draft(one, one)
