@@ -131,6 +131,7 @@ def test_ar3d_r1_scores_both_stages_of_a_word():
   assert bind(rollout).static['scores'] == 'tasks.words.half_scores'
 
 
+@pytest.mark.thorough
 def test_ar3d_r1_compares_each_stage_with_the_same_stage_of_the_group():
   bound = bind(stage_of('papers/ar3d_r1').advantage)
   coarse, fine = np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.01, 0.0, 0.01, 0.0])

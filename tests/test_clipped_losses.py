@@ -303,6 +303,7 @@ def test_unknown_choices_are_errors():
     losses.balanced_bound(*jnp.zeros((4, 1)), side='upper')
 
 
+@pytest.mark.thorough
 def test_sspo_clips_the_ratio_of_a_step_in_a_band_that_follows_its_entropy():
   # Two steps of geometric means e^0.1 and e^0.3; tool output stands within the first.
   gaps = np.array([[0.3, 9.0, -0.1, 0.3, 0.3, 0.3]], np.float32)

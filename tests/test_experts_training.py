@@ -38,6 +38,7 @@ def updated(stage, state, batch, scale=0.0):
   return jax.device_get(stage.update(state, {}, batch, stage.hyper(0))[1])
 
 
+@pytest.mark.thorough
 def test_the_update_follows_the_sampler(stage):
   """With one expert a token the choice is all that a router does: the same log-probs or others."""
   stage, state = stage

@@ -41,6 +41,7 @@ def nucleus(logits, top_p=0.6):
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(2, 11, (3, 7)), jnp.int32)
 
 
+@pytest.mark.thorough
 def test_rl4lms_masks_what_the_mask_holds_unlikely():
   params = params_of()
   own, hidden = logits_of(PLAIN, params['policy'], TOKENS)

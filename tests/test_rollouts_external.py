@@ -88,6 +88,7 @@ def first_is_right(draw, index):
   return float(draw == 0 and index == 0)
 
 
+@pytest.mark.thorough
 def test_every_group_gets_one_and_the_policy_draws_one_less(sampler):
   found = run(sampler, first_is_right, {'task': always('bb')})
   rollout = found.rollout

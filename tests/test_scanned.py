@@ -91,6 +91,7 @@ def tokens_are_written(monkeypatch):
   monkeypatch.setattr(update, 'make_update_step', make_and_tell)
 
 
+@pytest.mark.thorough
 def test_it_is_the_loop(tmp_path, tokens_are_written, programs):
   with jax.enable_x64(True):
     train(one_letter(), workdir=str(tmp_path))

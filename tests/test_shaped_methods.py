@@ -261,6 +261,7 @@ def refined(scores, outcome=1.0, **hyper):
   return found[0, ::2]
 
 
+@pytest.mark.thorough
 def test_prm_clip_pays_nothing_for_steps_that_are_good_enough():
   np.testing.assert_allclose(refined([0.9, 0.2, 0.6], mode='clip'), [0.7, 0.7, 1], rtol=1e-6)
   np.testing.assert_array_equal(refined([0.9] * 9, mode='clip'), np.ones(9))

@@ -164,6 +164,7 @@ def assert_equal(found, expected):
       np.testing.assert_allclose(getattr(found, name), wanted, atol=1e-10, err_msg=name)
 
 
+@pytest.mark.thorough
 def test_samples_are_those_of_the_plain_loop():
   with jax.enable_x64(True):
     params, requests = parameters(), ask()
