@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -184,6 +186,13 @@ def test_the_first_line_of_a_command_is_waited_for(tmp_path, monkeypatch):
   (tmp_path / 'empty').mkdir()
   wall, user = start.first_line(['--help'], tmp_path / 'empty')
   assert wall > 0 and user > 0
+
+  class Ended(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+  monkeypatch.setattr(start.subprocess, 'Popen', Ended)
   with pytest.raises(RuntimeError, match='show nowhere has printed nothing'):
     start.first_line(['show', 'nowhere'], tmp_path / 'empty')
   commands = {'rljax --help': [(0.5, 0.3), (0.3, 0.2), (0.9, 0.4)], 'slow': [(3.0, 1.0)] * 3}

@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def first_line(arguments, folder):
   process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=folder, env=environment)
   line = process.stdout.readline()
   seconds = time.perf_counter() - began
-  process.kill()
+  os.kill(process.pid, signal.SIGKILL)  # Popen.kill would reap a process that has ended
   _, _, usage = os.wait4(process.pid, 0)
   process.returncode = 0
   process.stdout.close()
