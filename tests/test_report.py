@@ -51,6 +51,7 @@ def test_show_prints_a_line_for_each_curve(run):
   line = next(line for line in text.splitlines() if line.startswith('reward/mean'))
   assert '▁' in line and line.split()[-2].endswith('█') and 'reward/right' in text
   assert 'quickstart, seed 3: stopped, rl 700' in text and 'sft/loss' in text
+  assert 'method/clipped_surrogate/ratio' in text and 'method/other' not in text
 
 
 def test_compare_has_a_column_for_each_run(run):

@@ -17,6 +17,7 @@ def written_run(folder):
     for i in range(1, 701):
       scalars = {'reward/mean': i / 700, 'reward/right': i / 1400, 'policy/entropy': 700 / i}
       scalars |= {'policy/kl_ref': i / 7, 'rollout/length_mean': 9 + 1 / i}
+      scalars |= {'method/clipped_surrogate/ratio': 1 + 1 / i, 'method/other/kept': 1.0}
       scalars |= {'group/zero_variance': 1 / i, 'policy/loss': float('nan') if i == 7 else 0.1 * i}
       writer.write(i, scalars, stage='rl')
       rows = [

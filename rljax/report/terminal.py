@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rljax import files, metrics
@@ -94,7 +94,7 @@ def _picture(run: RunRecord) -> Any:
   tables = []
   for stage in run.stages:
     series = run.series(stage)
-    names = _worth_a_line(stage, series)
+    names = _worth_a_line(stage, series, run.config.get(stage, {}).get('loss') or {})
     if not names:
       continue
     table = Table(title=cell(stage), title_justify='left', box=None, pad_edge=False)
@@ -160,12 +160,14 @@ def _differing(runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
   }
 
 
-def _worth_a_line(stage: str, series: dict[str, Series]) -> list[str]:
-  """Metrics of a stage that are shown: the parts of the reward follow its mean."""
+def _worth_a_line(stage: str, series: dict[str, Series], loss: Mapping[str, Any]) -> list[str]:
+  """Metrics of a stage that are shown: parts of the reward behind its mean, what the loss says."""
   parts = [n for n in series if n.startswith('reward/') and n not in (*TOLD, *ALARMS)]
   names = [name for name in (told.format(stage=stage) for told in TOLD) if name in series]
   place = names.index('reward/mean') + 1 if 'reward/mean' in names else len(names)
   names[place:place] = parts
+  said = f'method/{loss.get("name", "").rpartition(".")[2]}/'
+  names += [name for name in series if name.startswith(said)]
   names += [n for n in ALARMS if any(value for _, value in series.get(n, []))]
   return names + [name for name in series if name.endswith(('/greedy', '/pass@1'))]
 
