@@ -42,7 +42,7 @@ def override(config: Mapping[str, Any], argv: Sequence[str]) -> tuple[ConfigDict
     notes += _replace(result, node, value)
   if notes:
     _, kinds = check(result)
-  for path, value in _parse(fields, kinds).items():
+  for path, value in _parse(fields, kinds, result).items():
     _set(result, path, value)
   return ConfigDict(result, type_safe=False), notes
 
@@ -90,14 +90,22 @@ def _replace(config: dict[str, Any], path: str, value: Any) -> list[str]:
   return [f'config.{path}: {former.get("name")} -> {name}; dropped: {dropped or "nothing"}']
 
 
-def _parse(fields: Sequence[tuple[str, str | None, str]], kinds: Kinds) -> dict[str, Any]:
+def _parse(
+  fields: Sequence[tuple[str, str | None, str]], kinds: Kinds, config: Mapping[str, Any]
+) -> dict[str, Any]:
   """path -> value, read by the flags of ml_collections as the types in `kinds`."""
   blank = ConfigDict()
   for path, text, _ in fields:
-    if kinds.get(path, (None,))[0] is Nodes or any(k.startswith(f'{path}.') for k in kinds):
+    if kinds.get(path, (None,))[0] is Nodes:
+      raise ConfigError(
+        f'--config.{path}: this is a group of keys; set them one by one, under names of your '
+        f'own: --config.{path}.mine=<function>'
+      )
+    if any(k.startswith(f'{path}.') for k in kinds):
       raise ConfigError(f'--config.{path}: this is a group of keys; set them one by one')
     if path not in kinds:
-      raise ConfigError(f'--config.{path}: config has no such key{near(path, kinds)}')
+      hint = _other_function(path, kinds, config) or near(path, kinds)
+      raise ConfigError(f'--config.{path}: config has no such key{hint}')
     kind, optional = kinds[path]
     literal = (optional and text == 'None') or (kind is float and (text or '').startswith('{'))
     *parents, last = path.split('.')
@@ -121,6 +129,20 @@ def _parse(fields: Sequence[tuple[str, str | None, str]], kinds: Kinds) -> dict[
     if kinds[path][0] is tuple and len(value) == 1 and isinstance(value[0], str):
       found[path] = tuple(value[0].split(','))  # --config.stages=sft,rl
   return found
+
+
+def _other_function(path: str, kinds: Kinds, config: Mapping[str, Any]) -> str:
+  """How a key is set that is like none of the function that is there, or ''."""
+  node, _, key = path.rpartition('.')
+  if kinds.get(node, (None,))[0] is not Node or not (found := _at(config, node)):
+    return ''
+  known = sorted(k.removeprefix(f'{node}.') for k in kinds if k.startswith(f'{node}.'))
+  if near(key, known):
+    return ''
+  return (
+    f'; {node} is {found["name"]}, which takes {", ".join(known) or "none"}; another function is '
+    f'named beside its keys: --config.{node}.name=<function>'
+  )
 
 
 def _at(tree: Mapping[str, Any], path: str) -> Any:
