@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import arrays, masking
+from rljax import arrays, masking, returned
 from rljax.combinations import ObjectiveError
 from rljax.objective import Objective, denominator_of
 from rljax.structs import Array
@@ -79,10 +79,13 @@ def _of_minibatch(known, kept, hyper, objective, key):
     for name, bound in objective.derived.items()
   }
   for name, x in derived.items():
-    if x.shape != known['tokens'].shape:
-      raise ObjectiveError(f'derived.{name} has the shape {x.shape}; an array of tokens is needed')
+    shape = {'each token': known['tokens'].shape}
+    returned.array(x, objective.derived[name], f'the derived array {name}', **shape)
   (key,) = keys
   weights = objective.weights({**known, 'action_mask': counted}, hyper['weights'], key=key)
+  places = known['sample_ids' if objective.is_of_samples else 'tokens']
+  shape = {'each sample' if objective.is_of_samples else 'each token': places.shape}
+  returned.array(weights, objective.weights, 'weights', **shape)
   if objective.is_of_samples:
     weights = jnp.where(masking.sample_to_segment(samples, known['sample_ids']), weights, 0)
   else:
@@ -105,7 +108,9 @@ def _corrected(known, kept, hyper, objective):
   elsewhere = arrays.drawn_elsewhere(known['is_external'], known['group_ids'])
   elsewhere = masking.sample_to_token(elsewhere, known['sample_ids'], known['segment_ids'])
   drawn = {**known, 'action_mask': kept & ~elsewhere}
-  weight, count = objective.correction(drawn, hyper['correction'])
+  found = objective.correction(drawn, hyper['correction'])
+  weight, count = returned.pair(found, objective.correction, 'a correction', '(weights, counted)')
+  returned.array(weight, objective.correction, 'a correction', **{'each token': kept.shape})
   return jnp.where(elsewhere, 1, weight), elsewhere | count
 
 
@@ -114,8 +119,11 @@ def _selected(known, hyper, objective, keys):
   kept = counted = known['action_mask']
   factor, samples = jnp.where(kept, 1.0, 0.0), jnp.ones(known['group_ids'].shape, bool)
   sums = {'count': jnp.sum(kept)}
+  shapes = {'each sample': samples.shape, 'each token': kept.shape}
   for name, bound in objective.selections.items():
-    keep, count = bound(known, hyper[f'selections.{name}'], key=keys.pop())
+    chosen = bound(known, hyper[f'selections.{name}'], key=keys.pop())
+    keep, count = returned.pair(chosen, bound, 'a selection', '(kept, counted), of bools')
+    returned.array(keep, bound, 'a selection', **shapes)
     if keep.ndim == 1:
       samples = samples & keep
       places = (known['sample_ids'], known['segment_ids'])

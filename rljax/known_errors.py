@@ -160,6 +160,22 @@ ERRORS = (
     'The function that the config names takes no such argument.',
     'The message lists those that it takes; `rljax configs --show=<config>` prints the rest.',
   ),
+  Known(
+    'A function of your own fails',
+    r'fails, tried with',
+    'It raised an error when the update was traced with it, before anything ran; the message has '
+    'the file and the line.',
+    'Mend it there. Its arrays are traced: their shapes are known and their values are not, so '
+    '`if` and `float()` of a value cannot work; `jnp.where` does.',
+  ),
+  Known(
+    'A function of your own returns another shape',
+    r'an array with the value of each',
+    'Such a shape would be broadcast, and the gradient would be another one than you meant. Most '
+    'often a loss has been averaged.',
+    'Return the value of each token (or sample) and leave averages to `weights`, `token_mean` for '
+    'instance.',
+  ),
 )
 
 

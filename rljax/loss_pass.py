@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import arrays, masking, router
+from rljax import arrays, masking, returned, router
 from rljax.forward import forward, params_of, token_temperature
-from rljax.objective import Objective
+from rljax.objective import Objective, denominator_of
 from rljax.structs import Array, Policy, PyTree
 
 POLICY_METRICS = ('ratio_max', 'clip_low', 'clip_high', 'kl_ref', 'kl_old')
@@ -73,8 +73,8 @@ def micro_loss(
     gap = jnp.where(drawn, gap, 0)
     seen |= {'rollout/mismatch_mean': gap, 'rollout/mismatch_max': gap}
   for name, bound in objective.terms.items():
-    term_loss, diagnostics = _of_term(bound, known, hyper[name])
-    weights = rows['weights'].get(name, rows['weights']['full']).reshape(term_loss.shape)
+    weights = rows['weights'].get(name, rows['weights']['full'])
+    term_loss, weights, diagnostics = _of_term(bound, known, hyper[name], weights)
     part = masking.weighted_sum(term_loss, weights)
     loss += part if name == 'policy' else hyper['coefficients'][name] * part
     prefix = 'value' if name == 'value' else 'policy'
@@ -93,16 +93,16 @@ def micro_loss(
   return loss, jax.lax.stop_gradient({'total': total, 'mean': means, 'max': maxima})
 
 
-def _of_term(bound: Any, known: Mapping[str, Any], hyper: Any) -> tuple[Array, Mapping]:
-  """What a loss returns, if it returns what a loss does."""
-  found = bound(known, hyper)
-  if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
-    kind = f'a tuple of {len(found)}' if isinstance(found, tuple) else f'a {type(found).__name__}'
-    raise ValueError(
-      f'{bound.name} is named as a loss and returns {kind}; a loss returns (its values [..., T] or '
-      '[N], a dict of diagnostics of that shape, maybe {})'
-    )
-  return found
+def _of_term(bound: Any, known: Mapping[str, Any], hyper: Any, weights: Array) -> tuple:
+  """(values, weights in their shape, diagnostics) of a loss."""
+  parts = '(its values [..., T] or [N], a dict of diagnostics of that shape, maybe {})'
+  found, diagnostics = returned.pair(bound(known, hyper), bound, 'a loss', parts)
+  if not isinstance(diagnostics, Mapping):
+    raise ValueError(f'{bound.name} is named as a loss; a loss returns {parts}')
+  if denominator_of(bound) == 'tokens':
+    why = ': the weights of the objective add them up'
+    returned.array(found, bound, 'a loss', why, **{'each token': weights.shape})
+  return found, weights.reshape(found.shape), diagnostics
 
 
 def _counted(rows: Mapping[str, Any], objective: Objective) -> Array:

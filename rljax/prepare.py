@@ -11,8 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rljax import arrays, corrections, masking, trips
+from rljax import arrays, corrections, masking, returned, trips
 from rljax.aggregation import minibatch_weights
+from rljax.binding import Bound
 from rljax.forward import forward, params_of, token_temperature
 from rljax.objective import Objective
 from rljax.structs import Array, Batch, Policy, PyTree
@@ -89,7 +90,9 @@ def prepare(
     early['token_rewards'] = early['token_rewards'] - hyper['coefficients']['kl'] * penalty
     metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled)
   for name in objective.reward_shaping:
-    early['rewards'] = memory.call(f'reward_shaping.{name}', early)
+    shaped, bound = memory.call(f'reward_shaping.{name}', early), objective.reward_shaping[name]
+    shape = {'each sample': batch.rewards.shape}
+    early['rewards'] = returned.array(shaped, bound, 'a shaping of rewards', **shape)
     metrics[f'method/{name}/reward'] = _mean_reward(early)
   kept = _of_scored(batch, early['rewards'])  # shaping may take a sample out by NaN
   if objective.advantage is not None:
@@ -204,15 +207,19 @@ def _with_advantages(batch, early, objective, memory, kept) -> Batch:
     )
   result = memory.call('advantage', early)
   advantages, returns = result if isinstance(result, tuple) else (result, None)
+  advantages = _on_tokens(batch, advantages, kept, objective.advantage)
   early |= {} if returns is None else {'returns': returns}
-  for name in objective.advantage_shaping:
-    early['advantages'] = _on_tokens(batch, advantages, kept)
+  for name, bound in objective.advantage_shaping.items():
+    early['advantages'] = advantages
     advantages = memory.call(f'advantage_shaping.{name}', early)
-  return batch.replace(advantages=_on_tokens(batch, advantages, kept), returns=returns)
+    advantages = _on_tokens(batch, advantages, kept, bound)
+  return batch.replace(advantages=advantages, returns=returns)
 
 
-def _on_tokens(batch: Batch, advantages: Array, kept: Array) -> Array:
-  if advantages.shape == batch.group_ids.shape:
+def _on_tokens(batch: Batch, advantages: Array, kept: Array, bound: Bound) -> Array:
+  shapes = {'each sample': batch.group_ids.shape, 'each token': kept.shape}
+  returned.array(advantages, bound, 'an advantage', **shapes)
+  if advantages.ndim == 1:
     advantages = masking.sample_to_token(advantages, batch.sample_ids, batch.segment_ids)
   return jax.lax.stop_gradient(jnp.where(kept, advantages, 0))
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / 'rljax'
 # what stands left of it. Heavy libraries that are missing here are imported on use.
 FLOORS = {
   '0': (
-    'known_errors renamed files redaction structs prompts masking traits trips binding '
+    'known_errors places renamed files redaction structs prompts masking traits trips binding '
     'tokenization',
     'chex flax etils',
   ),
@@ -36,8 +36,8 @@ FLOORS = {
     'flax orbax etils clu absl ml_dtypes',
   ),
   '3': (
-    'optimizers forward router arrays combinations objective aggregation loss_pass prepare update '
-    'rollouts evaluation',
+    'optimizers forward router arrays returned combinations objective aggregation loss_pass '
+    'prepare update rollouts evaluation',
     'optax flax',
   ),
   '4': (

@@ -1,6 +1,8 @@
 """The errors that the site lists: each is provoked, and its message is the one of the table."""
 
+import contextlib
 import re
+import sys
 import types
 from importlib import metadata
 
@@ -11,6 +13,7 @@ import pytest
 from tiny_runs import tiny_config
 
 from rljax import (
+  assembly,
   binding,
   config,
   devices,
@@ -191,6 +194,27 @@ def _(monkeypatch, tmp_path):
 @provokes('A hyper-parameter is not known')
 def _(monkeypatch, tmp_path):
   binding.bind({'name': 'losses.clipped_surrogate', 'clip_hgih': 0.3})
+
+
+def trained_with(monkeypatch, function):
+  function.__module__ = 'my_loss'
+  monkeypatch.setitem(sys.modules, 'my_loss', types.SimpleNamespace(loss=function))
+  own = config.resolve(tiny_config(rl=dict(loss=dict(name='my_loss.loss'))))
+  with contextlib.closing(assembly.assemble(own)) as world:
+    stages.try_update(stages.make_stage('rl', world))
+
+
+@provokes('A function of your own fails')
+def _(monkeypatch, tmp_path):
+  def loss(logprobs, advantages):
+    return (-logprobs, {}) if advantages.mean() > 0 else (logprobs, {})
+
+  trained_with(monkeypatch, loss)
+
+
+@provokes('A function of your own returns another shape')
+def _(monkeypatch, tmp_path):
+  trained_with(monkeypatch, lambda logprobs: (-logprobs.mean(), {}))
 
 
 @pytest.mark.parametrize('known', known_errors.ERRORS, ids=lambda known: known.name)

@@ -220,4 +220,4 @@ def test_a_loss_that_returns_something_else_is_named(monkeypatch, returned, kind
   monkeypatch.setitem(sys.modules, 'my_loss', module)
   bound = binding.bind(dict(name='my_loss.soft_clip'))
   with pytest.raises(ValueError, match=f'soft_clip is named as a loss and returns {kind}'):
-    loss_pass._of_term(bound, {'logprobs': jnp.zeros(2)}, {})
+    loss_pass._of_term(bound, {'logprobs': jnp.zeros(2)}, {}, jnp.ones(2))

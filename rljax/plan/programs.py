@@ -10,12 +10,12 @@ import jax
 import numpy as np
 import optax
 
-from rljax import binding, models, sharding, update
+from rljax import binding, models, sharding
 from rljax.assembly import World, assemble
-from rljax.data.packing import pack
 from rljax.rollouts.programs import SamplerProgram
 from rljax.stages import Stage, make_stage
-from rljax.structs import PyTree, Rollout, TrainState
+from rljax.stages import outlines as stage_outlines
+from rljax.structs import PyTree, TrainState
 
 TOKENIZER = dict(name='tokenization.byte_level')
 TASK = dict(name='tasks.countdown')  # has demonstrations too
@@ -76,18 +76,20 @@ def abstract(config: Any, stage: str, devices: Sequence[Any]) -> Abstract:
   try:
     made = make_stage(stage, world)
     state = _state(made)
-    kept = {'reference': world.params['policy']} if made.needs_reference else {}
-    if 'reward' in made.objective.frozen_roles:
-      kept['reward'] = world.params['reward']
-    requests, rollout = _rollout(made, state) if made.samples else (None, _given(made))
+    requests, rollout = stage_outlines.rollout(made, state.params.get('policy'))
     if requests is not None and world.environment is not None:
       requests = None
       notes.append('the turns of an environment are several programs: the rollout is not planned')
-    if requests is not None and samples_apart(made):
-      here, there = world.mesh.size, made.generate.program.mesh.size
-      notes.append(f'of the chips {there} sample: their memory is the line rollout; {here} train')
-    frozen = {**world.frozen, **world.base, **kept}
-    return Abstract(world, made, state, frozen, _batch(made, rollout), requests, notes)
+    if requests is not None:
+      mesh = made.generate.program.mesh
+      requests = _outlines(requests, sharding.request_shardings(requests, mesh))
+      if samples_apart(made):
+        count = f'{mesh.size} sample: their memory is the line rollout; {world.mesh.size} train'
+        notes.append(f'of the chips {count}')
+    batch = stage_outlines.batch(made, rollout)
+    batch = _outlines(batch, sharding.batch_shardings(batch, world.mesh))
+    frozen = stage_outlines.frozen(made)
+    return Abstract(world, made, state, frozen, batch, requests, notes)
   finally:
     world.close()
 
@@ -99,6 +101,10 @@ def outlines(function: Callable[..., PyTree], shardings: PyTree, *arguments: Any
 
 def _outline(x: Any, where: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=where)
+
+
+def _outlines(tree: PyTree, shardings: PyTree) -> PyTree:
+  return jax.tree.map(lambda x, where: _outline(np.asarray(x), where), tree, shardings)
 
 
 def _without_files(config: Any, platform: str) -> tuple[Any, list[str]]:
@@ -150,12 +156,7 @@ def samples_apart(stage: Stage) -> bool:
 def _state(stage: Stage) -> TrainState:
   """The train state with which the stage begins, as shapes."""
   mesh, params = stage.world.mesh, stage.start_params(stage.world.params)
-  state = jax.eval_shape(
-    lambda params: update.init_train_state(
-      params, stage.optimizers, jax.random.key(0), stage.objective.first_state()
-    ),
-    params,
-  )
+  state = stage_outlines.state(stage, params)
   whole = sharding.replicated(mesh)
   moments = {
     role: optax.tree.map_params(
@@ -170,53 +171,3 @@ def _state(stage: Stage) -> TrainState:
   rest = state.replace(params={}, opt_state={})
   rest = jax.tree.map(lambda x: _outline(x, whole), rest)
   return rest.replace(params=params, opt_state=moments)
-
-
-def _rollout(stage: Stage, state: TrainState) -> tuple[PyTree, Rollout]:
-  """(requests of the sampler as shapes, an empty rollout of the shapes that it gives)."""
-  generate = stage.generate
-  placeholder = dataclasses.replace(next(iter(stage.world.task.train)), tokens=(0,))
-  requests = generate.requests([placeholder], [0])
-  shapes = jax.eval_shape(
-    generate.program.whole, generate.program.outline(state.params['policy']), requests,
-    np.uint32(0), generate.settings.replace(turns=False),
-  )  # fmt: skip
-  where = sharding.request_shardings(requests, generate.program.mesh)
-  requests = jax.tree.map(lambda x, s: _outline(np.asarray(x), s), requests, where)
-  return requests, _empty(shapes)
-
-
-def _given(stage: Stage) -> Rollout:
-  """An empty rollout of the samples that a stage is given."""
-  layout = stage.layout
-  tokens = jax.ShapeDtypeStruct((layout.samples, layout.row_length), np.int32)
-  fields = {f.name: tokens for f in dataclasses.fields(Rollout) if f.default is dataclasses.MISSING}
-  row = jax.ShapeDtypeStruct((layout.samples,), np.int32)
-  fields |= {name: row for name in fields if name in _OF_SAMPLES}
-  return _empty(Rollout(**fields))
-
-
-_OF_SAMPLES = (
-  'group_ids', 'draw_ids', 'prompt_ids', 'sample_index', 'prompt_length', 'num_tokens',
-  'temperature', 'truncated',
-)  # fmt: skip
-
-
-def _empty(shapes: Rollout) -> Rollout:
-  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-  return zeros.replace(group_ids=np.full(shapes.group_ids.shape, -1, np.int32))
-
-
-def _batch(stage: Stage, rollout: Rollout) -> PyTree:
-  """The batch that the stage packs, as shapes."""
-  count = len(rollout.group_ids)
-  components = {name: np.zeros(count) for name in stage.node.get('reward_components', ())}
-  batch, _ = pack(rollout, np.zeros(count), stage.layout, components=components)
-  lacking = set(stage.node.get('extras', ()))
-  if lacking:
-    raise ValueError(
-      f'plan: the shapes of {", ".join(sorted(lacking))} are known only in a run: '
-      f'{stage.node.rollout["name"]} makes them'
-    )
-  where = sharding.batch_shardings(batch, stage.world.mesh)
-  return jax.tree.map(lambda x, s: _outline(np.asarray(x), s), batch, where)

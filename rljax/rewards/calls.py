@@ -6,17 +6,13 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import os
-import pathlib
 import random
 import reprlib
 import sys
-import sysconfig
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rljax import binding
+from rljax import binding, places
 
 FIELDS = ('completion', 'prompt', 'answer', 'metadata', 'tokens', 'truncated')
 """The parameters that a reward may have; it takes the ones that it names."""
@@ -156,27 +152,7 @@ def call(
 def raised(error: BaseException) -> Outcome:
   """The outcome of a sample whose reward raised; says where in the code of its author."""
   text = ' '.join(str(error).split())
-  return failure(f'{type(error).__name__}: {text}'[:_LONGEST] + _place(error))
-
-
-def _place(error: BaseException) -> str:
-  """' (file, line n)' of the innermost call that is neither rljax's nor a library's, or ''."""
-  found = ''
-  for frame in traceback.extract_tb(error.__traceback__):
-    if not frame.filename.startswith(_libraries()):
-      # A cell of a notebook has a file of its own, of which nobody knows the name.
-      is_cell = 'ipykernel' in frame.filename
-      file = 'a cell' if is_cell else pathlib.PurePath(frame.filename).name
-      found = f' ({file}, line {frame.lineno})'
-  return found
-
-
-@functools.cache
-def _libraries() -> tuple[str, ...]:
-  """Beginnings of the names of files that are not the user's; '<' is generated code."""
-  names = ('stdlib', 'platstdlib', 'purelib', 'platlib')
-  own = pathlib.Path(__file__).resolve().parent.parent
-  return '<', f'{own}{os.sep}', *(f'{sysconfig.get_path(name)}{os.sep}' for name in names)
+  return failure(f'{type(error).__name__}: {text}'[:_LONGEST] + places.of(error))
 
 
 def read_several(returned: Any, size: int) -> list[Outcome]:

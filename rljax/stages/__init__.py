@@ -9,8 +9,9 @@ from rljax.stages.rehearsal import Rehearsal
 from rljax.stages.reinforcement import Reinforcement
 from rljax.stages.stage import Stage
 from rljax.stages.supervised import Supervised
+from rljax.stages.trial import try_update
 
-__all__ = ['KINDS', 'Reinforcement', 'Stage', 'make_stage']
+__all__ = ['KINDS', 'Reinforcement', 'Stage', 'make_stage', 'try_update']
 
 KINDS = {
   'sft': Supervised,
