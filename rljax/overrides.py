@@ -136,9 +136,9 @@ def _other_function(path: str, kinds: Kinds, config: Mapping[str, Any]) -> str:
   node, _, key = path.rpartition('.')
   if kinds.get(node, (None,))[0] is not Node or not (found := _at(config, node)):
     return ''
-  known = sorted(k.removeprefix(f'{node}.') for k in kinds if k.startswith(f'{node}.'))
-  if near(key, known):
+  if near(key, {'name', *(k.rpartition('.')[2] for k in kinds)}):  # misspelt, or in the wrong place
     return ''
+  known = sorted(k.removeprefix(f'{node}.') for k in kinds if k.startswith(f'{node}.'))
   return (
     f'; {node} is {found["name"]}, which takes {", ".join(known) or "none"}; another function is '
     f'named beside its keys: --config.{node}.name=<function>'

@@ -17,7 +17,7 @@ from rljax.build_model import MODEL
 from rljax.guard import Guard
 from rljax.health import HealthError
 from rljax.progress import Progress, is_due, set_aside
-from rljax.stages import Stage, make_stage, try_update
+from rljax.stages import Stage, make_stage, trial
 from rljax.structs import PyTree, TrainState
 from rljax.workdir import default_workdir, open_workdir, versions
 
@@ -94,7 +94,7 @@ class Run:
     self.world, self.config, self.path, self.progress = world, world.config, path, progress
     self.interruption, self.held = interruption, held  # what stands on the devices, by kind
     for name in self.config.stages:
-      try_update(make_stage(name, world))  # what is wrong with a later stage is said now
+      trial.try_update(make_stage(name, world))  # what is wrong with a later stage is said now
     stages = {name: self.config[name].iterations for name in self.config.stages}
     place = (self.config.stages[progress.stage], progress.done) if progress.resumed else None
     if place:

@@ -29,6 +29,7 @@ from rljax import (
 )
 from rljax.rewards import Scorer
 from rljax.rollouts.measures import is_hopeless
+from rljax.stages.trial import try_update
 from rljax.train import train
 
 SEEN = {
@@ -201,7 +202,7 @@ def trained_with(monkeypatch, function):
   monkeypatch.setitem(sys.modules, 'my_loss', types.SimpleNamespace(loss=function))
   own = config.resolve(tiny_config(rl=dict(loss=dict(name='my_loss.loss'))))
   with contextlib.closing(assembly.assemble(own)) as world:
-    stages.try_update(stages.make_stage('rl', world))
+    try_update(stages.make_stage('rl', world))
 
 
 @provokes('A function of your own fails')

@@ -9,7 +9,8 @@ import pytest
 from tiny_runs import tiny_config
 
 from rljax import assembly, config
-from rljax.stages import make_stage, trial, try_update
+from rljax.stages import make_stage, trial
+from rljax.stages.trial import try_update
 from rljax.train import train
 
 MODULE = 'my_functions'

@@ -9,9 +9,8 @@ from rljax.stages.rehearsal import Rehearsal
 from rljax.stages.reinforcement import Reinforcement
 from rljax.stages.stage import Stage
 from rljax.stages.supervised import Supervised
-from rljax.stages.trial import try_update
 
-__all__ = ['KINDS', 'Reinforcement', 'Stage', 'make_stage', 'try_update']
+__all__ = ['KINDS', 'Reinforcement', 'Stage', 'make_stage']
 
 KINDS = {
   'sft': Supervised,
