@@ -26,7 +26,8 @@ EXITS = f"""exit status:
   2    something in the command, the config, the files or the disk is wrong; one line says what
   {DIFFERS}    a replay differs from its run
   {interruptions.STATUS}   SIGTERM or Ctrl-C: the iteration is ended and saved; start again to go on
-  {interruptions.AT_ONCE}  a second Ctrl-C: left at once; start again, from the last checkpoint"""
+  {interruptions.AT_ONCE}  a second Ctrl-C: left at once; start again, from the last checkpoint
+  134  (SIGABRT) the first of several processes is gone, and jax ends the others; start all again"""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -155,6 +155,14 @@ ERRORS = (
     'Make `rows` of the stage a multiple of their product.',
   ),
   Known(
+    'The first process is gone',
+    r'the JAX distributed service detected fatal errors',
+    'Process 0 of several keeps what the others meet by. When it is killed or its machine is gone, '
+    'jax ends the others at once with SIGABRT: exit status 134, and a stack of its own.',
+    'Start all of them again: the run goes on from its last checkpoint. What ended process 0 is '
+    'in its own output.',
+  ),
+  Known(
     'A hyper-parameter is not known',
     r'unknown hyper-parameter',
     'The function that the config names takes no such argument.',

@@ -2,6 +2,9 @@
 
 import contextlib
 import re
+import signal
+import socket
+import subprocess
 import sys
 import types
 from importlib import metadata
@@ -39,6 +42,17 @@ SEEN = {
   'group/size': 4,
   'group/zero_variance': 1.0,
 }
+PROCESS = """
+import sys, time
+from jaxlib import _jax
+
+place, number = sys.argv[1], int(sys.argv[2])
+service = _jax.get_distributed_runtime_service(place, 2) if number == 0 else None
+client = _jax.get_distributed_runtime_client(place, number)
+client.connect()
+print('has joined', flush=True)
+time.sleep(60)
+"""
 PROVOKED = {}
 
 
@@ -190,6 +204,22 @@ def _(monkeypatch, tmp_path):
 @provokes('Rows are not divided by the mesh')
 def _(monkeypatch, tmp_path):
   sharding.batch_shardings({'tokens': np.zeros((1, 1, 3, 8))}, sharding.make_mesh(data=-1, fsdp=1))
+
+
+@provokes('The first process is gone')
+def _(monkeypatch, tmp_path):
+  with socket.socket() as found:
+    found.bind(('127.0.0.1', 0))
+    place = f'127.0.0.1:{found.getsockname()[1]}'
+  first = subprocess.Popen([sys.executable, '-c', PROCESS, place, '0'], stdout=subprocess.DEVNULL)
+  options = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  with subprocess.Popen([sys.executable, '-c', PROCESS, place, '1'], **options) as other:
+    assert other.stdout.readline() == 'has joined\n'
+    first.kill()
+    _, said = other.communicate()
+  first.wait()
+  assert other.returncode == -signal.SIGABRT
+  return said
 
 
 @provokes('A hyper-parameter is not known')
