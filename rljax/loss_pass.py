@@ -102,6 +102,12 @@ def _of_term(bound: Any, known: Mapping[str, Any], hyper: Any, weights: Array) -
   if denominator_of(bound) == 'tokens':
     why = ': the weights of the objective add them up'
     returned.array(found, bound, 'a loss', why, **{'each token': weights.shape})
+  for name, x in diagnostics.items():
+    if jnp.shape(x) not in ((), found.shape):
+      raise ValueError(
+        f'{bound.name}: its diagnostic {name} has the shape {list(jnp.shape(x))}; that of the '
+        f'loss, {list(found.shape)}, or a number is needed'
+      )
   return found, weights.reshape(found.shape), diagnostics
 
 

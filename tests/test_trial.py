@@ -40,6 +40,10 @@ def diagnostics(logprobs):
   return -logprobs, logprobs
 
 
+def of_places(logprobs):
+  return -logprobs, {'first': logprobs[:, 0]}
+
+
 def centred(rewards):
   return rewards - jnp.mean(rewards)
 
@@ -66,8 +70,8 @@ def per_row(action_mask):
 
 
 OWN = (
-  ratio, mean, of_rows, misspelt, transposed, diagnostics, centred, one_for_all, number, first_few,
-  kept_only, per_row,
+  ratio, mean, of_rows, misspelt, transposed, diagnostics, of_places, centred, one_for_all, number,
+  first_few, kept_only, per_row,
 )  # fmt: skip
 EACH = r'an array with the value of each {} \[.*\]'.format
 
@@ -109,6 +113,7 @@ def test_what_is_right_passes(world):
     ('loss', misspelt, r"misspelt fails, .*: NameError: .*'logprob'.* \(test_trial.py, line \d+"),
     ('loss', transposed, r'rl: transposed fails, tried with 8 rows of 16 tokens: TypeError'),
     ('loss', diagnostics, r'diagnostics is named as a loss; a loss returns \(its values'),
+    ('loss', of_places, r'of_places: its diagnostic first has the shape \[8\]; that of the loss'),
     ('advantage', one_for_all, rf'one_for_all .* {EACH("sample")} or of each token'),
     ('advantage', first_few, r'first_few is named as an advantage .* of shape \[3\]'),
     ('weights', number, rf'number is named as weights and returns a float; {EACH("token")}'),
