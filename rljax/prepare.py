@@ -86,6 +86,7 @@ def prepare(
   memory = _Memory(objective, hyper, method_state or {}, key)
   if objective.kl is not None and objective.kl_in_reward:
     penalty, _ = objective.kl(early, hyper['kl'])
+    returned.array(penalty, objective.kl, 'a KL', **{'each token': sampled.shape})
     penalty = jnp.where(sampled, penalty, 0)
     early['token_rewards'] = early['token_rewards'] - hyper['coefficients']['kl'] * penalty
     metrics['policy/kl_ref'] = masking.masked_mean(penalty, sampled)
@@ -208,7 +209,9 @@ def _with_advantages(batch, early, objective, memory, kept) -> Batch:
   result = memory.call('advantage', early)
   advantages, returns = result if isinstance(result, tuple) else (result, None)
   advantages = _on_tokens(batch, advantages, kept, objective.advantage)
-  early |= {} if returns is None else {'returns': returns}
+  if returns is not None:
+    shape = {'each token': kept.shape}
+    early['returns'] = returned.array(returns, objective.advantage, 'returns', **shape)
   for name, bound in objective.advantage_shaping.items():
     early['advantages'] = advantages
     advantages = memory.call(f'advantage_shaping.{name}', early)

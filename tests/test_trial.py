@@ -48,6 +48,14 @@ def centred(rewards):
   return rewards - jnp.mean(rewards)
 
 
+def with_returns(rewards):
+  return rewards, rewards
+
+
+def mean_kl(policy_logprobs, ref_logprobs):
+  return jnp.mean(policy_logprobs - ref_logprobs), {}
+
+
 def one_for_all(rewards):
   return jnp.mean(rewards)
 
@@ -70,8 +78,8 @@ def per_row(action_mask):
 
 
 OWN = (
-  ratio, mean, of_rows, misspelt, transposed, diagnostics, of_places, centred, one_for_all, number,
-  first_few, kept_only, per_row,
+  ratio, mean, of_rows, misspelt, transposed, diagnostics, of_places, centred, with_returns,
+  mean_kl, one_for_all, number, first_few, kept_only, per_row,
 )  # fmt: skip
 EACH = r'an array with the value of each {} \[.*\]'.format
 
@@ -89,9 +97,9 @@ def world():
       yield made
 
 
-def stage_with(world, **functions):
-  """The stage 'rl' with other functions, by their keys."""
-  node = world.config.rl.to_dict()
+def stage_with(world, settings=(), **functions):
+  """The stage 'rl' with other settings and functions, by their keys."""
+  node = {**world.config.rl.to_dict(), **dict(settings)}
   for key, function in functions.items():
     named = {'name': f'{MODULE}.{function.__name__}'}
     node[key] = {'mine': named} if key in ('selections', 'reward_shaping') else named
@@ -115,6 +123,7 @@ def test_what_is_right_passes(world):
     ('loss', diagnostics, r'diagnostics is named as a loss; a loss returns \(its values'),
     ('loss', of_places, r'of_places: its diagnostic first has the shape \[8\]; that of the loss'),
     ('advantage', one_for_all, rf'one_for_all .* {EACH("sample")} or of each token'),
+    ('advantage', with_returns, rf'with_returns is named as returns .*{EACH("token")}'),
     ('advantage', first_few, r'first_few is named as an advantage .* of shape \[3\]'),
     ('weights', number, rf'number is named as weights and returns a float; {EACH("token")}'),
     ('reward_shaping', first_few, rf'first_few .* a shaping of rewards .*{EACH("sample")}'),
@@ -126,6 +135,13 @@ def test_what_is_right_passes(world):
 def test_what_is_wrong_is_named(world, key, function, message):
   with pytest.raises(ValueError, match=message):
     try_update(stage_with(world, **{key: function}))
+
+
+@pytest.mark.parametrize('placement', ['loss', 'reward'])
+def test_a_mean_kl_is_named_wherever_it_stands(world, placement):
+  settings = dict(kl_coef=0.1, kl_placement=placement)
+  with pytest.raises(ValueError, match=rf'mean_kl is named as a (KL|loss) .*{EACH("token")}'):
+    try_update(stage_with(world, settings, advantage=centred, kl=mean_kl))
 
 
 def test_functions_of_rljax_are_not_tried(world, monkeypatch):

@@ -13,7 +13,7 @@ from rljax.data.packing import pack
 from rljax.stages.stage import Stage
 from rljax.structs import Batch, PyTree, Rollout, TrainState
 
-OF_SAMPLES = (
+_OF_SAMPLES = (
   'group_ids', 'draw_ids', 'prompt_ids', 'sample_index', 'prompt_length', 'num_tokens',
   'temperature', 'truncated',
 )  # fmt: skip
@@ -42,7 +42,7 @@ def rollout(stage: Stage, params: PyTree) -> tuple[Any, Rollout]:
     tokens = jax.ShapeDtypeStruct((stage.layout.samples, stage.layout.row_length), np.int32)
     wanted = [f.name for f in dataclasses.fields(Rollout) if f.default is dataclasses.MISSING]
     row = jax.ShapeDtypeStruct((stage.layout.samples,), np.int32)
-    return None, _empty(Rollout(**{n: row if n in OF_SAMPLES else tokens for n in wanted}))
+    return None, _empty(Rollout(**{n: row if n in _OF_SAMPLES else tokens for n in wanted}))
   generate = stage.generate
   placeholder = dataclasses.replace(next(iter(stage.world.task.train)), tokens=(0,))
   requests = generate.requests([placeholder], [0])
