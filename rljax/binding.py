@@ -181,6 +181,11 @@ class Bound:
   reserved: tuple[str, ...]
   init: Callable[..., Any] | None = None
 
+  @property
+  def is_of_rljax(self) -> bool:
+    """Whether the function is one of rljax's; of others nothing is known."""
+    return self.function.__module__.startswith('rljax.')
+
   def first_state(self) -> Any:
     """What a function that remembers knows before its first call."""
     given, wanted = {**self.static, **self.hyper(0)}, signature(self.init)

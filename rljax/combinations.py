@@ -49,7 +49,7 @@ def _check_advantage(objective: Any, stage: Mapping[str, Any]) -> None:
     raise ObjectiveError(f'a value loss is set, but {advantage.name} makes no use of values')
   added = [f'reward_shaping.{name}' for name in objective.reward_shaping]
   added += ["kl_placement 'reward'"] if objective.kl and objective.kl_in_reward else []
-  if _is_own(advantage) and 'reward_components' in advantage.arrays and added:
+  if advantage.is_of_rljax and 'reward_components' in advantage.arrays and added:
     raise ObjectiveError(
       f'{advantage.name} is made of the components of the reward, so {added[0]} would have no '
       f'part; make it a component, or take another advantage'
@@ -61,11 +61,6 @@ def _compares_group(advantage: Bound) -> bool:
   declared = getattr(advantage.function, 'declared', None)
   scopes = [advantage.static.get(name, 'group') for name in ('center', 'scale')]
   return declared is not None and 'group_relative' in declared.traits and 'group' in scopes
-
-
-def _is_own(bound: Bound) -> bool:
-  """Whether a function is rljax's; of others nothing is known."""
-  return bound.function.__module__.startswith('rljax.')
 
 
 def _divides_by_group(advantage: Bound) -> bool:
@@ -84,7 +79,7 @@ TOKEN_MEAN = ('token_mean',)
 def _check_terms(objective: Any) -> None:
   """Losses of tokens have weights of tokens, losses of samples those of samples."""
   loss, weights, of_samples = objective.loss, objective.weights, objective.is_of_samples
-  if _is_own(weights) and of_samples != (weights.name in OF_SAMPLES):
+  if weights.is_of_rljax and of_samples != (weights.name in OF_SAMPLES):
     what = 'samples' if of_samples else 'tokens'
     wanted = ' or '.join(f'weighting.{name}' for name in (OF_SAMPLES if of_samples else TOKEN_MEAN))
     raise ObjectiveError(
@@ -123,7 +118,7 @@ def _check_kl(objective: Any, stage: Mapping[str, Any]) -> None:
       f'group, rescales the KL (β_eff = β/σ_g, 4β at pass rate 1/16); use kl_placement '
       f"'loss', or an advantage that is not scaled by group (scale 'batch' or 'none', no_std)"
     )
-  if _is_own(kl) and objective.kl_in_reward != (kl.name in REWARD_KL):
+  if kl.is_of_rljax and objective.kl_in_reward != (kl.name in REWARD_KL):
     wanted = 'regularizers.kl_reward' if objective.kl_in_reward else 'regularizers.reverse_kl'
     placement = stage.get('kl_placement', 'loss')
     raise ObjectiveError(

@@ -26,7 +26,7 @@ def try_update(stage: Stage) -> None:
   """
   terms = stage.objective
   bounds = (*terms.terms.values(), *terms.before.values(), *terms.controllers.values())
-  own = [bound for bound in bounds if not bound.function.__module__.startswith('rljax.')]
+  own = [bound for bound in bounds if not bound.is_of_rljax]
   unknown = stage.node.kind not in KINDS or stage.node.get('extras') or hosts.count() > 1
   if not own or unknown:
     return
